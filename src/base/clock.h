@@ -1,0 +1,16 @@
+/* clock.h - monotonic time. The only place that reads a clock outside server's wall-clock stamps. */
+#ifndef HS_BASE_CLOCK_H
+#define HS_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+/* Nanoseconds of CLOCK_MONOTONIC. */
+static inline uint64_t hs_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+#endif

@@ -1,0 +1,38 @@
+/* err.c - error sentences. Owns nothing; every hs_err is the caller's. Thread-safe. */
+#include "base/err.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int hs_err_set(hs_err *err, int code, const char *fmt, ...)
+{
+    if (err) {
+        va_list ap;
+        va_start(ap, fmt);
+        vsnprintf(err->text, sizeof err->text, fmt, ap);
+        va_end(ap);
+        err->code = code;
+    }
+    return code;
+}
+
+int hs_err_prefix(hs_err *err, const char *fmt, ...)
+{
+    if (!err)
+        return -EIO;
+    char old[sizeof err->text];
+    memcpy(old, err->text, sizeof old);
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(err->text, sizeof err->text, fmt, ap);
+    va_end(ap);
+    if (n >= 0 && (size_t)n < sizeof err->text)
+        snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", old);
+    return err->code ? err->code : -EIO;
+}
+
+const char *hs_strerror(int code)
+{
+    const char *s = strerrordesc_np(code < 0 ? -code : code);
+    return s ? s : "unknown error";
+}

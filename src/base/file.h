@@ -1,0 +1,25 @@
+/* file.h - whole small files, and files that appear only when they are complete. */
+#ifndef HS_BASE_FILE_H
+#define HS_BASE_FILE_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* Reads a regular file of at most max bytes into a new NUL-terminated string (hs_free it). Errors name the path;
+ * -EFBIG past max. */
+int hs_file_read(const char *path, size_t max, char **ret_data, size_t *ret_len, hs_err *err) HS_MUST_CHECK;
+
+/* Writes path.tmp, fsyncs, renames it to path and fsyncs the folder: afterwards path is complete, or as it was. */
+int hs_file_write_atomic(const char *path, const void *data, size_t len, hs_err *err) HS_MUST_CHECK;
+
+/* All n bytes, retrying short transfers and EINTR: 0 or a negative errno; -ENODATA when the file ends first. */
+int hs_pread_full(int fd, void *buf, size_t n, off_t offset);
+int hs_pwrite_full(int fd, const void *buf, size_t n, off_t offset);
+int hs_write_full(int fd, const void *buf, size_t n);
+
+/* fsync of the folder that holds path. */
+int hs_fsync_parent(const char *path);
+
+#endif

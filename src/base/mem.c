@@ -1,0 +1,118 @@
+/* mem.c - allocation wrappers with a fault hook. The hook's counters are atomic; everything else is libc's. */
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define HUGE_PAGE ((size_t)2 << 20)
+
+static _Atomic int64_t fail_after = -1;
+static _Atomic int64_t count;
+
+void hs_mem_fail_after(int64_t after)
+{
+    atomic_store(&count, 0);
+    atomic_store(&fail_after, after);
+}
+
+int64_t hs_mem_count(void)
+{
+    return atomic_load(&count);
+}
+
+static int refuse(void)
+{
+    int64_t limit = atomic_load_explicit(&fail_after, memory_order_relaxed);
+    int64_t n = atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
+    return limit >= 0 && n >= limit;
+}
+
+void *hs_malloc(size_t n)
+{
+    return refuse() ? NULL : malloc(n ? n : 1);
+}
+
+void *hs_calloc(size_t n, size_t size)
+{
+    return refuse() ? NULL : calloc(n ? n : 1, size ? size : 1);
+}
+
+void *hs_realloc(void *p, size_t n)
+{
+    return refuse() ? NULL : realloc(p, n ? n : 1);
+}
+
+char *hs_strndup(const char *s, size_t n)
+{
+    size_t len = strnlen(s, n);
+    char *d = hs_malloc(len + 1);
+    if (!d)
+        return NULL;
+    memcpy(d, s, len);
+    d[len] = '\0';
+    return d;
+}
+
+char *hs_strdup(const char *s)
+{
+    return hs_strndup(s, strlen(s));
+}
+
+char *hs_asprintf(const char *fmt, ...)
+{
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    char *s = n < 0 ? NULL : hs_malloc((size_t)n + 1);
+    if (s)
+        vsnprintf(s, (size_t)n + 1, fmt, again);
+    va_end(again);
+    return s;
+}
+
+void hs_free(void *p)
+{
+    free(p);
+}
+
+/* A mapping of n bytes whose start is a multiple of align: over-map, then give back both ends. */
+static void *map_aligned(size_t n, size_t align)
+{
+    char *p = mmap(NULL, n + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    char *start = (char *)hs_align_up((uintptr_t)p, align);
+    if (start > p)
+        munmap(p, (size_t)(start - p));
+    size_t tail = (size_t)(p + n + align - (start + n));
+    if (tail)
+        munmap(start + n, tail);
+    return start;
+}
+
+void *hs_map_alloc(size_t n)
+{
+    if (!n || n > SIZE_MAX / 2 || refuse())
+        return NULL;
+    n = hs_align_up(n, 4096);
+    if (n < HUGE_PAGE) {
+        void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        return p == MAP_FAILED ? NULL : p;
+    }
+    void *p = map_aligned(n, HUGE_PAGE);
+    if (p)
+        madvise(p, n, MADV_HUGEPAGE);
+    return p;
+}
+
+void hs_map_free(void *p, size_t n)
+{
+    if (p)
+        munmap(p, hs_align_up(n, 4096));
+}
