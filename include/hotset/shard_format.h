@@ -1,0 +1,116 @@
+/*
+ * shard_format.h - layout of a packed model folder; no code. Writer: src/pack. Reader: src/store. They share only this file.
+ *
+ * A packed folder is flat:
+ *   manifest.json          written last (write, fsync, rename): a folder without it is not a packed model
+ *   NAME.header            for each source container NAME (a .safetensors file): its first data_start bytes, as they were
+ *   dense-00000.hss        tensors that are always resident: one record per tensor, in source order
+ *   experts-NNNNN.hss      streamed objects: one record per (layer, expert), layer-major
+ *   every other regular file of the source, verbatim (manifest "files" maps names if one collides with ours)
+ *
+ * A shard (.hss), all integers little-endian:
+ *   [0, 4096)              hs_shard_header, zero-padded
+ *   records                each starts on a 4096 boundary; the gap to the next one is zero
+ *   table                  4096-aligned: hs_shard_record[n_records], hs_shard_part[n_parts], hs_shard_frame[n_frames]
+ *   last 4096 bytes        hs_shard_footer, zero-padded
+ * Header and footer are written after everything else has been fsynced; the file is renamed from NAME.tmp then.
+ *
+ * A record holds the parts (tensors) of one object. Its raw image is the parts one after the other, each at a 64-byte-aligned
+ * raw_offset and zero-padded to a multiple of 64. Each padded part is cut into frames of HS_FRAME_RAW bytes (the last one is
+ * shorter). The stored record is the frames' stored bytes, back to back, in order; a part with codec RAW stores its bytes as
+ * they are, so that a record with only RAW parts is stored as its raw image and can be read straight into a slot.
+ */
+#ifndef HOTSET_SHARD_FORMAT_H
+#define HOTSET_SHARD_FORMAT_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#define HS_SHARD_MAGIC        "HOTSHARD" /* 8 bytes, no NUL */
+#define HS_SHARD_FOOTER_MAGIC "HOTSFOOT"
+#define HS_SHARD_VERSION      1u
+#define HS_SHARD_ALIGN        4096u
+#define HS_PART_ALIGN         64u
+#define HS_FRAME_RAW          (256u * 1024u)
+
+#define HS_PACK_FORMAT  "hotset-pack" /* manifest "format" */
+#define HS_PACK_VERSION 1
+
+/* Bounds a reader may rely on and must enforce. */
+#define HS_SHARD_MAX_RECORDS    (1u << 24)
+#define HS_SHARD_MAX_PARTS      (1u << 26)
+#define HS_SHARD_MAX_FRAMES     (1u << 28)
+#define HS_RECORD_MAX_RAW       (1ull << 40) /* a dense tensor may be big */
+#define HS_FRAME_MAX_STORED     (HS_FRAME_RAW + (HS_FRAME_RAW >> 7) + 1024u)
+
+typedef enum hs_codec {
+    HS_CODEC_RAW = 0,
+    HS_CODEC_ZSTD = 1,       /* each frame is one zstd frame */
+    HS_CODEC_ZSTD_PLANES = 2 /* 2-byte elements: all high bytes of the frame, then all low bytes, then one zstd frame */
+} hs_codec;
+
+typedef struct hs_shard_header {
+    char magic[8];
+    uint32_t version;
+    uint32_t n_records;
+    uint64_t n_parts;
+    uint64_t n_frames;
+    uint64_t table_offset;
+    uint64_t table_bytes;
+    uint64_t table_hash; /* XXH3_64bits of the table's bytes */
+    uint64_t file_bytes; /* of the whole shard, footer included */
+    uint8_t identity[16]; /* of the packed model; the same in every shard and in the manifest */
+    uint64_t header_hash; /* XXH3_64bits of all fields above */
+} hs_shard_header;
+
+typedef struct hs_shard_footer {
+    char magic[8];
+    uint32_t version;
+    uint32_t reserved; /* 0 */
+    uint64_t file_bytes;
+    uint64_t header_hash; /* equals the header's */
+    uint64_t footer_hash; /* XXH3_64bits of all fields above */
+} hs_shard_footer;
+
+typedef struct hs_shard_record {
+    uint64_t offset; /* in the shard, multiple of 4096 */
+    uint64_t stored_bytes;
+    uint64_t raw_bytes;   /* of the raw image, padding included */
+    uint64_t stored_hash; /* XXH3_64bits of the stored bytes */
+    uint64_t raw_hash;    /* XXH3_64bits of the raw image */
+    uint32_t first_part;
+    uint32_t n_parts;
+    uint32_t first_frame;
+    uint32_t n_frames;
+} hs_shard_record;
+
+typedef struct hs_shard_part {
+    uint32_t source; /* index into the manifest's "sources" */
+    uint32_t codec;  /* hs_codec */
+    uint64_t source_offset; /* of the tensor's bytes in the source file, from the file's start */
+    uint64_t bytes;         /* of the tensor, without padding */
+    uint64_t raw_offset;    /* in the raw image, multiple of 64 */
+} hs_shard_part;
+
+typedef struct hs_shard_frame {
+    uint32_t stored_bytes; /* <= HS_FRAME_MAX_STORED; for RAW parts equal to the raw size */
+    uint32_t check;        /* low 32 bits of XXH3_64bits of the stored bytes */
+} hs_shard_frame;
+
+static_assert(sizeof(hs_shard_header) == 88, "layout");
+static_assert(sizeof(hs_shard_footer) == 40, "layout");
+static_assert(sizeof(hs_shard_record) == 56, "layout");
+static_assert(sizeof(hs_shard_part) == 32, "layout");
+static_assert(sizeof(hs_shard_frame) == 8, "layout");
+
+/*
+ * manifest.json:
+ * { "format": "hotset-pack", "version": 1, "identity": "32 hex digits", "created_by": "hotset 0.1.0",
+ *   "sources": [{"name": "model.safetensors", "bytes": N, "data_start": N, "header": "model.safetensors.header", "header_xxh3": "16 hex"}],
+ *   "shards":  [{"name": "dense-00000.hss", "kind": "dense"|"experts", "bytes": N, "records": N, "header_hash": "16 hex"}],
+ *   "files":   [{"name": "config.json", "stored_as": "config.json", "bytes": N, "mode": 420, "xxh3": "16 hex"}],
+ *   "raw_bytes": N, "stored_bytes": N }
+ * Record numbers are global: shards in manifest order, records in table order.
+ */
+
+#endif

@@ -1,0 +1,84 @@
+/*
+ * io.h - reading: one I/O thread, two priorities, several sub-reads in flight, one engine behind a vtable.
+ *
+ * Requests are the caller's memory (intrusive, nothing is allocated per read) and belong to the I/O thread from submit until on_done.
+ * Ranges are cut into sub-reads of read_size; demand sub-reads are always issued before speculative ones; at most in_flight bytes are
+ * under way. Engines: io_uring (single issuer, deferred task run, registered files and buffers where allowed) and a pool of pread
+ * threads; `auto` takes io_uring if the kernel lets us, else pread.
+ */
+#ifndef HS_STORE_IO_H
+#define HS_STORE_IO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/err.h"
+#include "store/objects.h"
+
+typedef struct hs_io hs_io;
+typedef struct hs_io_req hs_io_req;
+
+typedef enum hs_io_class { HS_IO_DEMAND, HS_IO_SPECULATIVE } hs_io_class;
+typedef enum hs_io_engine_kind { HS_IO_AUTO, HS_IO_URING, HS_IO_PREAD } hs_io_engine_kind;
+
+struct hs_io_req {
+    /* Set by the caller before submit. */
+    hs_range ranges[HS_OBJECT_MAX_RANGES];
+    uint32_t n_ranges;
+    hs_io_class cls;
+    void *dst; /* base: range i goes to dst + ranges[i].dst_offset; 4096-aligned */
+    void *user;
+    /* I/O thread: bytes [off, off+len) of range r have arrived. Must be quick. May be NULL. */
+    void (*on_progress)(hs_io_req *req, uint32_t r, uint64_t off, uint64_t len);
+    /* I/O thread: all of it has arrived (0), or failed (negative errno; -ECANCELED after hs_io_cancel). The request is the caller's again. */
+    void (*on_done)(hs_io_req *req, int result);
+    /* Private to store/io.c. */
+    hs_io_req *next, *prev;
+    uint32_t cur_range, in_flight;
+    uint64_t cur_off;
+    int result;
+    uint8_t state;
+};
+
+struct hs_io_engine_ops; /* store/io_engine.h; tests bring throttling and failing engines */
+
+typedef struct hs_io_config {
+    hs_io_engine_kind engine;
+    const struct hs_io_engine_ops *custom; /* overrides engine when not NULL */
+    void *custom_ctx;
+    uint32_t read_size;          /* bytes of a sub-read, multiple of 4096; 0 = default 1 MiB */
+    uint64_t in_flight;          /* bytes under way at most; 0 = default 16 MiB */
+    const int *fds;              /* borrowed; must stay open */
+    uint32_t n_fds;
+    const struct iovec *buffers; /* memory that reads land in, for registration; may be NULL */
+    uint32_t n_buffers;
+} hs_io_config;
+
+typedef struct hs_io_stats {
+    uint64_t bytes;             /* completed */
+    uint64_t speculative_bytes; /* of these, submitted as speculative and never promoted */
+    uint64_t reads;             /* sub-reads completed */
+    uint64_t busy_ns;           /* time during which at least one sub-read was in flight */
+    uint64_t errors;
+} hs_io_stats;
+
+int hs_io_create(const hs_io_config *cfg, hs_io **ret_io, hs_err *err) HS_MUST_CHECK;
+/* Waits for what is in flight; queued requests get -ECANCELED. */
+void hs_io_destroy(hs_io **io);
+const char *hs_io_engine_name(const hs_io *io); /* "io_uring" or "pread" (or the custom one's) */
+bool hs_io_is_direct(const hs_io *io);
+
+/* Any thread. Never blocks on the drive. */
+void hs_io_submit(hs_io *io, hs_io_req *req);
+/* Several at once, waking the I/O thread once. */
+void hs_io_submit_many(hs_io *io, hs_io_req **reqs, uint32_t n);
+/* A speculative request has become a demand: moves its remaining sub-reads to the demand queue. No effect after on_done. The caller
+ * guarantees that req has been submitted and that its memory stays valid. */
+void hs_io_promote(hs_io *io, hs_io_req *req);
+/* Asks to drop what has not been issued yet; on_done still comes (0 if everything had already been read). */
+void hs_io_cancel(hs_io *io, hs_io_req *req);
+
+hs_io_stats hs_io_get_stats(hs_io *io);
+
+#endif
