@@ -1,0 +1,209 @@
+/*
+ * hotset.h - the engine as every front end sees it: load a model within a memory budget, run sessions or queued requests, read the
+ * receipts. Server and command line use nothing below this header.
+ *
+ * Two ways to run, not mixed on one engine:
+ *   sessions  hs_session_*: synchronous, one calling thread (eval, bench)
+ *   requests  hs_engine_start, then hs_request_*: an engine thread schedules them; any thread may submit, poll and destroy
+ */
+#ifndef HOTSET_HOTSET_H
+#define HOTSET_HOTSET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct hs_err;
+struct hs_tokenizer;
+struct hs_template;
+struct json_t;
+
+typedef struct hs_engine hs_engine;
+
+/* ---- memory plan ---- */
+
+typedef enum hs_cache_kind { HS_CACHE_AUTO, HS_CACHE_BYTES, HS_CACHE_PERCENT } hs_cache_kind;
+
+typedef struct hs_engine_options {
+    const char *path;      /* packed folder or safetensors folder */
+    uint64_t memory_limit; /* the whole process; 0 = what machine and cgroup leave, less a reserve */
+    uint64_t memory_outside; /* what the rest of the process (server, other models) may take at its maxima */
+    hs_cache_kind cache_kind;
+    uint64_t cache_bytes;  /* HS_CACHE_BYTES */
+    double cache_percent;  /* HS_CACHE_PERCENT: floor(experts x percent / 100) slots */
+    const char *policy;    /* NULL = "ewma" */
+    const char *io_engine; /* NULL, "auto", "io_uring", "pread" */
+    bool io_buffered;      /* no O_DIRECT */
+    uint64_t io_read_size, io_in_flight; /* 0 = default */
+    bool prefetch;
+    uint64_t prefetch_budget; /* 0 = default */
+    uint32_t threads;      /* 0 = all processors */
+    const char *kernels;   /* NULL, "auto", "generic", "avx2" */
+    const char *kv_type;   /* NULL, "f16", "f32" */
+    uint32_t context;      /* tokens per sequence; 0 = the smaller of the model's and what the limit allows */
+    uint32_t parallel;     /* sequences decoded side by side, >= 1; 0 = 1 */
+    uint32_t max_queue;    /* requests waiting beyond those */
+    bool without_text;     /* do not load tokenizer and template (eval --ids, bench, plan) */
+    /* Loading progress: stage is a short word; called on the loading thread; nonzero cancels. May be NULL. */
+    int (*progress)(void *ctx, const char *stage, uint64_t done, uint64_t total);
+    void *progress_ctx;
+} hs_engine_options;
+
+typedef struct hs_plan {
+    /* What each part takes, bytes. */
+    uint64_t dense, kv, scratch, staging, tables, text, runtime, outside, cache;
+    uint64_t total;       /* the sum: peak RSS stays under it */
+    uint64_t floor;       /* least total with which the model runs (context and batch shrunk) */
+    uint64_t recommended; /* two token cycles of cache and the asked-for context, all experts at most */
+    uint64_t limit;       /* the budget it was fitted to */
+    uint64_t slot_bytes, expert_bytes_all, token_cycle_bytes, bytes_per_token_cold;
+    uint32_t n_slots, min_slots, n_experts, token_cycle; /* counts of experts, all layers */
+    uint32_t context, parallel, prefill_chunk, threads, n_staging;
+    uint64_t kv_per_token;
+    bool packed;
+    char arch[32];
+} hs_plan;
+
+/* Computes the plan without loading weights. A budget under the floor, or an explicit cache that exceeds the limit: -ENOMEM with the
+ * figures in the sentence (it has the word floor); *ret_plan is filled then too (the one exception to the ret_ rule). */
+int hs_plan_make(const hs_engine_options *opt, hs_plan *ret_plan, struct hs_err *err);
+
+/* ---- engine ---- */
+
+int hs_engine_create(const hs_engine_options *opt, hs_engine **ret_engine, struct hs_err *err);
+/* Cancels what runs, joins the thread, frees everything. */
+void hs_engine_destroy(hs_engine **engine);
+const hs_plan *hs_engine_plan(const hs_engine *e);
+const char *hs_engine_io_name(const hs_engine *e); /* "io_uring", "pread" */
+const char *hs_engine_kernels_name(const hs_engine *e);
+uint32_t hs_engine_vocab(const hs_engine *e);
+uint32_t hs_engine_max_context(const hs_engine *e); /* tokens one sequence may have */
+/* Borrowed, immutable, usable from any thread; NULL if without_text or absent. */
+const struct hs_tokenizer *hs_engine_tokenizer(const hs_engine *e);
+const struct hs_template *hs_engine_template(const hs_engine *e);
+/* generation_config.json, or NULL. */
+const struct json_t *hs_engine_generation_config(const hs_engine *e);
+
+/* ---- what it cost ---- */
+
+typedef struct hs_receipt {
+    uint64_t bytes_read;      /* expert bytes read from disk on behalf of this request, speculation included in engine totals only */
+    uint64_t expert_hits, expert_misses;
+    double queue_s, prefill_s, decode_s; /* wall time in each phase */
+    double disk_wait_s;       /* the engine stood still for reads while this request was in the batch */
+    double expand_s;          /* decoding of compressed frames on the engine thread */
+    uint64_t prefetch_issued, prefetch_useful; /* experts, while this request was in the batch */
+    uint32_t prompt_tokens, generated_tokens;
+} hs_receipt;
+
+typedef struct hs_engine_stats {
+    uint64_t expert_hits, expert_misses, expert_evictions;
+    uint64_t bytes_read, demand_bytes, speculative_bytes;
+    uint64_t io_busy_ns;  /* time with at least one read in flight: bytes_read over this is the bandwidth reached */
+    uint64_t io_reads, io_errors;
+    uint64_t prefetch_issued, prefetch_useful, prefetch_wasted;
+    uint64_t predict_guessed, predict_correct, predict_actual;
+    uint64_t miss_predicted;
+    uint64_t disk_wait_ns, expand_ns;
+    uint64_t attention_ns, dense_ffn_ns, expert_ns, router_ns, head_ns;
+    uint64_t prompt_tokens, generated_tokens, requests_done, requests_failed, requests_cancelled;
+    uint32_t queued, active;
+    uint32_t resident, slots;
+    uint64_t steps; /* forward passes: it grows while work advances (watchdog) */
+    uint64_t kv_bytes_used;
+} hs_engine_stats;
+/* Any thread; counters are read without stopping the engine. */
+hs_engine_stats hs_engine_get_stats(const hs_engine *e);
+
+/* ---- sessions ---- */
+
+typedef struct hs_session hs_session;
+/* context: tokens; counts against the plan's kv (at most plan.parallel sessions of plan.context tokens). */
+int hs_session_create(hs_engine *e, hs_session **ret_session, struct hs_err *err);
+void hs_session_destroy(hs_session **s);
+void hs_session_reset(hs_session *s); /* forget all tokens */
+uint32_t hs_session_length(const hs_session *s);
+/* Prompt tokens; logits: NULL or [n_logits][vocab] of the last n_logits. progress: nonzero cancels (-ECANCELED). */
+int hs_session_prefill(hs_session *s, const uint32_t *tokens, uint32_t n, float *logits, uint32_t n_logits,
+                       int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx, struct hs_err *err);
+/* One generated token for each of n distinct sessions of one engine; logits [n][vocab]. */
+int hs_session_decode(hs_session *const *s, const uint32_t *tokens, uint32_t n, float *logits, struct hs_err *err);
+
+/* Routing observer (trace): see hs_route in model.h for the meaning. NULL switches off. Sessions only. */
+typedef struct hs_route_event {
+    bool decode;
+    uint32_t seq, position, layer, top_k;
+    const uint32_t *experts;
+    const float *normalised; /* sum 1 */
+    const uint8_t *resident;
+    uint64_t expert_bytes;
+} hs_route_event;
+void hs_engine_on_route(hs_engine *e, void (*fn)(void *ctx, const hs_route_event *ev), void *ctx);
+/* "# layer=…" lines of the trace header: number of MoE layers, and for each its number and bytes. */
+uint32_t hs_engine_moe_layers(const hs_engine *e, const uint32_t **ret_numbers);
+
+/* ---- requests ---- */
+
+typedef struct hs_sampling {
+    float temperature; /* >= 0; 0 = greedy */
+    float top_p;       /* (0, 1]; 1 = off */
+    float min_p;       /* [0, 1); 0 = off */
+    uint32_t top_k;    /* 0 = off */
+    uint64_t seed;     /* used as it is: the caller draws one if the client gave none */
+} hs_sampling;
+
+#define HS_MAX_STOP 16
+
+typedef struct hs_request_options {
+    const uint32_t *tokens; /* copied */
+    uint32_t n_tokens;
+    uint32_t max_tokens; /* 0 = what the context leaves */
+    hs_sampling sampling;
+    const char *const *stop; /* copied; n_stop <= HS_MAX_STOP, each 1..256 bytes */
+    uint32_t n_stop;
+    bool ignore_eos;
+    uint64_t client;    /* requests of one client take turns with those of others */
+    uint32_t timeout_s; /* 0 = none: total time, after which it fails with -ETIMEDOUT */
+    /* Something to poll; called on the engine thread; must not block or call back into the engine. May be NULL. */
+    void (*notify)(void *user);
+    void *notify_user;
+} hs_request_options;
+
+typedef struct hs_request hs_request;
+typedef enum hs_request_state {
+    HS_REQUEST_QUEUED,
+    HS_REQUEST_PREFILL,
+    HS_REQUEST_DECODE,
+    HS_REQUEST_DONE,
+    HS_REQUEST_FAILED
+} hs_request_state;
+typedef enum hs_finish { HS_FINISH_NONE, HS_FINISH_STOP, HS_FINISH_LENGTH, HS_FINISH_CANCELLED } hs_finish;
+
+typedef struct hs_request_status {
+    hs_request_state state;
+    hs_finish finish;
+    uint32_t queue_position; /* 0 = next, while QUEUED */
+    uint64_t prefill_done, prefill_total; /* layer-tokens */
+    int error;               /* FAILED: negative errno, with the sentence below */
+    char error_text[300];
+    hs_receipt receipt;      /* so far */
+} hs_request_status;
+
+/* Starts the engine thread. */
+int hs_engine_start(hs_engine *e, struct hs_err *err);
+
+/* Errors: -EAGAIN queue full, -E2BIG prompt (plus max_tokens) cannot fit the context, -EINVAL a bad value (the sentence names it),
+ * -ESHUTDOWN draining. */
+int hs_request_submit(hs_engine *e, const hs_request_options *opt, hs_request **ret_request, struct hs_err *err);
+/* Moves generated text (whole UTF-8 characters, stop strings held back) into buf: bytes written. A reader that lets more than 64 KiB
+ * pile up pauses its own request, nobody else's. */
+size_t hs_request_read(hs_request *r, char *buf, size_t cap);
+void hs_request_get_status(hs_request *r, hs_request_status *ret_status);
+/* Text may still be unread when DONE: read until 0 after seeing DONE or FAILED. Destroy cancels what still runs; its slot, KV and queue
+ * place are free again at the next step boundary. notify is not called after destroy has returned. */
+void hs_request_destroy(hs_request **r);
+
+/* No new requests from now on; returns at once. hs_engine_get_stats tells when active and queued are 0. */
+void hs_engine_drain(hs_engine *e);
+
+#endif
