@@ -18,8 +18,8 @@ typedef struct hs_tensor {
     uint32_t n_dims;
     uint64_t dims[HS_MAX_DIMS]; /* row-major, outermost first; unused = 1 */
     uint64_t nbytes;            /* of the stored (raw) bytes; checked against dims x dtype when loaded */
-    /* Where the bytes are. In a safetensors folder: file index and offset. In a packed folder: the dense file, or, for a
-     * tensor of an object, record = its record number and offset = place inside the record's raw bytes. */
+    /* Where the bytes are. In a safetensors folder: file index and offset. In a packed folder: the dense file, or, for
+     * a tensor of an object, record = its record number and offset = place inside the record's raw bytes. */
     uint32_t file;
     uint32_t record; /* HS_NO_RECORD outside records */
     uint64_t offset;
@@ -29,10 +29,10 @@ typedef struct hs_tensor {
 #define HS_NO_TENSOR UINT32_MAX
 
 typedef struct hs_checkpoint {
-    const char *path;         /* as given by the user */
-    struct json_t *config;    /* config.json, an object (borrowed) */
+    const char *path;                 /* as given by the user */
+    struct json_t *config;            /* config.json, an object (borrowed) */
     struct json_t *generation_config; /* or NULL */
-    const hs_tensor *tensors; /* sorted by name, strcmp order */
+    const hs_tensor *tensors;         /* sorted by name, strcmp order */
     uint32_t n_tensors;
     uint64_t total_bytes; /* raw bytes of all tensors */
 } hs_checkpoint;

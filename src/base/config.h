@@ -1,8 +1,10 @@
 /*
- * config.h - the values of all options: defaults, then files, then environment, then flags; each remembers where it came from.
+ * config.h - the values of all options: defaults, then files, then environment, then flags; each remembers where it
+ * came from.
  *
- * Values are text that has passed hs_option_check, so typed getters cannot fail; asking for an option that no table declares is a programming
- * error (assert). Strings are borrowed until the config changes. Not thread-safe: main owns it.
+ * Values are text that has passed hs_option_check, so typed getters cannot fail; asking for an option that no table
+ * declares is a programming error (assert). Strings are borrowed until the config changes. Not thread-safe: main owns
+ * it.
  */
 #ifndef HS_BASE_CONFIG_H
 #define HS_BASE_CONFIG_H
@@ -17,11 +19,13 @@ typedef struct hs_config hs_config;
 int hs_config_create(const hs_option_table *tables, size_t n_tables, hs_config **ret_config, hs_err *err) HS_MUST_CHECK;
 void hs_config_destroy(hs_config **c);
 
-/* Reads an INI file; errors are "FILE:LINE: sentence". Unknown section or key is an error. A later file overrides an earlier one. */
+/* Reads an INI file; errors are "FILE:LINE: sentence". Unknown section or key is an error. A later file overrides an
+ * earlier one. */
 int hs_config_load_file(hs_config *c, const char *path, hs_err *err) HS_MUST_CHECK;
 /* path, then path.d/<name>.conf in name order ("hotset.conf.d/"). missing_ok: an absent path is fine. */
 int hs_config_load(hs_config *c, const char *path, bool missing_ok, hs_err *err) HS_MUST_CHECK;
-/* "section.key=value", from a flag or the environment; origin is for messages. "model.NAME.key=value" for a model section. */
+/* "section.key=value", from a flag or the environment; origin is for messages. "model.NAME.key=value" for a model
+ * section. */
 int hs_config_set(hs_config *c, const char *assignment, const char *origin, hs_err *err) HS_MUST_CHECK;
 /* From environ: HOTSET_SECTION_KEY=value for every non-model option. */
 int hs_config_load_environ(hs_config *c, char *const *environ_vars, hs_err *err) HS_MUST_CHECK;

@@ -5,9 +5,9 @@ static const struct {
     const char *name;
     uint32_t size;
 } types[HS_DTYPE_COUNT] = {
-    [HS_DTYPE_NONE] = {"none", 0}, [HS_DTYPE_F32] = {"F32", 4},         [HS_DTYPE_F16] = {"F16", 2},
-    [HS_DTYPE_BF16] = {"BF16", 2}, [HS_DTYPE_F8_E4M3] = {"F8_E4M3", 1}, [HS_DTYPE_I8] = {"I8", 1},
-    [HS_DTYPE_U8] = {"U8", 1},     [HS_DTYPE_I32] = {"I32", 4},         [HS_DTYPE_I64] = {"I64", 8},
+    [HS_DTYPE_NONE] = {"none", 0},   [HS_DTYPE_F32] = {"F32", 4},         [HS_DTYPE_F16] = {"F16", 2},
+    [HS_DTYPE_BF16] = {"BF16", 2},   [HS_DTYPE_F8_E4M3] = {"F8_E4M3", 1}, [HS_DTYPE_I8] = {"I8", 1},
+    [HS_DTYPE_U8] = {"U8", 1},       [HS_DTYPE_I32] = {"I32", 4},         [HS_DTYPE_I64] = {"I64", 8},
     [HS_DTYPE_OTHER] = {"other", 0},
 };
 

@@ -11,7 +11,7 @@
 #include <stdarg.h>
 
 #define HS_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#define HS_MUST_CHECK __attribute__((warn_unused_result))
+#define HS_MUST_CHECK        __attribute__((warn_unused_result))
 
 typedef struct hs_err {
     int code; /* negative errno, 0 = nothing set */
@@ -21,7 +21,8 @@ typedef struct hs_err {
 /* Sets code and sentence (err may be NULL) and returns code, so that failing is one statement. code < 0. */
 int hs_err_set(hs_err *err, int code, const char *fmt, ...) HS_PRINTF(3, 4);
 
-/* Puts "what: " before an existing sentence, for callers who know more about the place. Returns err's code (-EIO if unset). */
+/* Puts "what: " before an existing sentence, for callers who know more about the place. Returns err's code (-EIO if
+ * unset). */
 int hs_err_prefix(hs_err *err, const char *fmt, ...) HS_PRINTF(2, 3);
 
 /* The text of a negative errno, from a static table: safe in every thread. */

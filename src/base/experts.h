@@ -1,10 +1,10 @@
 /*
- * experts.h - how a forward pass gets its routed experts. "All in memory" and "streamed from disk" are two implementations of this
- * table; the model cannot tell them apart.
+ * experts.h - how a forward pass gets its routed experts. "All in memory" and "streamed from disk" are two
+ * implementations of this table; the model cannot tell them apart.
  *
  * For one layer:   begin(wants)  ->  wait() until all n have been delivered, release() each  ->  end()
- * begin announces everything at once, so that all misses are under way before the first hit is computed; wait delivers hits first and
- * misses as they land, in any order. hint may be called between begin and end. Engine thread only.
+ * begin announces everything at once, so that all misses are under way before the first hit is computed; wait delivers
+ * hits first and misses as they land, in any order. hint may be called between begin and end. Engine thread only.
  */
 #ifndef HS_BASE_EXPERTS_H
 #define HS_BASE_EXPERTS_H
@@ -44,10 +44,12 @@ typedef enum hs_phase { HS_PHASE_PREFILL, HS_PHASE_DECODE } hs_phase;
 typedef struct hs_experts_ops {
     /* A forward pass over n_tokens tokens begins (n_tokens sequences' next tokens in decode). */
     void (*step)(void *self, hs_phase phase, uint32_t n_tokens);
-    /* moe_layer counts layers that have experts, from 0. n <= n_experts. In ret_resident[n] (may be NULL): 1 if it was READY already. */
-    int (*begin)(void *self, uint32_t moe_layer, const hs_expert_want *wants, uint32_t n, uint8_t *ret_resident, hs_err *err);
-    /* Blocks until at least one undelivered expert is ready; delivers up to max: their places in wants and their parts, pinned. After an
-     * error only end may follow. */
+    /* moe_layer counts layers that have experts, from 0. n <= n_experts. In ret_resident[n] (may be NULL): 1 if it was
+     * READY already. */
+    int (*begin)(void *self, uint32_t moe_layer, const hs_expert_want *wants, uint32_t n, uint8_t *ret_resident,
+                 hs_err *err);
+    /* Blocks until at least one undelivered expert is ready; delivers up to max: their places in wants and their parts,
+     * pinned. After an error only end may follow. */
     int (*wait)(void *self, uint32_t max, uint32_t *ret_index, hs_expert *ret_experts, uint32_t *ret_n, hs_err *err);
     void (*release)(void *self, uint32_t index);
     /* Ends the layer; after an error it also releases what is still held and abandons what is still wanted. */

@@ -1,4 +1,5 @@
-/* log.c - one line, one write(2), so that lines of several threads do not mix. Level and format are set once by main. */
+/* log.c - one line, one write(2), so that lines of several threads do not mix. Level and format are set once by main.
+ */
 #include "base/log.h"
 
 #include <stdatomic.h>

@@ -14,10 +14,10 @@ void *hs_realloc(void *p, size_t n);
 char *hs_strdup(const char *s);
 char *hs_strndup(const char *s, size_t n);
 char *hs_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* NULL when out of memory */
-void hs_free(void *p); /* NULL-safe */
+void hs_free(void *p);                                                         /* NULL-safe */
 
-/* n bytes of zeroed anonymous memory, 2 MiB-aligned when n >= 2 MiB (with MADV_HUGEPAGE), else page-aligned; NULL if refused.
- * Pages are committed when first touched. hs_map_free takes the same n. */
+/* n bytes of zeroed anonymous memory, 2 MiB-aligned when n >= 2 MiB (with MADV_HUGEPAGE), else page-aligned; NULL if
+ * refused. Pages are committed when first touched. hs_map_free takes the same n. */
 void *hs_map_alloc(size_t n);
 void hs_map_free(void *p, size_t n);
 

@@ -1,6 +1,6 @@
 /*
- * option.h - the option registry. Each room declares its options in one table; the tables make the config parser, the environment and
- * flag overrides, --print-config, config/hotset.conf (a test compares) and the man page.
+ * option.h - the option registry. Each room declares its options in one table; the tables make the config parser, the
+ * environment and flag overrides, --print-config, config/hotset.conf (a test compares) and the man page.
  */
 #ifndef HS_BASE_OPTION_H
 #define HS_BASE_OPTION_H
@@ -13,13 +13,13 @@
 
 typedef enum hs_option_type {
     HS_OPT_STRING,
-    HS_OPT_BOOL,    /* yes/no, true/false, on/off, 1/0 */
+    HS_OPT_BOOL, /* yes/no, true/false, on/off, 1/0 */
     HS_OPT_INT,
     HS_OPT_NUMBER,
-    HS_OPT_SIZE,    /* integer with k, M, G, T (powers of 1024; iB may follow) */
-    HS_OPT_SECONDS, /* integer with optional s, min, h */
-    HS_OPT_ENUM,    /* one of choices */
-    HS_OPT_CACHE,   /* auto, NN%, or SIZE */
+    HS_OPT_SIZE,     /* integer with k, M, G, T (powers of 1024; iB may follow) */
+    HS_OPT_SECONDS,  /* integer with optional s, min, h */
+    HS_OPT_ENUM,     /* one of choices */
+    HS_OPT_CACHE,    /* auto, NN%, or SIZE */
     HS_OPT_AUTO_SIZE /* auto or SIZE */
 } hs_option_type;
 
@@ -40,7 +40,10 @@ typedef struct hs_option_table {
     size_t n;
 } hs_option_table;
 
-#define HS_OPTION_TABLE(array) {(array), sizeof(array) / sizeof((array)[0])}
+#define HS_OPTION_TABLE(array)                                                                                         \
+    {                                                                                                                  \
+        (array), sizeof(array) / sizeof((array)[0])                                                                    \
+    }
 
 /* Checks a value's text against the option: 0, or -EINVAL with "section.key: …" in the sentence. */
 int hs_option_check(const hs_option *o, const char *value, hs_err *err) HS_MUST_CHECK;

@@ -1,7 +1,7 @@
 /*
  * pool.c - the compute pool.
- * Owns: its worker threads. State of a job: `ticket` holds (job number << 32 | next index), so that a worker which wakes late
- * can never take an index of a newer job with an older job's function.
+ * Owns: its worker threads. State of a job: `ticket` holds (job number << 32 | next index), so that a worker which
+ * wakes late can never take an index of a newer job with an older job's function.
  *
  * Invariants:
  *   1. A worker touches fn/ctx only between taking an index of that job and adding to `finished`.
@@ -17,7 +17,8 @@
 
 #include "base/mem.h"
 
-#define SPIN_ROUNDS 4000 /* about 20 us: longer than the gap between two matrices of a token, far shorter than a read */
+#define SPIN_ROUNDS 4000 /* about 20 us: longer than the gap between two matrices of a token, far shorter than a read  \
+                          */
 
 typedef struct worker {
     hs_pool *pool;

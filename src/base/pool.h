@@ -1,9 +1,9 @@
 /*
  * pool.h - the compute pool: one job at a time, cut into tasks that threads take by an atomic counter.
  *
- * The calling thread takes part; a pool of n threads has n-1 workers. Workers spin briefly after a job, then sleep, because
- * hotset shares the machine with other programs. Which thread runs a task never influences a result: a task writes only
- * what its index gives it.
+ * The calling thread takes part; a pool of n threads has n-1 workers. Workers spin briefly after a job, then sleep,
+ * because hotset shares the machine with other programs. Which thread runs a task never influences a result: a task
+ * writes only what its index gives it.
  */
 #ifndef HS_BASE_POOL_H
 #define HS_BASE_POOL_H

@@ -1,0 +1,504 @@
+/*
+ * config.c - values of all options, with their origins.
+ * Owns: one entry per declared option, and one list of (key, value) per [model NAME] section.
+ * Invariant: every stored value has passed hs_option_check of its option.
+ */
+#include "base/config.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <dirent.h>
+#include <ini.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+#define MAX_MODELS     16
+#define MAX_MODEL_KEYS 32
+#define MAX_FILE_BYTES (1 << 20)
+#define MAX_FILES      256
+
+typedef struct entry {
+    const hs_option *option;
+    char *value;  /* NULL = the default */
+    char *origin; /* "FILE:LINE", "environment", "--set"; NULL = default */
+} entry;
+
+typedef struct model_section {
+    char *name;
+    entry keys[MAX_MODEL_KEYS];
+    size_t n_keys;
+} model_section;
+
+struct hs_config {
+    entry *entries; /* all options that are not in section "model" */
+    size_t n_entries;
+    const hs_option **model_options;
+    size_t n_model_options;
+    model_section models[MAX_MODELS];
+    size_t n_models;
+};
+
+int hs_config_create(const hs_option_table *tables, size_t n_tables, hs_config **ret_config, hs_err *err)
+{
+    size_t n = 0;
+    for (size_t t = 0; t < n_tables; t++)
+        n += tables[t].n;
+    hs_config *c = hs_calloc(1, sizeof *c);
+    if (c) {
+        c->entries = hs_calloc(n, sizeof *c->entries);
+        c->model_options = hs_calloc(n, sizeof *c->model_options);
+    }
+    if (!c || !c->entries || !c->model_options) {
+        hs_config_destroy(&c);
+        return hs_err_set(err, -ENOMEM, "config: out of memory");
+    }
+    for (size_t t = 0; t < n_tables; t++) {
+        for (size_t i = 0; i < tables[t].n; i++) {
+            const hs_option *o = &tables[t].options[i];
+            if (!strcmp(o->section, "model"))
+                c->model_options[c->n_model_options++] = o;
+            else
+                c->entries[c->n_entries++].option = o;
+        }
+    }
+    *ret_config = c;
+    return 0;
+}
+
+static void entry_deinit(entry *e)
+{
+    hs_free(e->value);
+    hs_free(e->origin);
+    e->value = e->origin = NULL;
+}
+
+void hs_config_destroy(hs_config **config)
+{
+    hs_config *c = *config;
+    if (!c)
+        return;
+    for (size_t i = 0; c->entries && i < c->n_entries; i++)
+        entry_deinit(&c->entries[i]);
+    for (size_t m = 0; m < c->n_models; m++) {
+        for (size_t k = 0; k < c->models[m].n_keys; k++)
+            entry_deinit(&c->models[m].keys[k]);
+        hs_free(c->models[m].name);
+    }
+    hs_free(c->entries);
+    hs_free(c->model_options);
+    hs_free(c);
+    *config = NULL;
+}
+
+static entry *find(const hs_config *c, const char *section, const char *key)
+{
+    for (size_t i = 0; i < c->n_entries; i++) {
+        const hs_option *o = c->entries[i].option;
+        if (!strcmp(o->section, section) && !strcmp(o->key, key))
+            return &c->entries[i];
+    }
+    return NULL;
+}
+
+static bool section_exists(const hs_config *c, const char *section)
+{
+    for (size_t i = 0; i < c->n_entries; i++)
+        if (!strcmp(c->entries[i].option->section, section))
+            return true;
+    return false;
+}
+
+static int store(entry *e, const char *value, const char *origin, hs_err *err)
+{
+    int r = hs_option_check(e->option, value, err);
+    if (r < 0)
+        return r;
+    char *v = hs_strdup(value), *from = hs_strdup(origin);
+    if (!v || !from) {
+        hs_free(v);
+        hs_free(from);
+        return hs_err_set(err, -ENOMEM, "config: out of memory");
+    }
+    entry_deinit(e);
+    e->value = v;
+    e->origin = from;
+    return 0;
+}
+
+/* The section of that name, made if new. */
+static int model_section_get(hs_config *c, const char *name, model_section **ret, hs_err *err)
+{
+    for (size_t i = 0; i < c->n_models; i++) {
+        if (!strcmp(c->models[i].name, name)) {
+            *ret = &c->models[i];
+            return 0;
+        }
+    }
+    if (!*name || strlen(name) > 128)
+        return hs_err_set(err, -EINVAL, "a model section needs a name of 1 to 128 characters: [model NAME]");
+    if (c->n_models == MAX_MODELS)
+        return hs_err_set(err, -E2BIG, "more than %d models", MAX_MODELS);
+    model_section *m = &c->models[c->n_models];
+    m->name = hs_strdup(name);
+    if (!m->name)
+        return hs_err_set(err, -ENOMEM, "config: out of memory");
+    c->n_models++;
+    *ret = m;
+    return 0;
+}
+
+static int set_model(hs_config *c, const char *name, const char *key, const char *value, const char *origin,
+                     hs_err *err)
+{
+    model_section *m;
+    int r = model_section_get(c, name, &m, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < m->n_keys; i++)
+        if (!strcmp(m->keys[i].option->key, key))
+            return store(&m->keys[i], value, origin, err);
+    for (size_t i = 0; i < c->n_model_options; i++) {
+        if (strcmp(c->model_options[i]->key, key))
+            continue;
+        if (m->n_keys == MAX_MODEL_KEYS)
+            return hs_err_set(err, -E2BIG, "too many keys in [model %s]", name);
+        entry *e = &m->keys[m->n_keys];
+        e->option = c->model_options[i];
+        r = store(e, value, origin, err);
+        if (r == 0)
+            m->n_keys++;
+        return r;
+    }
+    return hs_err_set(err, -EINVAL, "unknown key '%s' in [model %s]", key, name);
+}
+
+static int set(hs_config *c, const char *section, const char *key, const char *value, const char *origin, hs_err *err)
+{
+    if (!strncmp(section, "model ", 6)) {
+        const char *name = section + 6;
+        while (*name == ' ')
+            name++;
+        return set_model(c, name, key, value, origin, err);
+    }
+    entry *e = find(c, section, key);
+    if (e)
+        return store(e, value, origin, err);
+    if (section_exists(c, section))
+        return hs_err_set(err, -EINVAL, "unknown key '%s' in [%s]", key, section);
+    if (!*section)
+        return hs_err_set(err, -EINVAL, "'%s' stands before any [section]", key);
+    return hs_err_set(err, -EINVAL, "unknown section [%s]", section);
+}
+
+/* inih's reader, counting lines: Debian's inih does not pass line numbers to the handler. */
+typedef struct reader {
+    hs_config *c;
+    const char *path;
+    const char *at, *end;
+    int line;
+    hs_err *err;
+    int result;
+} reader;
+
+static char *read_line(char *buf, int cap, void *stream)
+{
+    reader *rd = stream;
+    if (rd->at == rd->end || rd->result < 0)
+        return NULL;
+    const char *nl = memchr(rd->at, '\n', (size_t)(rd->end - rd->at));
+    size_t n = (size_t)((nl ? nl + 1 : rd->end) - rd->at);
+    rd->line++;
+    if (n + 1 > (size_t)cap) {
+        rd->result =
+            hs_err_set(rd->err, -EINVAL, "%s:%d: the line is longer than %d bytes", rd->path, rd->line, cap - 2);
+        return NULL;
+    }
+    if (memchr(rd->at, '\0', n)) {
+        rd->result = hs_err_set(rd->err, -EINVAL, "%s:%d: the line contains a zero byte", rd->path, rd->line);
+        return NULL;
+    }
+    memcpy(buf, rd->at, n);
+    buf[n] = '\0';
+    rd->at += n;
+    return buf;
+}
+
+static int handle(void *user, const char *section, const char *name, const char *value)
+{
+    reader *rd = user;
+    if (rd->result < 0 || !name)
+        return 1;
+    char origin[300];
+    snprintf(origin, sizeof origin, "%s:%d", rd->path, rd->line);
+    hs_err e = {0};
+    int r = set(rd->c, section, name, value ? value : "", origin, &e);
+    if (r < 0)
+        rd->result = hs_err_set(rd->err, r, "%s: %s", origin, e.text);
+    return 1;
+}
+
+int hs_config_load_file(hs_config *c, const char *path, hs_err *err)
+{
+    char *text;
+    size_t len;
+
+    int r = hs_file_read(path, MAX_FILE_BYTES, &text, &len, err);
+    if (r < 0)
+        return r;
+    reader rd = {.c = c, .path = path, .at = text, .end = text + len, .err = err};
+    int line = ini_parse_stream(read_line, &rd, handle, &rd);
+    r = rd.result;
+    if (r == 0 && line > 0)
+        r = hs_err_set(err, -EINVAL, "%s:%d: neither [section], key = value nor a # comment", path, line);
+    else if (r == 0 && line < 0)
+        r = hs_err_set(err, -ENOMEM, "%s: out of memory", path);
+    hs_free(text);
+    return r;
+}
+
+static int is_conf(const struct dirent *d)
+{
+    size_t n = strlen(d->d_name);
+    return d->d_name[0] != '.' && n > 5 && !strcmp(d->d_name + n - 5, ".conf");
+}
+
+int hs_config_load(hs_config *c, const char *path, bool missing_ok, hs_err *err)
+{
+    struct stat st;
+    int r = 0;
+    if (stat(path, &st) == 0 || !missing_ok)
+        r = hs_config_load_file(c, path, err);
+    if (r < 0)
+        return r;
+    char *dir = hs_asprintf("%s.d", path);
+    if (!dir)
+        return hs_err_set(err, -ENOMEM, "config: out of memory");
+    struct dirent **names = NULL;
+    int n = scandir(dir, &names, is_conf, alphasort);
+    for (int i = 0; i < n; i++) {
+        char *file = i < MAX_FILES && r == 0 ? hs_asprintf("%s/%s", dir, names[i]->d_name) : NULL;
+        if (file)
+            r = hs_config_load_file(c, file, err);
+        else if (r == 0)
+            r = hs_err_set(err, -E2BIG, "%s: more than %d files", dir, MAX_FILES);
+        hs_free(file);
+        free(names[i]);
+    }
+    free(names);
+    hs_free(dir);
+    return r;
+}
+
+int hs_config_set(hs_config *c, const char *assignment, const char *origin, hs_err *err)
+{
+    const char *eq = strchr(assignment, '=');
+    const char *dot = strchr(assignment, '.');
+    if (!eq || !dot || dot > eq)
+        return hs_err_set(err, -EINVAL, "%s: '%s' is not section.key=value", origin, assignment);
+    /* Only the model's name may hold dots: the key begins after the last one. */
+    if (!strncmp(assignment, "model.", 6))
+        for (const char *p = dot + 1; p < eq; p++)
+            dot = *p == '.' ? p : dot;
+    char *section = hs_strndup(assignment, (size_t)(dot - assignment));
+    char *key = hs_strndup(dot + 1, (size_t)(eq - dot - 1));
+    int r;
+    hs_err e = {0};
+    if (!section || !key)
+        r = hs_err_set(&e, -ENOMEM, "out of memory");
+    else if (!strncmp(section, "model.", 6))
+        r = set_model(c, section + 6, key, eq + 1, origin, &e);
+    else
+        r = set(c, section, key, eq + 1, origin, &e);
+    if (r < 0)
+        hs_err_set(err, r, "%s: %s", origin, e.text);
+    hs_free(section);
+    hs_free(key);
+    return r;
+}
+
+int hs_config_load_environ(hs_config *c, char *const *vars, hs_err *err)
+{
+    for (size_t i = 0; i < c->n_entries; i++) {
+        const hs_option *o = c->entries[i].option;
+        char name[128];
+        int n = snprintf(name, sizeof name, "HOTSET_%s_%s=", o->section, o->key);
+        for (int k = 0; k < n; k++)
+            name[k] = (char)toupper((unsigned char)name[k]);
+        for (char *const *v = vars; *v; v++) {
+            if (strncmp(*v, name, (size_t)n))
+                continue;
+            char origin[160];
+            snprintf(origin, sizeof origin, "environment %.*s", n - 1, name);
+            hs_err e = {0};
+            int r = store(&c->entries[i], *v + n, origin, &e);
+            if (r < 0)
+                return hs_err_set(err, r, "%s: %s", origin, e.text);
+        }
+    }
+    return 0;
+}
+
+const char *hs_config_str(const hs_config *c, const char *section, const char *key)
+{
+    const entry *e = find(c, section, key);
+    assert(e && "option is not declared in any table");
+    return e->value ? e->value : e->option->def;
+}
+
+bool hs_config_is_set(const hs_config *c, const char *section, const char *key)
+{
+    const entry *e = find(c, section, key);
+    return e && e->value;
+}
+
+bool hs_config_bool(const hs_config *c, const char *section, const char *key)
+{
+    bool v = false;
+    int r = hs_parse_bool(hs_config_str(c, section, key), &v);
+    assert(r == 0);
+    (void)r;
+    return v;
+}
+
+int64_t hs_config_int(const hs_config *c, const char *section, const char *key)
+{
+    int64_t v = 0;
+    return hs_parse_int(hs_config_str(c, section, key), &v) < 0 ? 0 : v;
+}
+
+double hs_config_num(const hs_config *c, const char *section, const char *key)
+{
+    double v = 0;
+    return hs_parse_number(hs_config_str(c, section, key), &v) < 0 ? 0 : v;
+}
+
+uint64_t hs_config_size(const hs_config *c, const char *section, const char *key)
+{
+    uint64_t v = 0;
+    return hs_parse_size(hs_config_str(c, section, key), &v) < 0 ? 0 : v;
+}
+
+int64_t hs_config_seconds(const hs_config *c, const char *section, const char *key)
+{
+    int64_t v = 0;
+    return hs_parse_seconds(hs_config_str(c, section, key), &v) < 0 ? 0 : v;
+}
+
+hs_size_spec hs_config_size_spec(const hs_config *c, const char *section, const char *key)
+{
+    hs_size_spec v = {HS_SIZE_AUTO, 0, 0};
+    int r = hs_parse_size_spec(hs_config_str(c, section, key), &v);
+    assert(r == 0);
+    (void)r;
+    return v;
+}
+
+size_t hs_config_n_models(const hs_config *c)
+{
+    return c->n_models;
+}
+
+const char *hs_config_model_name(const hs_config *c, size_t i)
+{
+    return c->models[i].name;
+}
+
+const char *hs_config_model_str(const hs_config *c, size_t i, const char *key)
+{
+    const model_section *m = &c->models[i];
+    for (size_t k = 0; k < m->n_keys; k++)
+        if (!strcmp(m->keys[k].option->key, key))
+            return m->keys[k].value;
+    return NULL;
+}
+
+int hs_config_print(const hs_config *c, hs_buf *out)
+{
+    const char *section = "";
+    for (size_t i = 0; i < c->n_entries; i++) {
+        const entry *e = &c->entries[i];
+        if (strcmp(section, e->option->section)) {
+            section = e->option->section;
+            hs_buf_printf(out, "%s[%s]\n", i ? "\n" : "", section);
+        }
+        hs_buf_printf(out, "%s = %s    # %s\n", e->option->key, e->value ? e->value : e->option->def,
+                      e->origin ? e->origin : "default");
+    }
+    for (size_t m = 0; m < c->n_models; m++) {
+        hs_buf_printf(out, "\n[model %s]\n", c->models[m].name);
+        for (size_t k = 0; k < c->models[m].n_keys; k++)
+            hs_buf_printf(out, "%s = %s    # %s\n", c->models[m].keys[k].option->key, c->models[m].keys[k].value,
+                          c->models[m].keys[k].origin);
+    }
+    return out->failed;
+}
+
+/* help as comment lines of at most `width` characters. */
+static void print_wrapped(hs_buf *out, const char *text, size_t width)
+{
+    while (*text) {
+        size_t n = strlen(text);
+        if (n > width) {
+            n = width;
+            while (n > 1 && text[n] != ' ')
+                n--;
+        }
+        hs_buf_printf(out, "# %.*s\n", (int)n, text);
+        text += n;
+        while (*text == ' ')
+            text++;
+    }
+}
+
+static void print_number(hs_buf *out, const hs_option *o, double v)
+{
+    char size[32];
+    if (o->type == HS_OPT_SIZE || o->type == HS_OPT_AUTO_SIZE)
+        hs_buf_puts(out, hs_format_size((uint64_t)v, size, sizeof size));
+    else
+        hs_buf_printf(out, "%.15g", v);
+}
+
+static void print_option(hs_buf *out, const hs_option *o)
+{
+    static const char *const type_name[] = {"text",    "yes or no", "integer",           "number",      "size",
+                                            "seconds", "choice",    "auto, NN% or size", "auto or size"};
+    hs_buf_puts(out, "\n");
+    print_wrapped(out, o->help, 100);
+    hs_buf_printf(out, "# %s", type_name[o->type]);
+    if (o->type == HS_OPT_ENUM)
+        hs_buf_printf(out, ": %s", o->choices);
+    if (o->max > o->min) {
+        hs_buf_puts(out, ", ");
+        print_number(out, o, o->min);
+        hs_buf_puts(out, " to ");
+        print_number(out, o, o->max);
+    }
+    if (*o->unit)
+        hs_buf_printf(out, " (%s)", o->unit);
+    hs_buf_printf(out, "%s\n# %s = %s\n", o->reloadable ? "; reloadable" : "", o->key, o->def);
+}
+
+int hs_config_print_reference(const hs_option_table *tables, size_t n_tables, hs_buf *out)
+{
+    const char *section = "";
+    for (int models = 0; models <= 1; models++) {
+        for (size_t t = 0; t < n_tables; t++) {
+            for (size_t i = 0; i < tables[t].n; i++) {
+                const hs_option *o = &tables[t].options[i];
+                if (!strcmp(o->section, "model") != models)
+                    continue;
+                if (strcmp(section, o->section)) {
+                    section = o->section;
+                    hs_buf_printf(out, models ? "\n# [%s NAME]\n" : "\n[%s]\n", section);
+                }
+                print_option(out, o);
+            }
+        }
+    }
+    return out->failed;
+}
