@@ -154,7 +154,7 @@ static int model_section_get(hs_config *c, const char *name, model_section **ret
 static int set_model(hs_config *c, const char *name, const char *key, const char *value, const char *origin,
                      hs_err *err)
 {
-    model_section *m;
+    model_section *m = NULL;
     int r = model_section_get(c, name, &m, err);
     if (r < 0)
         return r;
@@ -486,11 +486,11 @@ static void print_option(hs_buf *out, const hs_option *o)
 int hs_config_print_reference(const hs_option_table *tables, size_t n_tables, hs_buf *out)
 {
     const char *section = "";
-    for (int models = 0; models <= 1; models++) {
+    for (int models = false; models <= true; models++) {
         for (size_t t = 0; t < n_tables; t++) {
             for (size_t i = 0; i < tables[t].n; i++) {
                 const hs_option *o = &tables[t].options[i];
-                if (!strcmp(o->section, "model") != models)
+                if ((strcmp(o->section, "model") == 0) != models)
                     continue;
                 if (strcmp(section, o->section)) {
                     section = o->section;

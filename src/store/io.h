@@ -49,6 +49,7 @@ typedef struct hs_io_config {
     void *custom_ctx;
     uint32_t read_size;          /* bytes of a sub-read, multiple of 4096; 0 = default 1 MiB */
     uint64_t in_flight;          /* bytes under way at most; 0 = default 16 MiB */
+    bool buffered;               /* do not use O_DIRECT even where possible (reads go through the page cache) */
     const int *fds;              /* borrowed; must stay open */
     uint32_t n_fds;
     const struct iovec *buffers; /* memory that reads land in, for registration; may be NULL */

@@ -1,0 +1,143 @@
+/*
+ * accounting.c - who pays for what: counters of a forward pass, divided among the requests in its batch.
+ *
+ * Hits and misses are counted per sequence by the route observer; bytes follow a sequence's share of the misses (an
+ * expert that two sequences missed together is the first one's); waiting is everybody's who was in the batch. Engine
+ * thread (or the session caller).
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/engine_int.h"
+
+void hs__route_observer(void *ctx, const hs_route *route)
+{
+    hs_engine *e = ctx;
+    hs__seq *seq = &e->seqs[e->batch_seq[route->seq]];
+    if (route->layer != e->route_last_layer || route->phase == HS_PHASE_PREFILL) {
+        e->route_last_layer = route->layer;
+        e->route_pass++;
+    }
+    for (uint32_t k = 0; k < route->top_k; k++) {
+        uint32_t x = route->experts[k];
+        if (route->resident && !route->resident[k] && e->route_seen[x] != e->route_pass) {
+            e->route_seen[x] = e->route_pass;
+            seq->step_misses++;
+        } else {
+            seq->step_hits++;
+        }
+    }
+    if (!e->on_route)
+        return;
+    hs_route_event ev = {.decode = route->phase == HS_PHASE_DECODE,
+                         .seq = route->seq,
+                         .position = route->position,
+                         .layer = route->layer,
+                         .top_k = route->top_k,
+                         .experts = route->experts,
+                         .normalised = route->normalised,
+                         .resident = route->resident,
+                         .expert_bytes = hs_object_raw_bytes(e->opened.objects, 0)};
+    e->on_route(e->on_route_ctx, &ev);
+}
+
+void hs__cost_begin(hs_engine *e, hs__cost *c)
+{
+    for (uint32_t i = 0; i < e->n_batch; i++)
+        e->seqs[e->batch_seq[i]].step_hits = e->seqs[e->batch_seq[i]].step_misses = 0;
+    e->route_last_layer = UINT32_MAX;
+    c->before = hs_residency_get_stats(e->residency);
+    c->t0 = hs_now_ns();
+}
+
+double hs__cost_end(hs_engine *e, const hs__cost *c, hs_receipt *const *receipts)
+{
+    double seconds = (double)(hs_now_ns() - c->t0) * 1e-9;
+    hs_residency_stats now = hs_residency_get_stats(e->residency);
+    uint64_t bytes = now.bytes_read - c->before.bytes_read, given = 0;
+    uint64_t misses = 0;
+    for (uint32_t i = 0; i < e->n_batch; i++)
+        misses += e->seqs[e->batch_seq[i]].step_misses;
+    for (uint32_t i = e->n_batch; i-- > 0;) {
+        const hs__seq *s = &e->seqs[e->batch_seq[i]];
+        hs_receipt *r = receipts[i];
+        if (!r)
+            continue;
+        uint64_t share = i == 0 ? bytes - given : misses ? bytes / misses * s->step_misses : bytes / e->n_batch;
+        given += share;
+        r->bytes_read += share;
+        r->expert_hits += s->step_hits;
+        r->expert_misses += s->step_misses;
+        r->disk_wait_s += (double)(now.wait_ns - c->before.wait_ns) * 1e-9;
+        r->expand_s += (double)(now.decode_ns - c->before.decode_ns) * 1e-9;
+        r->prefetch_issued += now.prefetch_issued - c->before.prefetch_issued;
+        r->prefetch_useful += now.prefetch_useful - c->before.prefetch_useful;
+    }
+    return seconds;
+}
+
+void hs__engine_counters(const hs_engine *e, hs_engine_stats *s)
+{
+    hs_residency_stats r = hs_residency_get_stats(e->residency);
+    hs_io_stats io = hs_io_get_stats(e->io);
+    hs_model_times t = hs_model_get_times(e->model);
+    hs_predict_stats p = hs_model_predict_stats(e->model);
+    *s = e->counts;
+    s->expert_hits = r.hits;
+    s->expert_misses = r.misses;
+    s->expert_evictions = r.evictions;
+    s->bytes_read = r.bytes_read;
+    s->demand_bytes = r.demand_bytes;
+    s->speculative_bytes = r.speculative_bytes;
+    s->io_busy_ns = io.busy_ns;
+    s->io_reads = io.reads;
+    s->io_errors = io.errors;
+    s->prefetch_issued = r.prefetch_issued;
+    s->prefetch_useful = r.prefetch_useful;
+    s->prefetch_wasted = r.prefetch_wasted;
+    s->miss_predicted = r.miss_predicted;
+    s->predict_guessed = p.guessed;
+    s->predict_correct = p.correct;
+    s->predict_actual = p.actual;
+    s->disk_wait_ns = r.wait_ns;
+    s->expand_ns = r.decode_ns;
+    s->attention_ns = t.attention_ns;
+    s->dense_ffn_ns = t.dense_ffn_ns;
+    s->expert_ns = t.expert_ns;
+    s->router_ns = t.router_ns;
+    s->head_ns = t.head_ns;
+    s->resident = hs_residency_resident(e->residency);
+    s->slots = hs_residency_slots(e->residency);
+    for (uint32_t i = 0; i < e->plan.parallel; i++)
+        if (e->seqs[i].in_use)
+            s->kv_bytes_used += e->seqs[i].kv.length * e->plan.kv_per_token;
+}
+
+void hs__engine_publish(hs_engine *e)
+{
+    hs_engine_stats s;
+    hs__engine_counters(e, &s);
+    pthread_mutex_lock(&e->lock);
+    s.queued = e->n_queued;
+    s.active = e->n_active;
+    e->stats = s;
+    pthread_mutex_unlock(&e->lock);
+}
+
+hs_engine_stats hs_engine_get_stats(const hs_engine *engine)
+{
+    hs_engine *e = (hs_engine *)(uintptr_t)engine; /* the lock is not part of the value */
+    hs_engine_stats s;
+    pthread_mutex_lock(&e->lock);
+    s = e->stats;
+    s.queued = e->n_queued;
+    s.active = e->n_active;
+    pthread_mutex_unlock(&e->lock);
+    return s;
+}
+
+void hs_engine_on_route(hs_engine *e, void (*fn)(void *ctx, const hs_route_event *ev), void *ctx)
+{
+    e->on_route = fn;
+    e->on_route_ctx = ctx;
+}

@@ -1,0 +1,332 @@
+/*
+ * engine.c - bringing a model up and taking it down: open, plan, load, arena, io, model; in reverse on the way out.
+ * The order matters: the residency's memory must exist before the I/O registers it, and the I/O before the model may
+ * ask for experts.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "engine/engine_int.h"
+#include "math/mat.h"
+
+/* Tokenizer and template while loading, as a multiple of their files: measured on DeepSeek-V3, Qwen3 and gpt-oss. */
+#define TEXT_LOAD_FACTOR 6
+
+static uint64_t file_bytes(const char *dir, const char *name)
+{
+    struct stat st;
+    char *path = hs_asprintf("%s/%s", dir, name);
+    uint64_t n = path && stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    hs_free(path);
+    return n;
+}
+
+int hs__open(const hs_engine_options *opt, hs__opened *o, hs_err *err)
+{
+    memset(o, 0, sizeof *o);
+    hs_kernel_set set;
+    int r = hs_kernel_set_parse(opt->kernels ? opt->kernels : "auto", &set);
+    if (r < 0)
+        return hs_err_set(err, r, "compute.kernels: '%s' is not one of auto|generic|avx2", opt->kernels);
+    o->kernels = hs_kernels_get(set, err);
+    if (!o->kernels)
+        return -ENOTSUP;
+    r = hs_source_open(opt->path, &o->source, err);
+    if (r < 0)
+        return r;
+    r = hs_model_spec_create(hs_source_checkpoint(o->source), &o->spec, err);
+    if (r < 0)
+        goto fail;
+    r = hs_objects_create(o->source, o->spec->expert_parts, o->spec->n_moe_layers * o->spec->n_experts, HS_EXPERT_PARTS,
+                          &o->objects, err);
+    if (r < 0)
+        goto fail;
+    if (!opt->without_text)
+        o->text_bytes = TEXT_LOAD_FACTOR * file_bytes(opt->path, "tokenizer.json") + (1u << 20);
+    return 0;
+fail:
+    hs__close(o);
+    return r;
+}
+
+void hs__close(hs__opened *o)
+{
+    hs_objects_destroy(&o->objects);
+    hs_model_spec_destroy(&o->spec);
+    hs_source_close(&o->source);
+}
+
+static int load_text(hs_engine *e, const hs_engine_options *opt, hs_err *err)
+{
+    if (opt->without_text)
+        return 0;
+    int r = hs_tokenizer_load(opt->path, &e->tokenizer, err);
+    if (r < 0)
+        return r;
+    hs_err ignored = {0};
+    r = hs_template_load(opt->path, &e->template, &ignored);
+    if (r == -ENOENT)
+        return 0; /* a base model: completions work, chat is refused by name */
+    if (r < 0 && err)
+        *err = ignored;
+    return r;
+}
+
+static int on_load(void *ctx, uint64_t done, uint64_t total)
+{
+    const hs_engine_options *opt = ctx;
+    return opt->progress ? opt->progress(opt->progress_ctx, "loading", done, total) : 0;
+}
+
+/* Brings the dense tensors into memory; *ret_dense[i] = place of tensor dense_tensors[i]. */
+static int load_dense(hs_engine *e, const hs_engine_options *opt, const void ***ret_dense, hs_err *err)
+{
+    const hs_model_spec *spec = e->opened.spec;
+    const hs_checkpoint *c = hs_source_checkpoint(e->opened.source);
+    e->dense = hs_map_alloc(e->plan.dense);
+    const void **dense = hs_calloc(spec->n_dense_tensors, sizeof *dense);
+    hs_load *loads = hs_calloc(spec->n_dense_tensors, sizeof *loads);
+    int r = e->dense && dense && loads ? 0 : hs_err_set(err, -ENOMEM, "out of memory for the dense weights");
+    uint64_t at = 0;
+    for (uint32_t i = 0; r == 0 && i < spec->n_dense_tensors; i++) {
+        uint32_t t = spec->dense_tensors[i];
+        dense[i] = e->dense + at;
+        loads[i] = (hs_load){t, e->dense + at};
+        at += hs_align_up(c->tensors[t].nbytes, 64);
+    }
+    if (r == 0)
+        r = hs_source_load(e->opened.source, loads, spec->n_dense_tensors, e->pool, on_load, (void *)(uintptr_t)opt,
+                           err);
+    hs_free(loads);
+    if (r < 0)
+        hs_free(dense);
+    else
+        *ret_dense = dense;
+    return r;
+}
+
+static int io_kind(const char *name, hs_io_engine_kind *ret, hs_err *err)
+{
+    static const char *const names[] = {"auto", "io_uring", "pread"};
+    for (int i = 0; i < 3; i++) {
+        if (!strcmp(name, names[i])) {
+            *ret = (hs_io_engine_kind)i;
+            return 0;
+        }
+    }
+    return hs_err_set(err, -EINVAL, "io.engine: '%s' is not one of auto|io_uring|pread", name);
+}
+
+#define MAX_BUFFERS 16
+
+static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *err)
+{
+    const hs__opened *o = &e->opened;
+    hs_residency_config rc = {.objects = o->objects,
+                              .pool = e->pool,
+                              .n_layers = o->spec->n_moe_layers,
+                              .n_experts = o->spec->n_experts,
+                              .top_k = o->spec->top_k,
+                              .n_slots = e->plan.n_slots,
+                              .policy = opt->policy ? opt->policy : "ewma",
+                              .n_staging = e->plan.n_staging,
+                              .prefetch = opt->prefetch,
+                              .prefetch_budget = opt->prefetch_budget ? opt->prefetch_budget : 16u << 20,
+                              .seed = 1};
+    int r = hs_residency_create(&rc, &e->residency, err);
+    if (r < 0)
+        return r;
+    struct iovec iov[MAX_BUFFERS];
+    hs_io_config ic = {.read_size = (uint32_t)opt->io_read_size,
+                       .in_flight = opt->io_in_flight,
+                       .buffered = opt->io_buffered,
+                       .buffers = iov,
+                       .n_buffers = hs_residency_buffers(e->residency, iov, MAX_BUFFERS)};
+    r = io_kind(opt->io_engine ? opt->io_engine : "auto", &ic.engine, err);
+    if (r < 0)
+        return r;
+    ic.fds = hs_objects_fds(o->objects, &ic.n_fds);
+    r = hs_io_create(&ic, &e->io, err);
+    if (r == 0)
+        hs_residency_attach_io(e->residency, e->io);
+    return r;
+}
+
+static int create_sequences(hs_engine *e, const hs_engine_options *opt, hs_err *err)
+{
+    const hs_plan *p = &e->plan;
+    hs_kv_type type = opt->kv_type && !strcmp(opt->kv_type, "f32") ? HS_KV_F32 : HS_KV_F16;
+    uint64_t each = hs_align_up(hs_model_kv_bytes(e->opened.spec, type, p->context), 4096);
+    e->kv_bytes = each * p->parallel;
+    e->kv = hs_map_alloc(e->kv_bytes);
+    e->seqs = hs_calloc(p->parallel, sizeof *e->seqs);
+    e->batch_seq = hs_calloc(p->parallel, sizeof *e->batch_seq);
+    e->batch_kv = hs_calloc(p->parallel, sizeof *e->batch_kv);
+    e->step_slots = hs_calloc(p->parallel, sizeof *e->step_slots);
+    e->step_tokens = hs_calloc(p->parallel, sizeof *e->step_tokens);
+    e->step_receipts = hs_calloc(p->parallel, sizeof *e->step_receipts);
+    e->active = hs_calloc(p->parallel, sizeof *e->active);
+    e->route_seen = hs_calloc(e->opened.spec->n_experts ? e->opened.spec->n_experts : 1, sizeof *e->route_seen);
+    e->logits = hs_calloc((size_t)p->parallel * e->opened.spec->vocab, sizeof *e->logits);
+    e->sampling = hs_calloc(e->opened.spec->vocab, sizeof *e->sampling);
+    if (!e->kv || !e->seqs || !e->batch_seq || !e->batch_kv || !e->step_slots || !e->step_tokens || !e->step_receipts ||
+        !e->active || !e->route_seen || !e->logits || !e->sampling)
+        return hs_err_set(err, -ENOMEM, "out of memory for %u sequences of %u tokens", p->parallel, p->context);
+    for (uint32_t i = 0; i < p->parallel; i++)
+        e->seqs[i].kv = (hs_kv){.data = e->kv + i * each, .type = type, .capacity = p->context};
+    return 0;
+}
+
+static int bring_up(hs_engine *e, const hs_engine_options *opt, hs_err *err)
+{
+    hs_math_setup();
+    int r = hs__open(opt, &e->opened, err);
+    if (r == 0)
+        r = hs__plan(opt, &e->opened, &e->plan, err);
+    if (r == 0)
+        r = hs_pool_create(e->plan.threads, &e->pool, err);
+    if (r == 0)
+        r = load_text(e, opt, err);
+    const void **dense = NULL;
+    if (r == 0)
+        r = load_dense(e, opt, &dense, err);
+    if (r == 0)
+        r = start_streaming(e, opt, err);
+    if (r == 0)
+        r = create_sequences(e, opt, err);
+    if (r == 0) {
+        hs_model_config mc;
+        hs__model_config(&e->plan, &e->opened, opt->prefetch, &mc);
+        mc.pool = e->pool;
+        r = hs_model_create(e->opened.spec, &mc, dense, hs_residency_experts(e->residency), &e->model, err);
+    }
+    hs_free(dense);
+    if (r == 0)
+        hs_model_on_route(e->model, hs__route_observer, e);
+    return r;
+}
+
+int hs_engine_create(const hs_engine_options *opt, hs_engine **ret_engine, hs_err *err)
+{
+    hs_engine *e = hs_calloc(1, sizeof *e);
+    if (!e)
+        return hs_err_set(err, -ENOMEM, "engine: out of memory");
+    e->max_queue = opt->max_queue;
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&e->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    int r = bring_up(e, opt, err);
+    if (r < 0) {
+        hs_engine_destroy(&e);
+        return r;
+    }
+    hs__engine_publish(e);
+    *ret_engine = e;
+    return 0;
+}
+
+void hs_engine_destroy(hs_engine **engine)
+{
+    hs_engine *e = *engine;
+    if (!e)
+        return;
+    *engine = NULL;
+    if (e->started) {
+        pthread_mutex_lock(&e->lock);
+        e->stop = true;
+        pthread_cond_broadcast(&e->wake);
+        pthread_mutex_unlock(&e->lock);
+        pthread_join(e->thread, NULL);
+    }
+    hs_model_destroy(&e->model);
+    hs_residency_destroy(&e->residency);
+    hs_io_destroy(&e->io);
+    hs_free(e->seqs);
+    hs_free(e->batch_seq);
+    hs_free(e->batch_kv);
+    hs_free(e->step_slots);
+    hs_free(e->step_tokens);
+    hs_free(e->step_receipts);
+    hs_free(e->active);
+    hs_free(e->route_seen);
+    hs_free(e->logits);
+    hs_free(e->sampling);
+    hs_map_free(e->kv, e->kv_bytes);
+    hs_map_free(e->dense, e->plan.dense);
+    hs_template_destroy(&e->template);
+    hs_tokenizer_destroy(&e->tokenizer);
+    hs_pool_destroy(&e->pool);
+    hs__close(&e->opened);
+    pthread_cond_destroy(&e->wake);
+    pthread_mutex_destroy(&e->lock);
+    hs_free(e);
+}
+
+const hs_plan *hs_engine_plan(const hs_engine *e)
+{
+    return &e->plan;
+}
+
+const char *hs_engine_io_name(const hs_engine *e)
+{
+    return hs_io_engine_name(e->io);
+}
+
+const char *hs_engine_kernels_name(const hs_engine *e)
+{
+    return e->opened.kernels->name;
+}
+
+uint32_t hs_engine_vocab(const hs_engine *e)
+{
+    return e->opened.spec->vocab;
+}
+
+uint32_t hs_engine_max_context(const hs_engine *e)
+{
+    return e->plan.context;
+}
+
+const hs_tokenizer *hs_engine_tokenizer(const hs_engine *e)
+{
+    return e->tokenizer;
+}
+
+const hs_template *hs_engine_template(const hs_engine *e)
+{
+    return e->template;
+}
+
+const struct json_t *hs_engine_generation_config(const hs_engine *e)
+{
+    return hs_source_checkpoint(e->opened.source)->generation_config;
+}
+
+uint32_t hs_engine_moe_layers(const hs_engine *e, const uint32_t **ret_numbers)
+{
+    *ret_numbers = e->opened.spec->moe_layer_number;
+    return e->opened.spec->n_moe_layers;
+}
+
+int hs__seq_take(hs_engine *e, uint32_t *ret_index)
+{
+    for (uint32_t i = 0; i < e->plan.parallel; i++) {
+        if (!e->seqs[i].in_use) {
+            e->seqs[i].in_use = true;
+            e->seqs[i].kv.length = 0;
+            *ret_index = i;
+            return 0;
+        }
+    }
+    return -EBUSY;
+}
+
+void hs__seq_give(hs_engine *e, uint32_t index)
+{
+    e->seqs[index].in_use = false;
+}

@@ -1,0 +1,137 @@
+/*
+ * engine_int.h - the engine's inside, shared by plan, engine, session, request, scheduler and accounting.
+ *
+ * Threads: create and sessions run on the caller's thread; after hs_engine_start everything below `model` is the engine
+ * thread's alone. `lock` guards the queue, the request lists, the published stats and the flags marked (lock).
+ */
+#ifndef HS_ENGINE_ENGINE_INT_H
+#define HS_ENGINE_ENGINE_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "base/pool.h"
+#include "engine/sampler.h"
+#include "hotset/hotset.h"
+#include "model/model.h"
+#include "residency/residency.h"
+#include "store/io.h"
+#include "store/objects.h"
+#include "store/source.h"
+#include "text/detok.h"
+#include "text/template.h"
+#include "text/tokenizer.h"
+
+/* What has been read of a model before any weight: enough to plan. */
+typedef struct hs__opened {
+    hs_source *source;
+    hs_model_spec *spec;
+    hs_objects *objects;
+    const hs_kernels *kernels;
+    uint64_t text_bytes; /* of tokenizer and template, at their peak while loading */
+} hs__opened;
+
+int hs__open(const hs_engine_options *opt, hs__opened *ret, hs_err *err) HS_MUST_CHECK;
+void hs__close(hs__opened *o);
+/* The plan for an opened model; see hs_plan_make. */
+int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *ret, hs_err *err) HS_MUST_CHECK;
+void hs__model_config(const hs_plan *p, const hs__opened *o, bool predict, hs_model_config *ret);
+
+typedef struct hs__seq {
+    hs_kv kv;
+    bool in_use;
+    /* Of the current step, filled by the route observer. */
+    uint32_t step_hits, step_misses;
+} hs__seq;
+
+struct hs_engine {
+    hs__opened opened;
+    hs_plan plan;
+    uint32_t max_queue;
+    hs_pool *pool;
+    hs_tokenizer *tokenizer;
+    hs_template *template;
+    uint8_t *dense, *kv;
+    uint64_t kv_bytes;
+    hs_residency *residency;
+    hs_io *io;
+    hs_model *model;
+    hs__seq *seqs;       /* [plan.parallel] */
+    uint32_t *batch_seq; /* [plan.parallel] index into seqs of each row of the running decode */
+    hs_kv **batch_kv;    /* [plan.parallel] their kvs */
+    uint32_t n_batch;
+    uint32_t *step_slots, *step_tokens; /* [plan.parallel] scratch of a decode step */
+    hs_receipt **step_receipts;         /* [plan.parallel] */
+    uint32_t *route_seen; /* [n_experts] number of the layer pass in which the expert was last counted as a miss */
+    uint32_t route_pass;
+    uint32_t route_last_layer;
+    void (*on_route)(void *ctx, const hs_route_event *ev);
+    void *on_route_ctx;
+
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool started, stop, draining;               /* (lock) */
+    struct hs_request *queue_head, *queue_tail; /* (lock) waiting, oldest first */
+    uint32_t n_queued, n_active;                /* (lock) */
+    struct hs_request **active;                 /* [plan.parallel], engine thread; NULL = free */
+    uint32_t prefill_turn;
+    float *logits;           /* [plan.parallel][vocab] */
+    hs__candidate *sampling; /* [vocab] */
+    hs_engine_stats stats;   /* (lock) published after each step */
+    hs_engine_stats counts;  /* engine thread's own: requests and tokens */
+};
+
+/* The counters of residency, io and model as they are now. */
+void hs__engine_counters(const hs_engine *e, hs_engine_stats *ret);
+/* Copies them to e->stats. */
+void hs__engine_publish(hs_engine *e);
+int hs__seq_take(hs_engine *e, uint32_t *ret_index);
+void hs__seq_give(hs_engine *e, uint32_t index);
+
+/* Before and after a forward pass over the sequences batch_seq[0..n_batch): what it cost, per receipt. */
+typedef struct hs__cost {
+    hs_residency_stats before;
+    uint64_t t0;
+} hs__cost;
+void hs__cost_begin(hs_engine *e, hs__cost *c);
+/* receipts[n_batch], each may be NULL. Adds bytes by share of misses, waits to all. Returns seconds passed. */
+double hs__cost_end(hs_engine *e, const hs__cost *c, hs_receipt *const *receipts);
+void hs__route_observer(void *ctx, const hs_route *route);
+
+struct hs_request {
+    hs_engine *engine;
+    hs_request *next;
+    uint32_t refs;  /* (lock) owner and engine */
+    bool cancelled; /* (lock) */
+    uint64_t client;
+    uint64_t t_submit, t_start, deadline_ns;
+    uint32_t *tokens;
+    uint32_t n_tokens, n_done; /* prompt tokens, of them processed */
+    uint32_t max_tokens;
+    hs_sampling sampling;
+    bool ignore_eos;
+    uint32_t seq;        /* index, while active */
+    uint32_t next_token; /* sampled, not yet fed */
+    hs_detok detok;
+    hs_stop *stop;
+    hs_buf text;                /* (text_lock) finished characters not yet read */
+    pthread_mutex_t text_lock;  /* leaf: guards text, status and notify */
+    hs_request_status status;   /* (text_lock) */
+    void (*notify)(void *user); /* (text_lock) */
+    void *notify_user;
+};
+
+#define HS__TEXT_HIGH (64u << 10)
+
+void hs__request_unref_locked(hs_request *r); /* with engine lock held */
+void hs__request_notify(hs_request *r);
+/* Engine thread: state changes that the owner may see. */
+void hs__request_fail(hs_request *r, int code, const char *sentence);
+void hs__request_finish(hs_request *r, hs_finish finish);
+/* Appends the token's text; returns true if a stop string ended the answer. */
+bool hs__request_emit(hs_request *r, uint32_t token);
+void *hs__scheduler_main(void *arg);
+
+#endif

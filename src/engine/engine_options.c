@@ -1,0 +1,73 @@
+/* engine_options.c - the options of memory, cache, io, prefetch, compute and kv. */
+#include "engine/engine_options.h"
+
+static const hs_option options[] = {
+    {"memory", "limit", HS_OPT_AUTO_SIZE, "auto", 64 << 20, 1e15, NULL, "",
+     "Memory of the whole process. auto takes what the machine and the control group leave at start, less a reserve of "
+     "one "
+     "eighth (at least 512 MiB) for other programs. A limit under the model's floor is refused with the figures; "
+     "'hotset plan PATH' shows them beforehand.",
+     false},
+    {"cache", "size", HS_OPT_CACHE, "auto", 0, 0, NULL, "",
+     "Memory for routed experts: auto takes what memory.limit leaves after the dense part, the KV cache and the "
+     "buffers; "
+     "NN% is that share of the model's routed experts; a size is bytes. An explicit size that does not fit the limit "
+     "is "
+     "refused, auto shrinks.",
+     false},
+    {"cache", "policy", HS_OPT_ENUM, "ewma", 0, 0, "lru|lfu|ewma", "",
+     "Which expert leaves when another needs its place. ewma scores recent and long-term use and lets rare experts "
+     "pass "
+     "without evicting anybody; lru and lfu are there for comparison. Results are the same bits with each.",
+     false},
+    {"io", "engine", HS_OPT_ENUM, "auto", 0, 0, "auto|io_uring|pread", "",
+     "How experts are read. auto takes io_uring where the kernel allows it and a pool of reading threads elsewhere "
+     "(many containers deny io_uring).",
+     false},
+    {"io", "direct", HS_OPT_BOOL, "yes", 0, 0, NULL, "",
+     "Read past the page cache (O_DIRECT), so that memory use stays what the plan says. Filesystems that refuse it are "
+     "read "
+     "through the page cache. Set no only when the whole model fits the page cache beside hotset.",
+     false},
+    {"io", "read_size", HS_OPT_SIZE, "1M", 64 << 10, 16 << 20, NULL, "bytes",
+     "An expert is read in pieces of this size. Larger pieces suit slow drives with high latency.", false},
+    {"io", "in_flight", HS_OPT_SIZE, "16M", 1 << 20, 256 << 20, NULL, "bytes",
+     "Bytes being read at the same time. 8 to 16 MiB saturate an NVMe drive; more only makes urgent reads wait behind "
+     "guesses.",
+     false},
+    {"prefetch", "mode", HS_OPT_ENUM, "auto", 0, 0, "auto|off", "",
+     "Read ahead the experts that the next layer will probably want. auto does so while it pays; results are the same "
+     "bits.",
+     false},
+    {"prefetch", "budget", HS_OPT_SIZE, "16M", 0, 4e9, NULL, "bytes",
+     "Bytes of guesses that may be on their way at the same time. One expert is always allowed.", false},
+    {"compute", "threads", HS_OPT_INT, "0", 0, 256, NULL, "threads",
+     "Threads that compute, the engine's own included; 0 takes every processor this process may use. Results are the "
+     "same "
+     "bits with any number.",
+     false},
+    {"compute", "kernels", HS_OPT_ENUM, "auto", 0, 0, "auto|generic|avx2", "",
+     "Instruction set of the kernels; generic is for finding faults. Another set rounds differently in the last bits.",
+     false},
+    {"compute", "activations", HS_OPT_ENUM, "auto", 0, 0, "auto|f32", "",
+     "Precision of activations in matrix products. Float weights always use f32; this build has no 8-bit path yet, so "
+     "both "
+     "choices are f32.",
+     false},
+    {"kv", "type", HS_OPT_ENUM, "f16", 0, 0, "f16|f32", "",
+     "Precision of stored keys and values. f16 halves the memory of long contexts; f32 is what references compute "
+     "with.",
+     false},
+    {"kv", "context", HS_OPT_INT, "0", 0, 16777216, NULL, "tokens",
+     "Tokens that one conversation may have, prompt and answer together; 0 takes the smaller of what the model was "
+     "made for "
+     "and what the memory limit allows.",
+     false},
+    {"model", "path", HS_OPT_STRING, "", 0, 0, NULL, "",
+     "Folder of the model: packed by 'hotset pack', or safetensors as published.", false},
+    {"model", "context", HS_OPT_INT, "0", 0, 16777216, NULL, "tokens", "As kv.context, for this model alone.", false},
+    {"model", "kv_type", HS_OPT_ENUM, "f16", 0, 0, "f16|f32", "", "As kv.type, for this model alone.", false},
+    {"model", "cache", HS_OPT_CACHE, "auto", 0, 0, NULL, "", "As cache.size, for this model alone.", false},
+};
+
+const hs_option_table hs_engine_option_table = HS_OPTION_TABLE(options);

@@ -1,0 +1,14 @@
+/* memory.h - how much memory this process may take: the machine's and the control groups' word. */
+#ifndef HS_ENGINE_MEMORY_H
+#define HS_ENGINE_MEMORY_H
+
+#include <stdint.h>
+
+/* Bytes available now: the least of MemAvailable (or sysinfo where /proc/meminfo is hidden) and what each enclosing
+ * control group (v2 and v1) still allows, page cache counted as free; plus what this process holds already. */
+uint64_t hs__memory_available(void);
+
+/* available less the reserve: what `memory.limit = auto` means. */
+uint64_t hs__memory_auto_limit(uint64_t available);
+
+#endif

@@ -1,0 +1,240 @@
+/*
+ * plan.c - the memory plan: what each part takes, the floor, what is recommended, and how the budget is spent.
+ *
+ * Fixed parts first (dense, tables, text, runtime, outside); then KV and scratch, which shrink where the user left them
+ * to us; the cache takes what is left, at most all experts. Explicit wishes are never shrunk, they are refused with the
+ * figures.
+ */
+#include <string.h>
+
+#include "engine/engine_int.h"
+#include "engine/memory.h"
+#include "math/mat.h"
+
+#define MIN_CONTEXT     512u
+#define DEFAULT_CONTEXT 8192u
+#define MAX_CHUNK       2048u
+#define MIN_CHUNK       32u
+/* Program text, libc, libraries' own heaps and thread stacks as touched; measured with an empty model, doubled. */
+#define RUNTIME_BYTES      (40ull << 20)
+#define RUNTIME_PER_THREAD (HS_MATH_THREAD_BYTES + (1ull << 20))
+
+typedef struct shape {
+    uint32_t context, parallel, chunk, staging, slots;
+} shape;
+
+void hs__model_config(const hs_plan *p, const hs__opened *o, bool predict, hs_model_config *ret)
+{
+    *ret = (hs_model_config){.max_batch = p->parallel,
+                             .prefill_chunk = p->prefill_chunk,
+                             .max_context = p->context,
+                             .kernels = o->kernels,
+                             .predict = predict};
+}
+
+static hs_kv_type kv_type(const hs_engine_options *opt)
+{
+    return opt->kv_type && !strcmp(opt->kv_type, "f32") ? HS_KV_F32 : HS_KV_F16;
+}
+
+/* Fills p's parts for a shape; cache = slots x slot size. Needs p->threads. */
+static void price(const hs_engine_options *opt, const hs__opened *o, const hs_pool *pool, const shape *s, hs_plan *p)
+{
+    const hs_model_spec *spec = o->spec;
+    p->context = s->context;
+    p->parallel = s->parallel;
+    p->prefill_chunk = s->chunk;
+    p->n_staging = s->staging;
+    p->n_slots = s->slots;
+    hs_model_config mc;
+    hs__model_config(p, o, opt->prefetch, &mc);
+    mc.pool = (hs_pool *)pool;
+    uint64_t logits =
+        (uint64_t)s->parallel * spec->vocab * sizeof(float) + (uint64_t)spec->vocab * sizeof(hs__candidate);
+    p->dense = hs_align_up(spec->dense_bytes, 4096);
+    p->kv_per_token = hs_model_kv_bytes(spec, kv_type(opt), 1024) / 1024;
+    p->kv = s->parallel * hs_align_up(hs_model_kv_bytes(spec, kv_type(opt), s->context), 4096);
+    p->scratch = hs_model_scratch_bytes(spec, &mc) + logits;
+    p->staging = s->staging * hs_align_up(hs_objects_staging_bytes(o->objects), 4096);
+    p->tables = hs_source_bytes(o->source) + hs_objects_table_bytes(o->objects) +
+                (uint64_t)spec->n_moe_layers * spec->n_experts * HS_EXPERT_PARTS * sizeof(uint32_t) +
+                hs_residency_overhead_bytes(o->objects, s->slots, s->staging, p->threads);
+    p->text = o->text_bytes;
+    p->runtime = RUNTIME_BYTES + p->threads * RUNTIME_PER_THREAD;
+    uint64_t load = HS_LOAD_SCRATCH_BYTES; /* gone once serving: only what exceeds the later parts counts */
+    if (load > p->kv + p->scratch)
+        p->runtime += load - (p->kv + p->scratch);
+    p->outside = opt->memory_outside;
+    p->cache = (uint64_t)s->slots * p->slot_bytes;
+    p->total = p->dense + p->kv + p->scratch + p->staging + p->tables + p->text + p->runtime + p->outside + p->cache;
+}
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* -ENOMEM with the figures. */
+static int refuse(const hs_plan *p, const char *what, uint64_t have, uint64_t need, hs_err *err)
+{
+    char a[32], b[32], c[32], d[32];
+    return hs_err_set(
+        err, -ENOMEM,
+        "%s of %s is under what this needs, %s (floor of the model: %s; recommended: %s). Raise memory.limit, or "
+        "lower cache.size, kv.context or limits.parallel.",
+        what, hs_format_size(have, a, sizeof a), hs_format_size(need, b, sizeof b),
+        hs_format_size(p->floor, c, sizeof c), hs_format_size(p->recommended, d, sizeof d));
+}
+
+/* The number of slots an explicit cache size asks for; 0 with *ret_auto for auto. */
+static int asked_slots(const hs_engine_options *opt, hs_plan *p, uint32_t *ret_slots, bool *ret_auto, hs_err *err)
+{
+    uint64_t slots = 0;
+    *ret_auto = opt->cache_kind == HS_CACHE_AUTO;
+    if (opt->cache_kind == HS_CACHE_BYTES)
+        slots = opt->cache_bytes / p->slot_bytes;
+    else if (opt->cache_kind == HS_CACHE_PERCENT)
+        slots = (uint64_t)((double)p->n_experts * opt->cache_percent / 100);
+    slots = slots > p->n_experts ? p->n_experts : slots;
+    if (!*ret_auto && slots < p->min_slots) {
+        char a[32], b[32], c[32];
+        return hs_err_set(err, -ENOMEM,
+                          "a cache of %llu experts (%s) is under the floor of %u experts (%s); all %u experts take %s. "
+                          "Raise cache.size.",
+                          (unsigned long long)slots, hs_format_size(slots * p->slot_bytes, a, sizeof a), p->min_slots,
+                          hs_format_size((uint64_t)p->min_slots * p->slot_bytes, b, sizeof b), p->n_experts,
+                          hs_format_size(p->expert_bytes_all, c, sizeof c));
+    }
+    *ret_slots = (uint32_t)slots;
+    return 0;
+}
+
+/* Shrinks what the user left to us, chunk first, then context, then the batch, until the shape with its least cache
+ * fits. */
+static bool shrink(const hs_engine_options *opt, shape *s)
+{
+    if (s->chunk > MIN_CHUNK) {
+        s->chunk /= 2;
+        return true;
+    }
+    if (!opt->context && s->context > MIN_CONTEXT) {
+        s->context = s->context / 2 > MIN_CONTEXT ? s->context / 2 : MIN_CONTEXT;
+        return true;
+    }
+    if (s->parallel > 1) {
+        s->parallel--;
+        return true;
+    }
+    return false;
+}
+
+/* Staging beyond the least lets reads run ahead of decoding. */
+static uint32_t wanted_staging(const hs__opened *o, uint32_t top_k)
+{
+    uint32_t least = hs_residency_min_staging(o->objects);
+    uint64_t bytes = hs_objects_staging_bytes(o->objects);
+    if (!least || !bytes)
+        return 0;
+    uint32_t n = 2 * top_k;
+    while (n > least && (uint64_t)n * bytes > (256ull << 20))
+        n--;
+    return n > least ? n : least;
+}
+
+static int fit(const hs_engine_options *opt, const hs__opened *o, const hs_pool *pool, hs_plan *p, hs_err *err)
+{
+    const hs_model_spec *spec = o->spec;
+    uint32_t slots;
+    bool is_auto;
+    int r = asked_slots(opt, p, &slots, &is_auto, err);
+    if (r < 0)
+        return r;
+    shape s = {.context = opt->context ? opt->context : min_u32(spec->max_context, DEFAULT_CONTEXT),
+               .parallel = opt->parallel ? opt->parallel : 1,
+               .chunk = min_u32(MAX_CHUNK, opt->context ? opt->context : spec->max_context),
+               .staging = wanted_staging(o, spec->top_k),
+               .slots = is_auto ? p->min_slots : slots};
+    if (s.chunk < MIN_CHUNK)
+        s.chunk = MIN_CHUNK;
+    for (;;) {
+        price(opt, o, pool, &s, p);
+        /* auto leaves at least half of what can be divided to the cache, unless the cache holds everything anyway. */
+        uint64_t spare = p->limit > p->total ? p->limit - p->total : 0;
+        uint64_t want = is_auto ? (uint64_t)(p->n_experts - s.slots) * p->slot_bytes : 0;
+        bool fits = p->total <= p->limit;
+        bool balanced = !is_auto || spare >= want || spare >= p->kv + p->scratch || s.chunk <= 256;
+        if (fits && balanced)
+            break;
+        if (!shrink(opt, &s)) {
+            if (fits)
+                break;
+            return refuse(p, opt->memory_limit ? "memory.limit" : "the memory that is free", p->limit, p->total, err);
+        }
+    }
+    if (is_auto) {
+        uint64_t more = (p->limit - p->total) / p->slot_bytes;
+        s.slots += (uint32_t)(more > p->n_experts - s.slots ? p->n_experts - s.slots : more);
+        price(opt, o, pool, &s, p);
+        while (p->total > p->limit && s.slots > p->min_slots) {
+            s.slots--; /* the tables grow with the slots */
+            price(opt, o, pool, &s, p);
+        }
+    }
+    return 0;
+}
+
+int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *p, hs_err *err)
+{
+    const hs_model_spec *spec = o->spec;
+    memset(p, 0, sizeof *p);
+    snprintf(p->arch, sizeof p->arch, "%s", spec->arch);
+    p->packed = hs_source_is_packed(o->source);
+    p->threads = opt->threads ? opt->threads : hs_cpu_count();
+    p->slot_bytes = hs_objects_slot_bytes(o->objects);
+    p->n_experts = spec->n_moe_layers * spec->n_experts;
+    p->token_cycle = spec->n_moe_layers * spec->top_k;
+    p->min_slots = min_u32(hs_residency_min_slots(spec->top_k), p->n_experts);
+    p->expert_bytes_all = p->n_experts * p->slot_bytes;
+    p->token_cycle_bytes = p->token_cycle * p->slot_bytes;
+    p->bytes_per_token_cold = p->n_experts ? p->token_cycle * hs_object_read_bytes(o->objects, 0) : 0;
+    if (opt->context > spec->max_context)
+        return hs_err_set(err, -EINVAL, "a context of %u tokens exceeds the %u that the model was made for",
+                          opt->context, spec->max_context);
+    hs_pool *pool = NULL; /* only its size matters for pricing */
+    int r = hs_pool_create(p->threads, &pool, err);
+    if (r < 0)
+        return r;
+    shape least = {.context = opt->context ? opt->context : min_u32(MIN_CONTEXT, spec->max_context),
+                   .parallel = 1,
+                   .chunk = MIN_CHUNK,
+                   .staging = hs_residency_min_staging(o->objects),
+                   .slots = p->min_slots};
+    price(opt, o, pool, &least, p);
+    uint64_t floor = p->total;
+    shape good = least;
+    good.context = opt->context ? opt->context : min_u32(DEFAULT_CONTEXT, spec->max_context);
+    good.parallel = opt->parallel ? opt->parallel : 1;
+    good.chunk = 512;
+    good.staging = wanted_staging(o, spec->top_k);
+    good.slots = min_u32(p->n_experts, 2 * p->token_cycle > p->min_slots ? 2 * p->token_cycle : p->min_slots);
+    price(opt, o, pool, &good, p);
+    p->recommended = p->total > floor ? p->total : floor;
+    p->floor = floor;
+    p->limit = opt->memory_limit ? opt->memory_limit : hs__memory_auto_limit(hs__memory_available());
+    if (p->limit < floor)
+        r = refuse(p, opt->memory_limit ? "memory.limit" : "the memory that is free", p->limit, floor, err);
+    else
+        r = fit(opt, o, pool, p, err);
+    hs_pool_destroy(&pool);
+    return r;
+}
+
+int hs_plan_make(const hs_engine_options *opt, hs_plan *ret_plan, hs_err *err)
+{
+    hs__opened o = {0};
+    int r = hs__open(opt, &o, err);
+    if (r == 0)
+        r = hs__plan(opt, &o, ret_plan, err);
+    hs__close(&o);
+    return r;
+}

@@ -1,0 +1,255 @@
+/*
+ * request.c - a queued request as its owner sees it: submit, read, status, destroy.
+ *
+ * Two references: the owner's and the engine's (queue or batch); whoever drops the last one frees it. Locks: engine
+ * lock before text_lock, never the other way round; notify is called under text_lock, which is why it must not call
+ * back.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/engine_int.h"
+
+static void request_free(hs_request *r)
+{
+    hs_stop_destroy(&r->stop);
+    hs_buf_deinit(&r->text);
+    hs_detok_deinit(&r->detok);
+    hs_free(r->tokens);
+    pthread_mutex_destroy(&r->text_lock);
+    hs_free(r);
+}
+
+void hs__request_unref_locked(hs_request *r)
+{
+    if (--r->refs == 0)
+        request_free(r);
+}
+
+/* Prompt and answer against the context; *ret_max = tokens the answer may have. */
+static int check_length(const hs_engine *e, const hs_request_options *opt, uint32_t *ret_max, hs_err *err)
+{
+    uint32_t context = e->plan.context;
+    if (!opt->n_tokens)
+        return hs_err_set(err, -EINVAL, "the prompt is empty");
+    if (opt->n_tokens >= context)
+        return hs_err_set(err, -E2BIG,
+                          "the prompt has %u tokens; the context has room for %u, one of them for an answer",
+                          opt->n_tokens, context);
+    uint32_t left = context - opt->n_tokens;
+    if (opt->max_tokens >= context)
+        return hs_err_set(err, -E2BIG, "max_tokens is %u; the context has %u tokens", opt->max_tokens, context);
+    *ret_max = opt->max_tokens && opt->max_tokens < left ? opt->max_tokens : left;
+    return 0;
+}
+
+static int fill(hs_request *r, const hs_engine *e, const hs_request_options *opt, hs_err *err)
+{
+    int code = check_length(e, opt, &r->max_tokens, err);
+    if (code == 0)
+        code = hs__sampling_check(&opt->sampling, err);
+    if (code < 0)
+        return code;
+    for (uint32_t i = 0; i < opt->n_tokens; i++)
+        if (opt->tokens[i] >= e->opened.spec->vocab)
+            return hs_err_set(err, -EINVAL, "prompt token %u: id %u is outside the vocabulary of %u", i, opt->tokens[i],
+                              e->opened.spec->vocab);
+    r->tokens = hs_malloc((size_t)opt->n_tokens * sizeof *r->tokens);
+    if (!r->tokens)
+        return hs_err_set(err, -ENOMEM, "out of memory");
+    memcpy(r->tokens, opt->tokens, (size_t)opt->n_tokens * sizeof *r->tokens);
+    r->n_tokens = opt->n_tokens;
+    if (opt->n_stop) {
+        code = hs_stop_create(opt->stop, opt->n_stop, &r->stop, err);
+        if (code < 0)
+            return code;
+    }
+    r->sampling = opt->sampling;
+    r->ignore_eos = opt->ignore_eos;
+    r->client = opt->client;
+    r->notify = opt->notify;
+    r->notify_user = opt->notify_user;
+    r->t_submit = hs_now_ns();
+    r->deadline_ns = opt->timeout_s ? r->t_submit + opt->timeout_s * 1000000000ull : 0;
+    r->status.receipt.prompt_tokens = opt->n_tokens;
+    r->status.prefill_total = (uint64_t)opt->n_tokens * e->opened.spec->n_layers;
+    return 0;
+}
+
+/* Puts r at the end of the queue; every idle sequence counts as room beyond max_queue. */
+static int enqueue(hs_engine *e, hs_request *r, hs_err *err)
+{
+    int code = 0;
+    pthread_mutex_lock(&e->lock);
+    uint32_t idle = e->plan.parallel - e->n_active;
+    if (e->draining || e->stop || !e->started) {
+        code = hs_err_set(err, -ESHUTDOWN, "the server is shutting down");
+    } else if (e->n_queued >= e->max_queue + idle) {
+        code = hs_err_set(err, -EAGAIN, "%u requests are waiting already; limits.max_queue is %u", e->n_queued,
+                          e->max_queue);
+    } else {
+        r->refs = 2;
+        r->status.queue_position = e->n_queued++;
+        if (e->queue_tail)
+            e->queue_tail->next = r;
+        else
+            e->queue_head = r;
+        e->queue_tail = r;
+        pthread_cond_signal(&e->wake);
+    }
+    pthread_mutex_unlock(&e->lock);
+    return code;
+}
+
+int hs_request_submit(hs_engine *e, const hs_request_options *opt, hs_request **ret_request, hs_err *err)
+{
+    if (!e->tokenizer)
+        return hs_err_set(err, -EINVAL, "this engine was loaded without a tokenizer");
+    hs_request *r = hs_calloc(1, sizeof *r);
+    if (!r)
+        return hs_err_set(err, -ENOMEM, "out of memory");
+    r->engine = e;
+    pthread_mutex_init(&r->text_lock, NULL);
+    hs_buf_init(&r->text, HS__TEXT_HIGH * 2);
+    hs_detok_init(&r->detok, e->tokenizer);
+    int code = fill(r, e, opt, err);
+    if (code == 0)
+        code = enqueue(e, r, err);
+    if (code < 0) {
+        request_free(r);
+        return code;
+    }
+    *ret_request = r;
+    return 0;
+}
+
+size_t hs_request_read(hs_request *r, char *buf, size_t cap)
+{
+    pthread_mutex_lock(&r->text_lock);
+    bool was_high = r->text.len >= HS__TEXT_HIGH;
+    size_t n = r->text.len < cap ? r->text.len : cap;
+    /* Never half a character: step back over continuation bytes. */
+    if (n < r->text.len)
+        while (n > 0 && ((unsigned char)r->text.data[n] & 0xc0) == 0x80)
+            n--;
+    if (n) {
+        memcpy(buf, r->text.data, n);
+        hs_buf_consume(&r->text, n);
+    }
+    bool is_high = r->text.len >= HS__TEXT_HIGH;
+    pthread_mutex_unlock(&r->text_lock);
+    if (was_high && !is_high) {
+        pthread_mutex_lock(&r->engine->lock);
+        pthread_cond_signal(&r->engine->wake);
+        pthread_mutex_unlock(&r->engine->lock);
+    }
+    return n;
+}
+
+static uint32_t queue_position(hs_request *r)
+{
+    hs_engine *e = r->engine;
+    uint32_t n = 0;
+    pthread_mutex_lock(&e->lock);
+    const hs_request *q = e->queue_head;
+    for (; q && q != r; q = q->next)
+        n++;
+    pthread_mutex_unlock(&e->lock);
+    return q ? n : 0;
+}
+
+void hs_request_get_status(hs_request *r, hs_request_status *ret_status)
+{
+    pthread_mutex_lock(&r->text_lock);
+    *ret_status = r->status;
+    pthread_mutex_unlock(&r->text_lock);
+    if (ret_status->state == HS_REQUEST_QUEUED) {
+        ret_status->queue_position = queue_position(r);
+        ret_status->receipt.queue_s = (double)(hs_now_ns() - r->t_submit) * 1e-9;
+    }
+}
+
+void hs_request_destroy(hs_request **request)
+{
+    hs_request *r = *request;
+    if (!r)
+        return;
+    *request = NULL;
+    pthread_mutex_lock(&r->text_lock);
+    r->notify = NULL;
+    pthread_mutex_unlock(&r->text_lock);
+    hs_engine *e = r->engine;
+    pthread_mutex_lock(&e->lock);
+    r->cancelled = true;
+    pthread_cond_signal(&e->wake);
+    hs__request_unref_locked(r);
+    pthread_mutex_unlock(&e->lock);
+}
+
+void hs__request_notify(hs_request *r)
+{
+    pthread_mutex_lock(&r->text_lock);
+    if (r->notify)
+        r->notify(r->notify_user);
+    pthread_mutex_unlock(&r->text_lock);
+}
+
+void hs__request_fail(hs_request *r, int code, const char *sentence)
+{
+    pthread_mutex_lock(&r->text_lock);
+    r->status.state = HS_REQUEST_FAILED;
+    r->status.error = code;
+    strncpy(r->status.error_text, sentence, sizeof r->status.error_text - 1);
+    if (r->notify)
+        r->notify(r->notify_user);
+    pthread_mutex_unlock(&r->text_lock);
+}
+
+/* Moves text through the stop matcher (if any) into what the owner may read. true: a stop string was met. */
+static bool deliver(hs_request *r, const char *text, size_t len)
+{
+    bool stopped = false;
+    pthread_mutex_lock(&r->text_lock);
+    if (r->stop)
+        stopped = hs_stop_push(r->stop, text, len, &r->text);
+    else
+        hs_buf_append(&r->text, text, len);
+    if (r->notify)
+        r->notify(r->notify_user);
+    pthread_mutex_unlock(&r->text_lock);
+    return stopped;
+}
+
+bool hs__request_emit(hs_request *r, uint32_t token)
+{
+    hs_buf piece;
+    hs_buf_init(&piece, HS__TEXT_HIGH);
+    hs_detok_push(&r->detok, token, &piece);
+    bool stopped = deliver(r, piece.data ? piece.data : "", piece.len);
+    hs_buf_deinit(&piece);
+    return stopped;
+}
+
+void hs__request_finish(hs_request *r, hs_finish finish)
+{
+    hs_buf rest;
+    hs_buf_init(&rest, 64);
+    hs_detok_flush(&r->detok, &rest);
+    pthread_mutex_lock(&r->text_lock);
+    bool met_stop = r->stop && hs_stop_is_hit(r->stop);
+    if (!met_stop && rest.len) {
+        if (r->stop)
+            hs_stop_push(r->stop, rest.data, rest.len, &r->text);
+        else
+            hs_buf_append(&r->text, rest.data, rest.len);
+    }
+    if (r->stop && !met_stop)
+        hs_stop_flush(r->stop, &r->text);
+    r->status.state = HS_REQUEST_DONE;
+    r->status.finish = finish;
+    if (r->notify)
+        r->notify(r->notify_user);
+    pthread_mutex_unlock(&r->text_lock);
+    hs_buf_deinit(&rest);
+}

@@ -1,0 +1,383 @@
+/*
+ * scheduler.c - the engine thread: whose turn it is.
+ *
+ *   queue --admit--> prefill (chunk by chunk) --> decode (one token per step, all sequences together) --> done
+ *
+ * One round = one chunk of prompt for one prefilling request, then one decode step for all that generate, so that a
+ * long prompt does not stop others' answers. Admission takes the oldest request of the client that has the fewest
+ * running. A request whose reader is slow sits out until its text has been read.
+ *
+ * Invariants: active[i] uses sequence r->seq and no two share one; a request is in the queue or in active, never both.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/engine_int.h"
+
+#define SHARED_CHUNK 512u /* prompt tokens per round while others generate */
+
+static uint32_t running_of(const hs_engine *e, uint64_t client)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < e->plan.parallel; i++)
+        n += e->active[i] && e->active[i]->client == client;
+    return n;
+}
+
+/* Unlinks and returns the queued request that is next; lock held. */
+static hs_request *pop_fair(hs_engine *e)
+{
+    hs_request **best = NULL;
+    uint32_t fewest = UINT32_MAX;
+    for (hs_request **at = &e->queue_head; *at; at = &(*at)->next) {
+        uint32_t n = running_of(e, (*at)->client);
+        if (n < fewest) {
+            fewest = n;
+            best = at;
+        }
+    }
+    if (!best)
+        return NULL;
+    hs_request *r = *best, *before = NULL;
+    for (hs_request *q = e->queue_head; q != r; q = q->next)
+        before = q;
+    *best = r->next;
+    if (e->queue_tail == r)
+        e->queue_tail = before;
+    r->next = NULL;
+    e->n_queued--;
+    return r;
+}
+
+/* Drops queued requests that were cancelled or ran out of time; lock held. */
+static void sweep_queue(hs_engine *e, uint64_t now)
+{
+    hs_request **at = &e->queue_head, *last = NULL;
+    while (*at) {
+        hs_request *r = *at;
+        bool late = r->deadline_ns && now >= r->deadline_ns;
+        if (!r->cancelled && !late) {
+            last = r;
+            at = &r->next;
+            continue;
+        }
+        *at = r->next;
+        e->n_queued--;
+        if (late && !r->cancelled) {
+            hs__request_fail(r, -ETIMEDOUT, "the request waited longer than limits.request_timeout");
+            e->counts.requests_failed++;
+        } else {
+            e->counts.requests_cancelled++;
+        }
+        hs__request_unref_locked(r);
+    }
+    e->queue_tail = last;
+}
+
+static void set_state(hs_request *r, hs_request_state state)
+{
+    pthread_mutex_lock(&r->text_lock);
+    r->status.state = state;
+    pthread_mutex_unlock(&r->text_lock);
+}
+
+static void admit(hs_engine *e)
+{
+    for (uint32_t i = 0; i < e->plan.parallel; i++) {
+        if (e->active[i])
+            continue;
+        uint32_t seq;
+        if (!e->queue_head || hs__seq_take(e, &seq) < 0)
+            return;
+        hs_request *r = pop_fair(e);
+        r->seq = seq;
+        r->t_start = hs_now_ns();
+        pthread_mutex_lock(&r->text_lock);
+        r->status.state = HS_REQUEST_PREFILL;
+        r->status.receipt.queue_s = (double)(r->t_start - r->t_submit) * 1e-9;
+        pthread_mutex_unlock(&r->text_lock);
+        e->active[i] = r;
+        e->n_active++;
+    }
+}
+
+/* Takes slot i's request out of the batch; its state has been set. */
+static void retire(hs_engine *e, uint32_t i)
+{
+    hs_request *r = e->active[i];
+    hs__seq_give(e, r->seq);
+    e->active[i] = NULL;
+    pthread_mutex_lock(&e->lock);
+    e->n_active--;
+    hs__request_unref_locked(r);
+    pthread_mutex_unlock(&e->lock);
+}
+
+static void end_well(hs_engine *e, uint32_t i, hs_finish finish)
+{
+    hs__request_finish(e->active[i], finish);
+    e->counts.requests_done++;
+    retire(e, i);
+}
+
+static void end_badly(hs_engine *e, uint32_t i, int code, const char *sentence)
+{
+    hs__request_fail(e->active[i], code, sentence);
+    e->counts.requests_failed++;
+    retire(e, i);
+}
+
+static bool is_cancelled(hs_request *r)
+{
+    pthread_mutex_lock(&r->engine->lock);
+    bool c = r->cancelled || r->engine->stop;
+    pthread_mutex_unlock(&r->engine->lock);
+    return c;
+}
+
+/* Ends active requests that nobody waits for any more. */
+static void sweep_active(hs_engine *e, uint64_t now)
+{
+    for (uint32_t i = 0; i < e->plan.parallel; i++) {
+        hs_request *r = e->active[i];
+        if (!r)
+            continue;
+        if (is_cancelled(r)) {
+            hs__request_finish(r, HS_FINISH_CANCELLED);
+            e->counts.requests_cancelled++;
+            retire(e, i);
+        } else if (r->deadline_ns && now >= r->deadline_ns) {
+            end_badly(e, i, -ETIMEDOUT, "the request took longer than limits.request_timeout");
+        }
+    }
+}
+
+static bool is_eos(const hs_engine *e, uint32_t token)
+{
+    for (uint32_t i = 0; i < e->opened.spec->n_eos; i++)
+        if (e->opened.spec->eos[i] == token)
+            return true;
+    return false;
+}
+
+/* A new token for slot i from its logits; ends the request where it has to end. */
+static void take_token(hs_engine *e, uint32_t i, const float *logits)
+{
+    hs_request *r = e->active[i];
+    uint32_t n = r->status.receipt.generated_tokens;
+    uint32_t token = hs__sample(&r->sampling, logits, e->opened.spec->vocab, n, e->sampling);
+    pthread_mutex_lock(&r->text_lock);
+    r->status.receipt.generated_tokens = n + 1;
+    pthread_mutex_unlock(&r->text_lock);
+    e->counts.generated_tokens++;
+    if (!r->ignore_eos && is_eos(e, token)) {
+        end_well(e, i, HS_FINISH_STOP);
+        return;
+    }
+    if (hs__request_emit(r, token)) {
+        end_well(e, i, HS_FINISH_STOP);
+        return;
+    }
+    if (n + 1 >= r->max_tokens) {
+        end_well(e, i, HS_FINISH_LENGTH);
+        return;
+    }
+    r->next_token = token;
+}
+
+static int on_prefill(void *ctx, uint64_t done, uint64_t total)
+{
+    hs_request *r = ctx;
+    (void)total;
+    pthread_mutex_lock(&r->text_lock);
+    r->status.prefill_done = (uint64_t)r->n_done * r->engine->opened.spec->n_layers + done;
+    if (r->notify)
+        r->notify(r->notify_user);
+    pthread_mutex_unlock(&r->text_lock);
+    bool late = r->deadline_ns && hs_now_ns() >= r->deadline_ns;
+    return late || is_cancelled(r);
+}
+
+static void prefill_chunk(hs_engine *e, uint32_t i, bool alone)
+{
+    hs_request *r = e->active[i];
+    uint32_t n = r->n_tokens - r->n_done;
+    uint32_t most = alone || e->plan.prefill_chunk < SHARED_CHUNK ? e->plan.prefill_chunk : SHARED_CHUNK;
+    n = n < most ? n : most;
+    bool last = r->n_done + n == r->n_tokens;
+    e->batch_seq[0] = r->seq;
+    e->n_batch = 1;
+    hs__cost cost;
+    hs_err err = {0};
+    hs__cost_begin(e, &cost);
+    int code = hs_model_prefill(e->model, &e->seqs[r->seq].kv, r->tokens + r->n_done, n, last ? e->logits : NULL, last,
+                                on_prefill, r, &err);
+    pthread_mutex_lock(&r->text_lock);
+    hs_receipt *receipt = &r->status.receipt;
+    receipt->prefill_s += hs__cost_end(e, &cost, &receipt);
+    pthread_mutex_unlock(&r->text_lock);
+    e->counts.steps++;
+    if (code == -ECANCELED)
+        return; /* the next sweep ends it */
+    if (code < 0) {
+        end_badly(e, i, code, err.text);
+        return;
+    }
+    r->n_done += n;
+    e->counts.prompt_tokens += n;
+    if (!last)
+        return;
+    set_state(r, HS_REQUEST_DECODE);
+    take_token(e, i, e->logits);
+}
+
+static bool is_paused(hs_request *r)
+{
+    pthread_mutex_lock(&r->text_lock);
+    bool p = r->text.len >= HS__TEXT_HIGH;
+    pthread_mutex_unlock(&r->text_lock);
+    return p;
+}
+
+/* Slots that take part in a decode step, into e->batch_seq / batch_kv / slots / tokens. */
+static uint32_t collect(hs_engine *e, uint32_t *slots, uint32_t *tokens)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < e->plan.parallel; i++) {
+        hs_request *r = e->active[i];
+        if (!r || r->status.state != HS_REQUEST_DECODE || is_paused(r))
+            continue;
+        slots[n] = i;
+        tokens[n] = r->next_token;
+        e->batch_seq[n] = r->seq;
+        e->batch_kv[n] = &e->seqs[r->seq].kv;
+        n++;
+    }
+    return e->n_batch = n;
+}
+
+static void decode_step(hs_engine *e)
+{
+    uint32_t *slots = e->step_slots, *tokens = e->step_tokens;
+    hs_receipt **receipts = e->step_receipts;
+    uint32_t n = collect(e, slots, tokens);
+    if (!n)
+        return;
+    hs__cost cost;
+    hs_err err = {0};
+    hs__cost_begin(e, &cost);
+    int code = hs_model_decode(e->model, e->batch_kv, tokens, n, e->logits, &err);
+    for (uint32_t k = 0; k < n; k++)
+        receipts[k] = &e->active[slots[k]]->status.receipt;
+    for (uint32_t k = 0; k < n; k++)
+        pthread_mutex_lock(&e->active[slots[k]]->text_lock);
+    double s = hs__cost_end(e, &cost, receipts);
+    for (uint32_t k = 0; k < n; k++) {
+        receipts[k]->decode_s += s;
+        pthread_mutex_unlock(&e->active[slots[k]]->text_lock);
+    }
+    e->counts.steps++;
+    for (uint32_t k = 0; k < n; k++) {
+        if (code < 0)
+            end_badly(e, slots[k], code, err.text);
+        else
+            take_token(e, slots[k], e->logits + (size_t)k * e->opened.spec->vocab);
+    }
+}
+
+/* The next prefilling slot after the last one served, or -1; *ret_alone: nobody generates. */
+static int next_prefill(hs_engine *e, bool *ret_alone)
+{
+    int found = -1;
+    *ret_alone = true;
+    for (uint32_t k = 0; k < e->plan.parallel; k++) {
+        uint32_t i = (e->prefill_turn + k) % e->plan.parallel;
+        if (!e->active[i])
+            continue;
+        if (e->active[i]->status.state == HS_REQUEST_DECODE)
+            *ret_alone = false;
+        else if (found < 0)
+            found = (int)i;
+    }
+    if (found >= 0)
+        e->prefill_turn = (uint32_t)found + 1;
+    return found;
+}
+
+/* Some slot can make progress now; lock held or engine thread. */
+static bool has_work(hs_engine *e)
+{
+    for (uint32_t i = 0; i < e->plan.parallel; i++) {
+        hs_request *r = e->active[i];
+        if (r && (r->cancelled || r->status.state == HS_REQUEST_PREFILL || !is_paused(r)))
+            return true;
+    }
+    return false;
+}
+
+/* Sleeps until there is something to do; at most a second, so that deadlines of waiting and paused requests are met. */
+static void wait_for_work(hs_engine *e)
+{
+    while (!e->stop && !e->queue_head && !has_work(e)) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec++;
+        if (!e->n_active)
+            pthread_cond_wait(&e->wake, &e->lock);
+        else if (pthread_cond_timedwait(&e->wake, &e->lock, &until) == ETIMEDOUT)
+            return;
+    }
+}
+
+void *hs__scheduler_main(void *arg)
+{
+    hs_engine *e = arg;
+    pthread_setname_np(pthread_self(), "hs-engine");
+    for (;;) {
+        pthread_mutex_lock(&e->lock);
+        wait_for_work(e);
+        sweep_queue(e, hs_now_ns());
+        bool stop = e->stop;
+        if (!stop)
+            admit(e);
+        pthread_mutex_unlock(&e->lock);
+        sweep_active(e, hs_now_ns());
+        if (stop)
+            break;
+        bool alone;
+        int i = next_prefill(e, &alone);
+        if (i >= 0)
+            prefill_chunk(e, (uint32_t)i, alone);
+        decode_step(e);
+        hs__engine_publish(e);
+    }
+    pthread_mutex_lock(&e->lock);
+    while (e->queue_head) {
+        hs_request *r = e->queue_head;
+        e->queue_head = r->next;
+        e->n_queued--;
+        hs__request_fail(r, -ESHUTDOWN, "the server is shutting down");
+        hs__request_unref_locked(r);
+    }
+    e->queue_tail = NULL;
+    pthread_mutex_unlock(&e->lock);
+    return NULL;
+}
+
+int hs_engine_start(hs_engine *e, hs_err *err)
+{
+    e->started = true;
+    int r = -pthread_create(&e->thread, NULL, hs__scheduler_main, e);
+    if (r < 0) {
+        e->started = false;
+        return hs_err_set(err, r, "cannot start the engine thread: %s", hs_strerror(r));
+    }
+    return 0;
+}
+
+void hs_engine_drain(hs_engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    e->draining = true;
+    pthread_mutex_unlock(&e->lock);
+}

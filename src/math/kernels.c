@@ -1,0 +1,64 @@
+/* kernels.c - which instruction set runs, and the split of a matrix-vector product over the pool. */
+#include <string.h>
+
+#include "math/math_int.h"
+
+/* Rows of one task: enough that taking a task costs nothing beside it, few enough to balance 256-row matrices. */
+#define TASK_ROWS 32
+
+int hs_kernel_set_parse(const char *text, hs_kernel_set *ret)
+{
+    static const char *const names[] = {"auto", "generic", "avx2"};
+    for (int i = 0; i < 3; i++) {
+        if (!strcmp(text, names[i])) {
+            *ret = (hs_kernel_set)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+const hs_kernels *hs_kernels_get(hs_kernel_set set, hs_err *err)
+{
+#if defined(__x86_64__)
+    /* libgcc checks CPUID and XGETBV. */
+    int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    if (set != HS_KERNELS_GENERIC && has_avx2)
+        return &hs__kernels_avx2;
+#endif
+    if (set == HS_KERNELS_AVX2) {
+        hs_err_set(err, -ENOTSUP, "compute.kernels: this processor has no AVX2 with FMA and F16C; use generic");
+        return NULL;
+    }
+    return &hs__kernels_generic;
+}
+
+uint64_t hs_mat_bytes(const hs_mat *w)
+{
+    return (uint64_t)w->rows * w->cols * hs_dtype_size(w->dtype);
+}
+
+typedef struct job {
+    const hs_kernels *k;
+    const hs_mat *w;
+    const float *x;
+    float *y;
+    size_t x_stride, y_stride;
+    uint32_t n_vec;
+} job;
+
+static void task(void *ctx, uint32_t index, uint32_t thread)
+{
+    const job *j = ctx;
+    (void)thread;
+    uint32_t row0 = index * TASK_ROWS;
+    uint32_t row1 = j->w->rows - row0 < TASK_ROWS ? j->w->rows : row0 + TASK_ROWS;
+    j->k->matvec(j->w, row0, row1, j->x, j->x_stride, j->n_vec, j->y, j->y_stride);
+}
+
+void hs_matvec(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const float *x, size_t x_stride, uint32_t n_vec,
+               float *y, size_t y_stride)
+{
+    job j = {k, w, x, y, x_stride, y_stride, n_vec};
+    hs_pool_run(pool, (w->rows + TASK_ROWS - 1) / TASK_ROWS, task, &j);
+}

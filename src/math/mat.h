@@ -1,0 +1,81 @@
+/*
+ * mat.h - matrices in the file's format and the two ways to multiply by them.
+ *
+ * A weight matrix is row-major [rows = outputs][cols = inputs] and stays as it is in the file; kernels dequantise in
+ * registers. No alignment of data or scale is assumed: both may begin at any byte.
+ *
+ * Same bits: an element y[v][r] depends on row r of the matrix and vector v alone. hs_matvec (generated tokens) and
+ * hs_gemm (prompt tokens) each have one summation order, whatever the batch, the split over threads or the place in a
+ * tile; the two orders differ.
+ */
+#ifndef HS_MATH_MAT_H
+#define HS_MATH_MAT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+#include "base/err.h"
+#include "base/pool.h"
+
+typedef struct hs_mat {
+    const void *data;
+    const void *scale; /* F8_E4M3: float32 [ceil(rows/block_rows)][ceil(cols/block_cols)], multiplied; NULL = 1 */
+    hs_dtype dtype;    /* F32, F16, BF16, F8_E4M3 */
+    uint32_t rows, cols;
+    uint32_t block_rows, block_cols; /* of the scales; edge blocks are ragged */
+} hs_mat;
+
+typedef enum hs_kernel_set { HS_KERNELS_AUTO, HS_KERNELS_GENERIC, HS_KERNELS_AVX2 } hs_kernel_set;
+
+/* One instruction set's kernels; filled once, immutable. Strides are in floats. */
+typedef struct hs_kernels {
+    const char *name;
+    /* y[v][r] = sum_k w[r][k] x[v][k] for r in [row0, row1), v in [0, n_vec). */
+    void (*matvec)(const hs_mat *w, uint32_t row0, uint32_t row1, const float *x, size_t x_stride, uint32_t n_vec,
+                   float *y, size_t y_stride);
+    /* y[k - col0] = sum over r in [row0, row1) of w[r][k] x[r - row0], for k in [col0, col1). */
+    void (*matvec_t)(const hs_mat *w, uint32_t row0, uint32_t row1, uint32_t col0, uint32_t col1, const float *x,
+                     float *y);
+    /* out[k - col0] = w[row][k] as float, k in [col0, col1). */
+    void (*dequant_span)(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out);
+    float (*dot)(const float *a, const float *b, uint32_t n);
+    void (*axpy)(float a, const float *x, float *y, uint32_t n); /* y += a x */
+    float (*dot_f16)(const uint16_t *a, const float *b, uint32_t n);
+    void (*axpy_f16)(float a, const uint16_t *x, float *y, uint32_t n);
+    void (*to_f16)(const float *x, uint16_t *out, uint32_t n); /* round to nearest, ties to even */
+    void (*from_f16)(const uint16_t *x, float *out, uint32_t n);
+    void (*rmsnorm)(const float *x, const float *weight, uint32_t n, float eps, float *out); /* weight NULL = 1 */
+    void (*silu_mul)(const float *gate, const float *up, uint32_t n, float *out);            /* silu(gate) * up */
+    void (*softmax)(float *x, uint32_t n);                                                   /* in place, n >= 1 */
+} hs_kernels;
+
+/* NULL with -ENOTSUP's sentence if this processor lacks the set. AUTO takes the best one. */
+const hs_kernels *hs_kernels_get(hs_kernel_set set, hs_err *err);
+/* "auto", "generic", "avx2"; -EINVAL. */
+int hs_kernel_set_parse(const char *text, hs_kernel_set *ret) HS_MUST_CHECK;
+
+/* Once per process, before any GEMM: makes OpenBLAS single-threaded inside our pool. */
+void hs_math_setup(void);
+/* Resident memory that OpenBLAS keeps for each thread that has called it; measured. */
+#define HS_MATH_THREAD_BYTES (6ull << 20)
+
+/* Bytes of matrix data (without scales); 0 if the type has no kernel. */
+uint64_t hs_mat_bytes(const hs_mat *w);
+
+/* All rows, split over the pool at fixed borders. x: [n_vec] at x_stride; y: [n_vec] at y_stride. */
+void hs_matvec(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const float *x, size_t x_stride, uint32_t n_vec,
+               float *y, size_t y_stride);
+
+/*
+ * Y[i][r] = sum_k X[i][k] W[r][k] for i in [0, m), through OpenBLAS on dequantised tiles of fixed shape. scratch:
+ * hs_gemm_scratch_bytes, 64-byte-aligned, shared by all threads of the pool.
+ */
+void hs_gemm(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const float *x, size_t x_stride, uint32_t m, float *y,
+             size_t y_stride, void *scratch);
+uint64_t hs_gemm_scratch_bytes(uint32_t n_threads);
+
+/* f32 = e4m3 code, exact; 0x7f and 0xff are NaN. */
+extern const float hs_f8_e4m3[256];
+
+#endif
