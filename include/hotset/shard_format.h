@@ -105,11 +105,17 @@ static_assert(sizeof(hs_shard_frame) == 8, "layout");
 
 /*
  * manifest.json:
- * { "format": "hotset-pack", "version": 1, "identity": "32 hex digits", "created_by": "hotset 0.1.0",
- *   "sources": [{"name": "model.safetensors", "bytes": N, "data_start": N, "header": "model.safetensors.header", "header_xxh3": "16 hex"}],
+ * { "format": "hotset-pack", "version": 1, "identity": "32 hex digits", "source_stamp": "32 hex", "created_by": "hotset 0.1.0",
+ *   "options": {"codec": "zstd"|"raw", "level": N, "shard_bytes": N},
+ *   "sources": [{"name": "model.safetensors", "bytes": N, "data_start": N, "mode": 420, "header": "model.safetensors.header",
+ *                "header_xxh3": "16 hex"}],
  *   "shards":  [{"name": "dense-00000.hss", "kind": "dense"|"experts", "bytes": N, "records": N, "header_hash": "16 hex"}],
  *   "files":   [{"name": "config.json", "stored_as": "config.json", "bytes": N, "mode": 420, "xxh3": "16 hex"}],
- *   "raw_bytes": N, "stored_bytes": N }
+ *   "raw_bytes": N, "stored_bytes": N,
+ *   "manifest_xxh3": "16 hex" }
+ * mode: permission bits of the original. source_stamp: hash of the sources' names, sizes, mtimes and headers, by which the
+ * same source is known again. manifest_xxh3 comes last, on its own line: XXH3_64bits of all text before the comma that
+ * precedes it; verify, which must find any damaged byte, checks it. A reader that serves the model may ignore all three.
  * Record numbers are global: shards in manifest order, records in table order.
  */
 

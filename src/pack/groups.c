@@ -1,0 +1,70 @@
+/*
+ * groups.c - which tensors make an object, from their names alone: no recipe, so that a model that no recipe knows yet
+ * can be packed. A routed expert is "…layers.<L>.….experts.<E>.<rest>" in every family that stores experts one by one.
+ */
+#include <string.h>
+
+#include "pack/pack_int.h"
+
+/* A whole component that is a number without leading zeros, below 2^31. */
+static bool parse_number(const char *s, size_t n, uint32_t *ret)
+{
+    uint64_t v = 0;
+    if (!n || n > 10 || (n > 1 && *s == '0'))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < '0' || s[i] > '9')
+            return false;
+        v = v * 10 + (uint64_t)(s[i] - '0');
+    }
+    *ret = (uint32_t)v;
+    return v < 1ull << 31;
+}
+
+static bool is(const char *s, size_t n, const char *word)
+{
+    return n == strlen(word) && !memcmp(s, word, n);
+}
+
+static uint32_t matrix_of(const char *s, size_t n)
+{
+    if (is(s, n, "gate_proj") || is(s, n, "w1"))
+        return 0;
+    if (is(s, n, "up_proj") || is(s, n, "w3"))
+        return 1;
+    if (is(s, n, "down_proj") || is(s, n, "w2"))
+        return 2;
+    return 3;
+}
+
+bool hs__pk_parse_expert(const char *name, hs__pk_expert_name *ret)
+{
+    hs__pk_expert_name x = {.matrix = 3, .is_scale = true};
+    bool layer = false, expert = false;
+    const char *before = "";
+    size_t before_len = 0;
+    for (const char *c = name; *c;) {
+        size_t n = strcspn(c, ".");
+        uint32_t v;
+        if (expert) {
+            if (x.matrix == 3)
+                x.matrix = matrix_of(c, n);
+            x.is_scale = strncmp(c, "weight", 6) || is(c, n, "weight_shape") || !strncmp(c, "weight_scale", 12) ||
+                         !strncmp(c, "weight_zero", 11) || !strncmp(c, "weight_g_idx", 12);
+        } else if (is(before, before_len, "layers") && parse_number(c, n, &v)) {
+            x.layer = v;
+            layer = true;
+        } else if (layer && is(before, before_len, "experts") && parse_number(c, n, &v) && c[n] == '.' && c[n + 1]) {
+            x.expert = v;
+            x.prefix = (size_t)(before - name);
+            x.stem = (size_t)(c - name) + n;
+            expert = true;
+        }
+        before = c;
+        before_len = n;
+        c += n + (c[n] == '.');
+    }
+    if (expert)
+        *ret = x;
+    return expert;
+}

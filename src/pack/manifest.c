@@ -1,0 +1,219 @@
+/*
+ * manifest.c - the two JSON files of a pack: the manifest, written last, and the state of an unfinished pack.
+ * The manifest ends with the checksum of its own text, so that a flipped bit in it is found like any other.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "pack/pack_int.h"
+
+#define TAIL_BEGIN   ",\n \"manifest_xxh3\": \""
+#define TAIL_END     "\"\n}\n"
+#define STATE_FORMAT "hotset-pack-state"
+
+void hs__pk_hex(const uint8_t *bytes, size_t n, char *ret)
+{
+    for (size_t i = 0; i < n; i++)
+        snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
+}
+
+void hs__pk_hex64(uint64_t v, char ret[17])
+{
+    snprintf(ret, 17, "%016llx", (unsigned long long)v);
+}
+
+bool hs__pk_parse_hex(const char *text, uint8_t *ret, size_t n)
+{
+    if (!text || strlen(text) != 2 * n || strspn(text, "0123456789abcdef") != 2 * n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        char two[3] = {text[2 * i], text[2 * i + 1], 0};
+        ret[i] = (uint8_t)strtoul(two, NULL, 16);
+    }
+    return true;
+}
+
+bool hs__pk_parse_hex64(const char *text, uint64_t *ret)
+{
+    uint8_t b[8];
+    if (!hs__pk_parse_hex(text, b, 8))
+        return false;
+    *ret = 0;
+    for (int i = 0; i < 8; i++)
+        *ret = *ret << 8 | b[i];
+    return true;
+}
+
+void hs__pk_identity(const hs__pk_recipe *r, uint8_t ret[16])
+{
+    uint64_t options[3] = {r->compress, r->compress ? (uint64_t)r->level : 0, r->shard_bytes};
+    uint8_t all[sizeof r->stamp + sizeof options];
+    memcpy(all, r->stamp, sizeof r->stamp);
+    memcpy(all + sizeof r->stamp, options, sizeof options);
+    XXH128_canonical_t c;
+    XXH128_canonicalFromHash(&c, XXH3_128bits(all, sizeof all));
+    memcpy(ret, c.digest, 16);
+}
+
+/* ---- state ---- */
+
+int hs__pk_state_read(const char *dst, hs__pk_recipe *ret, hs_err *err)
+{
+    hs__pk_recipe r = {0};
+    json_t *j = NULL;
+    char *path = hs__pk_path(dst, HS__PK_STATE, err);
+    if (!path)
+        return -ENOMEM;
+    int64_t compress = 0, level = 0, shard_bytes = 0;
+    int e = hs_json_load_file(path, 64u << 10, &j, err);
+    if (e == 0) {
+        const char *format = json_string_value(json_object_get(j, "format"));
+        if (!format || strcmp(format, STATE_FORMAT) ||
+            !hs__pk_parse_hex(json_string_value(json_object_get(j, "source_stamp")), r.stamp, 16))
+            e = hs_err_set(err, -EINVAL, "%s: not the state of an unfinished pack", path);
+    }
+    if (e == 0)
+        e = hs_json_int(j, path, "compress", 0, 1, &compress, err);
+    if (e == 0)
+        e = hs_json_int(j, path, "level", 1, HS_PACK_LEVEL_MAX, &level, err);
+    if (e == 0)
+        e = hs_json_int(j, path, "shard_bytes", 1, INT64_MAX, &shard_bytes, err);
+    json_decref(j);
+    hs_free(path);
+    if (e < 0)
+        return e;
+    r.compress = compress != 0;
+    r.level = (int)level;
+    r.shard_bytes = (uint64_t)shard_bytes;
+    *ret = r;
+    return 0;
+}
+
+int hs__pk_state_write(const char *dst, const hs__pk_recipe *r, hs_err *err)
+{
+    char stamp[33], text[400];
+    hs__pk_hex(r->stamp, 16, stamp);
+    int n = snprintf(text, sizeof text,
+                     "{\"format\": \"" STATE_FORMAT "\", \"source_stamp\": \"%s\", \"compress\": %d, \"level\": %d, "
+                     "\"shard_bytes\": %llu}\n",
+                     stamp, r->compress, r->level, (unsigned long long)r->shard_bytes);
+    return hs__pk_write(dst, HS__PK_STATE, text, (size_t)n, 0644, err);
+}
+
+/* ---- manifest ---- */
+
+bool hs__pk_manifest_is_whole(const char *text, size_t len)
+{
+    const size_t begin = strlen(TAIL_BEGIN), end = strlen(TAIL_END), tail = begin + 16 + end;
+    if (len < tail)
+        return false;
+    char want[17];
+    hs__pk_hex64(XXH3_64bits(text, len - tail), want);
+    const char *p = text + len - tail;
+    return !memcmp(p, TAIL_BEGIN, begin) && !memcmp(p + begin, want, 16) && !memcmp(p + begin + 16, TAIL_END, end);
+}
+
+static json_t *sources_json(const hs__pk_plan *p)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < p->n_containers; i++) {
+        const hs__pk_container *c = &p->containers[i];
+        char hash[17];
+        hs__pk_hex64(c->header_hash, hash);
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I, s:s, s:s}", "name", c->name, "bytes",
+                                              (json_int_t)c->bytes, "data_start", (json_int_t)c->data_start, "mode",
+                                              (json_int_t)c->mode, "header", c->header_name, "header_xxh3", hash));
+    }
+    return list;
+}
+
+static json_t *shards_json(const hs__pk_plan *p, const hs__pk_shard_info *info)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < p->n_shards; i++) {
+        char hash[17];
+        hs__pk_hex64(info[i].header_hash, hash);
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:I, s:I, s:s}", "name", p->shards[i].name, "kind",
+                                        p->shards[i].dense ? "dense" : "experts", "bytes", (json_int_t)info[i].bytes,
+                                        "records", (json_int_t)info[i].records, "header_hash", hash));
+    }
+    return list;
+}
+
+static json_t *files_json(const hs__pk_plan *p)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < p->files.n; i++) {
+        const hs__pk_file *f = &p->files.files[i];
+        char hash[17];
+        hs__pk_hex64(f->hash, hash);
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:I, s:I, s:s}", "name", f->name, "stored_as", f->stored_as,
+                                        "bytes", (json_int_t)f->bytes, "mode", (json_int_t)f->mode, "xxh3", hash));
+    }
+    return list;
+}
+
+static json_t *manifest_json(const hs__pk_plan *p, const hs__pk_recipe *r, const hs__pk_shard_info *info)
+{
+    uint8_t id[16];
+    char identity[33], stamp[33];
+    uint64_t stored = 0;
+    hs__pk_identity(r, id);
+    hs__pk_hex(id, 16, identity);
+    hs__pk_hex(r->stamp, 16, stamp);
+    for (uint32_t i = 0; i < p->n_shards; i++)
+        stored += info[i].stored_bytes;
+    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:{s:s, s:i, s:I}, s:o, s:o, s:o, s:I, s:I}", "format", HS_PACK_FORMAT,
+                     "version", HS_PACK_VERSION, "identity", identity, "source_stamp", stamp, "created_by",
+                     "hotset " HOTSET_VERSION, "options", "codec", r->compress ? "zstd" : "raw", "level", r->level,
+                     "shard_bytes", (json_int_t)r->shard_bytes, "sources", sources_json(p), "shards",
+                     shards_json(p, info), "files", files_json(p), "raw_bytes", (json_int_t)p->source_bytes,
+                     "stored_bytes", (json_int_t)stored);
+}
+
+/* Names go into JSON, which is UTF-8. */
+static int check_names(const hs__pk_plan *p, hs_err *err)
+{
+    for (uint32_t i = 0; i < p->n_containers + p->files.n; i++) {
+        const char *name = i < p->n_containers ? p->containers[i].name : p->files.files[i - p->n_containers].name;
+        json_t *j = json_string(name);
+        if (!j)
+            return hs_err_set(err, -EINVAL, "%s: a file's name is not valid UTF-8: \"%.100s\"", p->src, name);
+        json_decref(j);
+    }
+    return 0;
+}
+
+int hs__pk_manifest_write(const char *dst, const hs__pk_plan *p, const hs__pk_recipe *r,
+                          const hs__pk_shard_info *shards, hs_err *err)
+{
+    int e = check_names(p, err);
+    if (e < 0)
+        return e;
+    json_t *j = manifest_json(p, r, shards);
+    char *text = j ? json_dumps(j, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL, hash[17];
+    size_t len = text ? strlen(text) : 0;
+    hs_buf b;
+    hs_buf_init(&b, HS__PK_MAX_JSON);
+    if (len > 2) {
+        /* The closing "\n}" makes room for the checksum. */
+        hs__pk_hex64(XXH3_64bits(text, len - 2), hash);
+        hs_buf_append(&b, text, len - 2);
+        hs_buf_printf(&b, TAIL_BEGIN "%s" TAIL_END, hash);
+    }
+    if (len > 2 && !b.failed)
+        e = hs__pk_write(dst, HS__PK_MANIFEST, b.data, b.len, 0644, err);
+    else
+        e = hs_err_set(err, b.failed ? b.failed : -ENOMEM, "%s/" HS__PK_MANIFEST ": %s", dst,
+                       b.failed == -E2BIG ? "too many files" : "out of memory");
+    hs_buf_deinit(&b);
+    free(text);
+    json_decref(j);
+    return e;
+}

@@ -1,0 +1,335 @@
+/*
+ * pack.c - hs_pack: from a source to a complete packed folder, step by step, so that it can stop anywhere.
+ *
+ *   lock -> state file -> header files -> shards, one by one -> copied files -> manifest -> state and lock removed
+ *
+ * Invariants: a folder without manifest is no model to any reader; every file but the .tmp ones is complete (written,
+ * fsynced, renamed); the state file says with what the finished shards were made, and each carries the identity.
+ */
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "pack/pack_int.h"
+
+typedef enum dst_kind { DST_EMPTY, DST_UNFINISHED, DST_PACK, DST_OTHER } dst_kind;
+
+typedef struct job {
+    const hs_pack_options *opt;
+    hs__pk_work work;
+    hs__pk_plan *plan;
+    hs__pk_encoder *encoder;
+    hs__pk_recipe recipe;
+    uint8_t identity[16];
+    hs__pk_shard_info *info; /* [plan->n_shards] */
+    int lock;
+} job;
+
+static int look_at_dst(const char *dst, dst_kind *ret, hs_err *err)
+{
+    DIR *d = opendir(dst);
+    if (!d) {
+        if (errno == ENOENT) {
+            *ret = DST_EMPTY;
+            return 0;
+        }
+        return hs_err_set(err, -errno, "%s: %s", dst, hs_strerror(-errno));
+    }
+    bool state = false, manifest = false, other = false;
+    for (struct dirent *e; (e = readdir(d));) {
+        state |= !strcmp(e->d_name, HS__PK_STATE);
+        manifest |= !strcmp(e->d_name, HS__PK_MANIFEST);
+        /* A first run may have been stopped with nothing but these. */
+        other |= strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && strcmp(e->d_name, HS__PK_LOCK) &&
+                 strcmp(e->d_name, HS__PK_TMP);
+    }
+    closedir(d);
+    *ret = manifest ? DST_PACK : state ? DST_UNFINISHED : other ? DST_OTHER : DST_EMPTY;
+    return 0;
+}
+
+/* What options and, when going on, the state file say. */
+static int choose_recipe(job *j, dst_kind kind, hs_err *err)
+{
+    const hs_pack_options *o = j->opt;
+    hs__pk_recipe *r = &j->recipe;
+    bool decided = false;
+    if (kind == DST_UNFINISHED) {
+        int e = hs__pk_state_read(o->dst, r, err);
+        if (e < 0)
+            return e;
+        if (memcmp(r->stamp, j->plan->stamp, sizeof r->stamp))
+            return hs_err_set(
+                err, -EEXIST,
+                "%s holds an unfinished pack of another source (or %s was changed since): remove it first", o->dst,
+                o->src);
+        if ((o->codec != HS_PACK_AUTO && (o->codec == HS_PACK_ZSTD) != r->compress) ||
+            (o->level && o->level != r->level) || (o->shard_bytes && o->shard_bytes != r->shard_bytes))
+            return hs_err_set(err, -EEXIST,
+                              "%s holds an unfinished pack with other options: give the same ones, or remove it first",
+                              o->dst);
+        decided = true;
+    } else {
+        memcpy(r->stamp, j->plan->stamp, sizeof r->stamp);
+        r->level = o->level ? o->level : 1;
+        r->shard_bytes = o->shard_bytes ? o->shard_bytes : HS_PACK_SHARD_BYTES;
+    }
+    int e = hs__pk_encoder_create(&j->work, r->level, &j->encoder, err);
+    if (e == 0 && !decided && o->codec == HS_PACK_AUTO)
+        e = hs__pk_decide(&j->work, o, j->plan, j->encoder, &r->compress, err);
+    else if (!decided)
+        r->compress = o->codec == HS_PACK_ZSTD;
+    hs__pk_identity(r, j->identity);
+    return e;
+}
+
+/* A shard that an earlier run finished, and that is what this one would write. */
+static int find_shard(job *j, uint32_t shard, bool *ret_found, hs_err *err)
+{
+    static const hs_pack_monitor deaf;
+    const hs__pk_shard_plan *s = &j->plan->shards[shard];
+    hs__pk_work quiet = {.monitor = &deaf};
+    hs__pk_shard sh = {.name = s->name, .fd = -1, .path = hs__pk_path(j->opt->dst, s->name, err)};
+    if (!sh.path)
+        return -ENOMEM;
+    int r = 0;
+    bool same = false;
+    if (access(sh.path, F_OK) == 0) {
+        r = hs__pk_shard_open(&quiet, &sh, j->identity, err);
+        same = r == 0 && sh.usable && sh.header.n_records == s->n_records;
+    }
+    hs__pk_shard_info info = {.bytes = sh.bytes, .records = sh.header.n_records, .header_hash = sh.header.header_hash};
+    for (uint32_t i = 0; same && i < s->n_records; i++) {
+        const hs__pk_record *want = &j->plan->records[s->first_record + i];
+        const hs_shard_record *got = &sh.records[i];
+        same = got->n_parts == want->n_parts;
+        for (uint32_t k = 0; same && k < want->n_parts; k++) {
+            const hs__pk_part *a = &j->plan->parts[want->first_part + k];
+            const hs_shard_part *b = &sh.parts[got->first_part + k];
+            same = a->source == b->source && a->offset == b->source_offset && a->bytes == b->bytes;
+        }
+        info.raw_bytes += got->raw_bytes;
+        info.stored_bytes += got->stored_bytes;
+    }
+    hs__pk_shard_close(&sh);
+    *ret_found = same;
+    if (same)
+        j->info[shard] = info;
+    return r;
+}
+
+static int write_shard(job *j, uint32_t shard, hs_err *err)
+{
+    const hs__pk_shard_plan *s = &j->plan->shards[shard];
+    hs__pk_writer *w = NULL;
+    int r = hs__pk_writer_create(j->plan, shard, j->opt->dst, j->identity, &w, err);
+    for (uint32_t i = 0; r == 0 && i < s->n_records; i++)
+        r = hs__pk_encode_record(j->encoder, j->plan, s->first_record + i, j->recipe.compress, w, err);
+    if (r == 0)
+        r = hs__pk_plan_unchanged(j->plan, err);
+    if (r == 0)
+        r = hs__pk_writer_finish(w, &j->info[shard], err);
+    hs__pk_writer_destroy(&w);
+    return r;
+}
+
+static int write_shards(job *j, hs_err *err)
+{
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < j->plan->n_shards; i++) {
+        bool found;
+        r = find_shard(j, i, &found, err);
+        if (r == 0 && found)
+            r = hs__pk_advance(&j->work, j->plan->shards[i].source_bytes, err);
+        else if (r == 0)
+            r = write_shard(j, i, err);
+    }
+    return r;
+}
+
+static int write_headers(job *j, hs_err *err)
+{
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < j->plan->n_containers; i++) {
+        const hs__pk_container *c = &j->plan->containers[i];
+        uint8_t *header;
+        r = hs__pk_read_header(c, &header, err);
+        if (r < 0)
+            break;
+        if (XXH3_64bits(header, c->data_start) != c->header_hash)
+            r = hs_err_set(err, -ESTALE, "%s was changed while it was being packed", c->path);
+        else
+            r = hs__pk_write(j->opt->dst, c->header_name, header, c->data_start, j->plan->shard_mode & 0644, err);
+        hs_free(header);
+    }
+    return r;
+}
+
+/* Copies every other file; the copy of an earlier run is no proof that the file is still the same. */
+static int copy_files(job *j, hs_err *err)
+{
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < j->plan->files.n; i++) {
+        hs__pk_file *f = &j->plan->files.files[i];
+        r = hs__pk_copy(&j->work, j->plan->src, f->name, j->opt->dst, f->stored_as, (f->mode & 0644) | 0400, &f->hash,
+                        err);
+        struct stat st;
+        char *copy = r == 0 ? hs__pk_path(j->opt->dst, f->stored_as, err) : NULL;
+        if (r == 0 && (!copy || stat(copy, &st) < 0 || (uint64_t)st.st_size != f->bytes))
+            r = hs_err_set(err, -ESTALE, "%s/%s was changed while it was being packed", j->plan->src, f->name);
+        hs_free(copy);
+    }
+    return r;
+}
+
+static void remove_file(const char *folder, const char *name)
+{
+    char *path = hs__pk_path(folder, name, NULL);
+    if (path)
+        unlink(path);
+    hs_free(path);
+}
+
+/* After lock: everything that is written. */
+static int fill_dst(job *j, dst_kind kind, hs_err *err)
+{
+    j->info = hs_calloc(j->plan->n_shards + 1u, sizeof *j->info);
+    if (!j->info)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", j->opt->dst);
+    int r = choose_recipe(j, kind, err);
+    if (r == 0 && kind == DST_EMPTY)
+        r = hs__pk_state_write(j->opt->dst, &j->recipe, err);
+    if (r < 0)
+        return r;
+    hs__pk_phase(&j->work, HS_PACK_PHASE_PACK, j->plan->source_bytes + j->plan->file_bytes);
+    r = write_headers(j, err);
+    if (r == 0)
+        r = write_shards(j, err);
+    if (r == 0)
+        r = copy_files(j, err);
+    if (r == 0)
+        r = hs__pk_plan_unchanged(j->plan, err);
+    if (r == 0)
+        r = hs__pk_manifest_write(j->opt->dst, j->plan, &j->recipe, j->info, err);
+    if (r == 0) {
+        remove_file(j->opt->dst, HS__PK_STATE);
+        remove_file(j->opt->dst, HS__PK_TMP);
+    }
+    return r;
+}
+
+/* dst has a manifest: fine if it is a pack of this very source. */
+static int meet_pack(job *j, hs_err *err)
+{
+    hs__pk_packed *packed = NULL;
+    hs_err e = {0};
+    bool same = false;
+    int r = hs__pk_packed_open(j->opt->dst, &packed, &e);
+    if (r < 0)
+        return hs_err_set(err, r == -EINVAL ? -EEXIST : r, "%s holds something else already: %.400s", j->opt->dst,
+                          e.text);
+    r = hs__pk_packed_open_shards(&j->work, packed, err);
+    if (r == 0 && j->work.problems)
+        r = hs_err_set(err, -EBADMSG, "%s is packed already, but damaged: %.380s", j->opt->dst, j->work.first);
+    if (r == 0)
+        r = hs__pk_compare_outside(&j->work, packed, j->plan, &same, err);
+    if (r == 0 && !j->work.problems && !same)
+        /* Copied elsewhere, or touched: the bytes decide. */
+        r = hs__pk_compare(&j->work, packed, j->plan, err);
+    if (r == 0 && j->work.problems)
+        r = hs_err_set(err, -EEXIST, "%s holds a pack of another source, or %s was changed since: %.300s", j->opt->dst,
+                       j->opt->src, j->work.first);
+    if (r == 0) {
+        remove_file(j->opt->dst, HS__PK_STATE); /* a run that was stopped in its very last step */
+        hs__pk_note(&j->work, "%s is a complete pack of %s already", j->opt->dst, j->opt->src);
+    }
+    hs__pk_packed_close(&packed);
+    return r;
+}
+
+static int check(job *j, hs_err *err)
+{
+    hs__pk_packed *packed = NULL;
+    bool same;
+    int r = hs__pk_packed_open(j->opt->dst, &packed, err);
+    if (r == 0)
+        r = hs__pk_verify(&j->work, packed, err);
+    if (r == 0)
+        r = hs__pk_compare_outside(&j->work, packed, j->plan, &same, err);
+    if (r == 0)
+        r = hs__pk_compare(&j->work, packed, j->plan, err);
+    hs__pk_packed_close(&packed);
+    return r < 0 ? r : hs__pk_verdict(&j->work, j->opt->dst, err);
+}
+
+static int pack_into(job *j, hs_err *err)
+{
+    const char *dst = j->opt->dst;
+    dst_kind kind;
+    int r = look_at_dst(dst, &kind, err);
+    if (r < 0)
+        return r;
+    if (kind == DST_PACK)
+        return meet_pack(j, err);
+    if (kind != DST_OTHER) {
+        r = hs__pk_prepare_dst(j->opt->src, dst, true, err);
+        if (r == 0)
+            r = hs__pk_lock(dst, &j->lock, err);
+        if (r == 0)
+            r = look_at_dst(dst, &kind, err); /* who held the lock may have changed it */
+        if (r < 0)
+            return r;
+    }
+    if (kind == DST_OTHER)
+        return hs_err_set(err, -EEXIST, "%s holds something else already: choose a new or empty folder", dst);
+    return kind == DST_PACK ? meet_pack(j, err) : fill_dst(j, kind, err);
+}
+
+static int check_options(const hs_pack_options *o, hs_err *err)
+{
+    if (!o->src || !o->dst || !*o->src || !*o->dst)
+        return hs_err_set(err, -EINVAL, "pack: source and destination are needed");
+    if (o->level < 0 || o->level > HS_PACK_LEVEL_MAX)
+        return hs_err_set(err, -EINVAL, "pack: level %d; 1 to %d are possible", o->level, HS_PACK_LEVEL_MAX);
+    if (o->shard_bytes && o->shard_bytes < 1u << 20)
+        return hs_err_set(err, -EINVAL, "pack: shards of %llu bytes; at least 1 MiB is needed",
+                          (unsigned long long)o->shard_bytes);
+    if (o->threads > HS_PACK_THREADS_MAX)
+        return hs_err_set(err, -EINVAL, "pack: %u threads; at most %u are possible", o->threads, HS_PACK_THREADS_MAX);
+    return 0;
+}
+
+int hs_pack(const hs_pack_options *opt, hs_err *err)
+{
+    int r = check_options(opt, err);
+    if (r < 0)
+        return r;
+    job j = {.opt = opt, .lock = -1};
+    r = hs__pk_work_init(&j.work, &opt->monitor, opt->pool, opt->threads, err);
+    /* What is given for going on decides how the plan is cut. */
+    uint64_t shard_bytes = opt->shard_bytes ? opt->shard_bytes : HS_PACK_SHARD_BYTES;
+    hs__pk_recipe begun;
+    if (r == 0 && !opt->shard_bytes && hs__pk_state_read(opt->dst, &begun, NULL) == 0)
+        shard_bytes = begun.shard_bytes;
+    if (r == 0)
+        r = hs__pk_plan_create(opt->src, shard_bytes, &j.work, &j.plan, err);
+    if (r == 0) {
+        /* Before anything is made in dst. */
+        hs_err e = {0};
+        r = hs__pk_prepare_dst(opt->src, opt->dst, false, &e);
+        if (r == -ENOENT && !opt->check)
+            r = 0;
+        else if (r < 0)
+            hs_err_set(err, r, "%s", e.text);
+    }
+    if (r == 0)
+        r = opt->check ? check(&j, err) : pack_into(&j, err);
+    hs__pk_unlock(opt->dst, &j.lock);
+    hs__pk_encoder_destroy(&j.encoder);
+    hs__pk_plan_destroy(&j.plan);
+    hs_free(j.info);
+    hs__pk_work_deinit(&j.work);
+    return r;
+}

@@ -1,0 +1,362 @@
+/*
+ * plan.c - what of a safetensors folder goes where: containers, parts, records, shards, files to copy, and a stamp by
+ * which the same source is known again. Immutable once made; holds one descriptor per container.
+ *
+ * The plan depends on the source and on shard_bytes alone, so that an interrupted pack finds its place again.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "pack/pack_int.h"
+#include "store/source.h"
+
+#define INDEX "model.safetensors.index.json"
+
+/* ---- containers ---- */
+
+static bool is_safetensors(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 12 && name[0] != '.' && !strcmp(name + n - 12, ".safetensors");
+}
+
+/* Marks in `used` the files of the folder that hold the model: those the index names, or all without an index. */
+static int find_containers(const char *src, const hs__pk_list *all, bool *used, hs_err *err)
+{
+    if (!hs__pk_list_find(all, INDEX)) {
+        for (uint32_t i = 0; i < all->n; i++)
+            used[i] = is_safetensors(all->files[i].name);
+        return 0;
+    }
+    char *path = hs__pk_path(src, INDEX, err);
+    if (!path)
+        return -ENOMEM;
+    json_t *index = NULL, *v;
+    const char *key;
+    int r = hs_json_load_file(path, HS__PK_MAX_JSON, &index, err);
+    if (r == 0) {
+        json_object_foreach(json_object_get(index, "weight_map"), key, v)
+        {
+            const hs__pk_file *f = json_is_string(v) ? hs__pk_list_find(all, json_string_value(v)) : NULL;
+            if (!f) {
+                r = hs_err_set(err, -EINVAL, "%s: weight_map.%.100s names no file of this folder", path, key);
+                break;
+            }
+            used[f - all->files] = true;
+        }
+    }
+    json_decref(index);
+    hs_free(path);
+    return r;
+}
+
+int hs__pk_read_header(const hs__pk_container *c, uint8_t **ret, hs_err *err)
+{
+    uint8_t *p = hs_malloc(c->data_start);
+    if (!p)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory for a header of %llu bytes", c->path,
+                          (unsigned long long)c->data_start);
+    int r = hs_pread_full(c->fd, p, c->data_start, 0);
+    if (r < 0) {
+        hs_free(p);
+        return hs_err_set(err, r, "%s: header: %s", c->path, r == -ENODATA ? "the file shrank" : hs_strerror(r));
+    }
+    *ret = p;
+    return 0;
+}
+
+static int open_container(hs__pk_container *c, const char *src, const hs__pk_file *f, hs_err *err)
+{
+    struct stat st;
+    uint8_t len[8], *header;
+    c->fd = -1;
+    c->name = hs_strdup(f->name);
+    c->header_name = hs_asprintf("%s.header", f->name);
+    c->path = hs__pk_path(src, f->name, err);
+    if (!c->name || !c->header_name || !c->path)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", src);
+    int r = c->fd = hs__pk_open(c->path, &st, err);
+    if (r < 0)
+        return r;
+    c->bytes = (uint64_t)st.st_size;
+    c->mtime[0] = st.st_mtim.tv_sec;
+    c->mtime[1] = st.st_mtim.tv_nsec;
+    c->mode = st.st_mode & 07777;
+    r = hs_pread_full(c->fd, len, 8, 0);
+    for (int i = 7; r == 0 && i >= 0; i--)
+        c->data_start = c->data_start << 8 | len[i];
+    if (r < 0 || c->data_start > HS__PK_MAX_HEADER - 8 || c->data_start + 8 > c->bytes)
+        return hs_err_set(err, -EINVAL, "%s: not a safetensors file", c->path);
+    c->data_start += 8;
+    r = hs__pk_read_header(c, &header, err);
+    if (r < 0)
+        return r;
+    c->header_hash = XXH3_64bits(header, c->data_start);
+    hs_free(header);
+    posix_fadvise(c->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    return 0;
+}
+
+/* The other files; those with a name of ours get another one in the pack. */
+static int keep_files(hs__pk_plan *p, hs__pk_list *all, const bool *used, hs_err *err)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < all->n; i++) {
+        hs__pk_file *f = &all->files[i];
+        if (used[i]) {
+            hs_free(f->name);
+            continue;
+        }
+        f->stored_as = hs__pk_name_is_reserved(f->name) ? hs_asprintf("copied-%05u", i) : hs_strdup(f->name);
+        p->file_bytes += f->bytes;
+        all->files[n++] = *f;
+        if (!f->stored_as) {
+            for (i++; i < all->n; i++)
+                hs_free(all->files[i].name);
+            all->n = n;
+            return hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
+        }
+    }
+    all->n = n;
+    p->files = *all;
+    *all = (hs__pk_list){0};
+    return 0;
+}
+
+static int open_containers(hs__pk_plan *p, const hs__pk_work *w, hs_err *err)
+{
+    hs__pk_list all = {0};
+    int r = hs__pk_list_folder(p->src, w, &all, err);
+    if (r < 0)
+        return r;
+    bool *used = hs_calloc(all.n + 1, sizeof *used);
+    p->containers = hs_calloc(all.n + 1, sizeof *p->containers);
+    r = used && p->containers ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
+    if (r == 0)
+        r = find_containers(p->src, &all, used, err);
+    p->shard_mode = 0666;
+    for (uint32_t i = 0; r == 0 && i < all.n; i++) {
+        if (!used[i])
+            continue;
+        hs__pk_container *c = &p->containers[p->n_containers++];
+        r = open_container(c, p->src, &all.files[i], err);
+        p->shard_mode &= c->mode;
+    }
+    p->shard_mode |= 0600;
+    if (r == 0)
+        r = keep_files(p, &all, used, err);
+    hs_free(used);
+    hs__pk_list_free(&all);
+    return r;
+}
+
+static int make_stamp(hs__pk_plan *p, hs_err *err)
+{
+    XXH3_state_t *h = XXH3_createState();
+    if (!h)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
+    XXH3_128bits_reset(h);
+    for (uint32_t i = 0; i < p->n_containers; i++) {
+        const hs__pk_container *c = &p->containers[i];
+        uint64_t facts[4] = {c->bytes, (uint64_t)c->mtime[0], (uint64_t)c->mtime[1], c->header_hash};
+        XXH3_128bits_update(h, c->name, strlen(c->name) + 1);
+        XXH3_128bits_update(h, facts, sizeof facts);
+    }
+    XXH128_canonical_t c;
+    XXH128_canonicalFromHash(&c, XXH3_128bits_digest(h));
+    memcpy(p->stamp, c.digest, sizeof p->stamp);
+    XXH3_freeState(h);
+    return 0;
+}
+
+/* ---- records ---- */
+
+typedef struct item {
+    const hs_tensor *t;
+    bool streamed;
+    hs__pk_expert_name x;
+} item;
+
+static int compare_u64(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+/* Dense tensors in source order; then experts by layer, stem and number, their parts gate, up, down, weight first. */
+static int by_place(const void *a, const void *b)
+{
+    const item *x = a, *y = b;
+    int r = (int)x->streamed - (int)y->streamed;
+    if (r)
+        return r;
+    if (!x->streamed) {
+        r = compare_u64(x->t->file, y->t->file);
+        r = r ? r : compare_u64(x->t->offset, y->t->offset);
+        return r ? r : compare_u64(x->t->nbytes, y->t->nbytes);
+    }
+    r = compare_u64(x->x.layer, y->x.layer);
+    if (!r && x->x.prefix == y->x.prefix)
+        r = memcmp(x->t->name, y->t->name, x->x.prefix);
+    else if (!r)
+        r = compare_u64(x->x.prefix, y->x.prefix);
+    r = r ? r : compare_u64(x->x.expert, y->x.expert);
+    r = r ? r : compare_u64(x->x.matrix, y->x.matrix);
+    r = r ? r : (int)x->x.is_scale - (int)y->x.is_scale;
+    return r ? r : strcmp(x->t->name, y->t->name);
+}
+
+static bool same_object(const item *a, const item *b)
+{
+    return a->streamed && b->streamed && a->x.stem == b->x.stem && !memcmp(a->t->name, b->t->name, a->x.stem);
+}
+
+static int new_shard(hs__pk_plan *p, bool dense, uint32_t number, uint32_t record, hs_err *err)
+{
+    if (p->n_shards == HS__PK_MAX_FILES)
+        return hs_err_set(err, -E2BIG, "%s: more than %u shards: raise the shard size", p->src, HS__PK_MAX_FILES);
+    hs__pk_shard_plan *s = hs_realloc(p->shards, (p->n_shards + 1) * sizeof *s);
+    if (!s)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
+    p->shards = s;
+    s += p->n_shards++;
+    *s = (hs__pk_shard_plan){.dense = dense, .first_record = record};
+    snprintf(s->name, sizeof s->name, "%s-%05u.hss", dense ? "dense" : "experts", number);
+    return 0;
+}
+
+static int add_record(hs__pk_plan *p, const item *items, uint32_t n, uint64_t shard_bytes, hs_err *err)
+{
+    uint64_t bytes = 0, raw = 0;
+    uint32_t first = p->n_parts;
+    for (uint32_t i = 0; i < n; i++) {
+        const hs_tensor *t = items[i].t;
+        p->parts[p->n_parts++] = (hs__pk_part){t->file, hs_dtype_size(t->dtype), t->offset, t->nbytes};
+        bytes += t->nbytes;
+        raw += hs__pk_padded(t->nbytes);
+    }
+    if (raw > HS_RECORD_MAX_RAW)
+        return hs_err_set(err, -EFBIG, "%s: tensor %s is too big for a record", p->src, items->t->name);
+    bool dense = !items->streamed;
+    hs__pk_shard_plan *s = p->n_shards ? &p->shards[p->n_shards - 1] : NULL;
+    bool fits = s && s->dense == dense && (dense || s->source_bytes + bytes <= shard_bytes);
+    if (!fits) {
+        uint32_t number = s && s->dense == dense ? (uint32_t)strtoul(strchr(s->name, '-') + 1, NULL, 10) + 1 : 0;
+        int r = new_shard(p, dense, number, p->n_records, err);
+        if (r < 0)
+            return r;
+        s = &p->shards[p->n_shards - 1];
+    }
+    s->source_bytes += bytes;
+    s->n_records++;
+    p->source_bytes += bytes;
+    p->records[p->n_records++] = (hs__pk_record){first, n, raw};
+    return 0;
+}
+
+static int make_records(hs__pk_plan *p, const hs_checkpoint *c, uint64_t shard_bytes, hs_err *err)
+{
+    item *items = hs_calloc(c->n_tensors + 1u, sizeof *items);
+    p->parts = hs_calloc(c->n_tensors + 1u, sizeof *p->parts);
+    p->records = hs_calloc(c->n_tensors + 1u, sizeof *p->records);
+    int r = items && p->parts && p->records ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
+    for (uint32_t i = 0; r == 0 && i < c->n_tensors; i++) {
+        items[i].t = &c->tensors[i];
+        items[i].streamed = hs__pk_parse_expert(c->tensors[i].name, &items[i].x);
+    }
+    if (r == 0)
+        qsort(items, c->n_tensors, sizeof *items, by_place);
+    for (uint32_t i = 0, n; r == 0 && i < c->n_tensors; i += n) {
+        for (n = 1; i + n < c->n_tensors && same_object(&items[i], &items[i + n]);)
+            n++;
+        r = add_record(p, items + i, n, shard_bytes, err);
+    }
+    hs_free(items);
+    return r;
+}
+
+/* What store parsed must be what we opened: the same files in the same order, each filled by its tensors. */
+static int check_places(const hs__pk_plan *p, const hs_checkpoint *c, hs_err *err)
+{
+    uint64_t *sum = hs_calloc(p->n_containers + 1u, sizeof *sum);
+    int r = sum ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
+    for (uint32_t i = 0; r == 0 && i < c->n_tensors; i++) {
+        const hs_tensor *t = &c->tensors[i];
+        const hs__pk_container *f = t->file < p->n_containers ? &p->containers[t->file] : NULL;
+        if (!f || t->offset < f->data_start || t->offset > f->bytes || t->nbytes > f->bytes - t->offset)
+            r = hs_err_set(err, -ESTALE, "%s: tensor %s is not where it was a moment ago: is the folder being written?",
+                           p->src, t->name);
+        else
+            sum[t->file] += t->nbytes;
+    }
+    for (uint32_t i = 0; r == 0 && i < p->n_containers; i++)
+        if (sum[i] != p->containers[i].bytes - p->containers[i].data_start)
+            r = hs_err_set(err, -ESTALE, "%s: its tensors do not fill it: is the folder being written?",
+                           p->containers[i].path);
+    hs_free(sum);
+    return r;
+}
+
+int hs__pk_plan_create(const char *src, uint64_t shard_bytes, const hs__pk_work *w, hs__pk_plan **ret, hs_err *err)
+{
+    hs_source *s = NULL;
+    hs__pk_plan *p = hs_calloc(1, sizeof *p);
+    if (!p || !(p->src = hs_strdup(src))) {
+        hs_free(p);
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", src);
+    }
+    int r = hs_source_open(src, &s, err);
+    if (r == 0 && hs_source_is_packed(s))
+        r = hs_err_set(err, -EINVAL, "%s is packed already: `hotset unpack` gives the original back", src);
+    if (r == 0)
+        r = open_containers(p, w, err);
+    if (r == 0)
+        r = check_places(p, hs_source_checkpoint(s), err);
+    if (r == 0)
+        r = make_stamp(p, err);
+    if (r == 0)
+        r = make_records(p, hs_source_checkpoint(s), shard_bytes, err);
+    hs_source_close(&s);
+    if (r == 0)
+        *ret = p;
+    else
+        hs__pk_plan_destroy(&p);
+    return r;
+}
+
+void hs__pk_plan_destroy(hs__pk_plan **plan)
+{
+    hs__pk_plan *p = *plan;
+    if (!p)
+        return;
+    *plan = NULL;
+    for (uint32_t i = 0; i < p->n_containers; i++) {
+        hs__pk_container *c = &p->containers[i];
+        if (c->fd >= 0)
+            close(c->fd);
+        hs_free(c->name);
+        hs_free(c->path);
+        hs_free(c->header_name);
+    }
+    hs_free(p->containers);
+    hs__pk_list_free(&p->files);
+    hs_free(p->parts);
+    hs_free(p->records);
+    hs_free(p->shards);
+    hs_free(p->src);
+    hs_free(p);
+}
+
+int hs__pk_plan_unchanged(const hs__pk_plan *p, hs_err *err)
+{
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < p->n_containers; i++) {
+        const hs__pk_container *c = &p->containers[i];
+        r = hs__pk_unchanged(c->fd, c->path, c->bytes, c->mtime, err);
+    }
+    return r;
+}
