@@ -7,6 +7,8 @@
  */
 #include <string.h>
 
+#include "base/mem.h"
+#include "base/option.h"
 #include "engine/engine_int.h"
 #include "engine/memory.h"
 #include "math/mat.h"
@@ -144,7 +146,7 @@ static uint32_t wanted_staging(const hs__opened *o, uint32_t top_k)
 static int fit(const hs_engine_options *opt, const hs__opened *o, const hs_pool *pool, hs_plan *p, hs_err *err)
 {
     const hs_model_spec *spec = o->spec;
-    uint32_t slots;
+    uint32_t slots = 0;
     bool is_auto;
     int r = asked_slots(opt, p, &slots, &is_auto, err);
     if (r < 0)

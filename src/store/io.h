@@ -1,10 +1,10 @@
 /*
  * io.h - reading: one I/O thread, two priorities, several sub-reads in flight, one engine behind a vtable.
  *
- * Requests are the caller's memory (intrusive, nothing is allocated per read) and belong to the I/O thread from submit until on_done.
- * Ranges are cut into sub-reads of read_size; demand sub-reads are always issued before speculative ones; at most in_flight bytes are
- * under way. Engines: io_uring (single issuer, deferred task run, registered files and buffers where allowed) and a pool of pread
- * threads; `auto` takes io_uring if the kernel lets us, else pread.
+ * Requests are the caller's memory (intrusive, nothing is allocated per read) and belong to the I/O thread from submit
+ * until on_done. Ranges are cut into sub-reads of read_size; demand sub-reads are always issued before speculative
+ * ones; at most in_flight bytes are under way. Engines: io_uring (single issuer, deferred task run, registered files
+ * and buffers where allowed) and a pool of pread threads; `auto` takes io_uring if the kernel lets us, else pread.
  */
 #ifndef HS_STORE_IO_H
 #define HS_STORE_IO_H
@@ -31,7 +31,8 @@ struct hs_io_req {
     void *user;
     /* I/O thread: bytes [off, off+len) of range r have arrived. Must be quick. May be NULL. */
     void (*on_progress)(hs_io_req *req, uint32_t r, uint64_t off, uint64_t len);
-    /* I/O thread: all of it has arrived (0), or failed (negative errno; -ECANCELED after hs_io_cancel). The request is the caller's again. */
+    /* I/O thread: all of it has arrived (0), or failed (negative errno; -ECANCELED after hs_io_cancel). The request is
+     * the caller's again. */
     void (*on_done)(hs_io_req *req, int result);
     /* Private to store/io.c. */
     hs_io_req *next, *prev;
@@ -47,10 +48,10 @@ typedef struct hs_io_config {
     hs_io_engine_kind engine;
     const struct hs_io_engine_ops *custom; /* overrides engine when not NULL */
     void *custom_ctx;
-    uint32_t read_size;          /* bytes of a sub-read, multiple of 4096; 0 = default 1 MiB */
-    uint64_t in_flight;          /* bytes under way at most; 0 = default 16 MiB */
-    bool buffered;               /* do not use O_DIRECT even where possible (reads go through the page cache) */
-    const int *fds;              /* borrowed; must stay open */
+    uint32_t read_size; /* bytes of a sub-read, multiple of 4096; 0 = default 1 MiB */
+    uint64_t in_flight; /* bytes under way at most; 0 = default 16 MiB */
+    bool buffered;      /* do not use O_DIRECT even where possible (reads go through the page cache) */
+    const int *fds;     /* borrowed; must stay open */
     uint32_t n_fds;
     const struct iovec *buffers; /* memory that reads land in, for registration; may be NULL */
     uint32_t n_buffers;
@@ -74,8 +75,8 @@ bool hs_io_is_direct(const hs_io *io);
 void hs_io_submit(hs_io *io, hs_io_req *req);
 /* Several at once, waking the I/O thread once. */
 void hs_io_submit_many(hs_io *io, hs_io_req **reqs, uint32_t n);
-/* A speculative request has become a demand: moves its remaining sub-reads to the demand queue. No effect after on_done. The caller
- * guarantees that req has been submitted and that its memory stays valid. */
+/* A speculative request has become a demand: moves its remaining sub-reads to the demand queue. No effect after
+ * on_done. The caller guarantees that req has been submitted and that its memory stays valid. */
 void hs_io_promote(hs_io *io, hs_io_req *req);
 /* Asks to drop what has not been issued yet; on_done still comes (0 if everything had already been read). */
 void hs_io_cancel(hs_io *io, hs_io_req *req);

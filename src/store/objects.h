@@ -1,12 +1,13 @@
 /*
- * objects.h - the object index: a streamed object is a fixed tuple of tensors (an expert: gate, up, down with their scales).
+ * objects.h - the object index: a streamed object is a fixed tuple of tensors (an expert: gate, up, down with their
+ * scales).
  *
  * Tells for each object which byte ranges of which files to read, where they land, which frames have to be decoded, and
  * where each tensor's bytes are in a slot afterwards. Immutable after create; decode functions are thread-safe.
  *
  * Three kinds, decided per object:
- *   - safetensors: ranges are rounded out to 4096 and land directly in the slot, each at a 4096-aligned place (tensor bytes start at the
- *     skew inside); adjacent or nearly adjacent tensors are merged into one range. No frames.
+ *   - safetensors: ranges are rounded out to 4096 and land directly in the slot, each at a 4096-aligned place (tensor
+ * bytes start at the skew inside); adjacent or nearly adjacent tensors are merged into one range. No frames.
  *   - packed, all parts RAW: one range, directly into the slot; frames only carry checksums.
  *   - packed, some part compressed: one range into a staging buffer; frames are decoded from staging into the slot.
  */
@@ -22,8 +23,8 @@
 
 typedef struct hs_objects hs_objects;
 
-/* A read: [offset, offset+len) of file -> dst_offset in the slot (or in the staging buffer if staged). All multiples of 4096, except
- * that the last range of a file may end past the file's end (the reader accepts the short read there). */
+/* A read: [offset, offset+len) of file -> dst_offset in the slot (or in the staging buffer if staged). All multiples of
+ * 4096, except that the last range of a file may end past the file's end (the reader accepts the short read there). */
 typedef struct hs_range {
     uint32_t file;
     uint64_t offset;
@@ -36,6 +37,8 @@ typedef struct hs_frame {
     uint32_t stored_bytes;
     uint64_t raw_offset; /* in the slot */
     uint32_t raw_bytes;
+    uint32_t check; /* of the stored bytes */
+    uint8_t codec;
 } hs_frame;
 
 /* parts: [n_objects][n_parts] tensor indexes of the source's checkpoint; HS_NO_TENSOR = that part does not exist.
@@ -48,7 +51,8 @@ uint32_t hs_objects_count(const hs_objects *o);
 uint64_t hs_objects_slot_bytes(const hs_objects *o);    /* of the biggest object, multiple of 4096 */
 uint64_t hs_objects_staging_bytes(const hs_objects *o); /* biggest staged object's read length; 0 = nothing is staged */
 uint64_t hs_objects_table_bytes(const hs_objects *o);   /* memory held by this index */
-/* File descriptors the ranges' `file` indexes refer to, opened for direct I/O where possible (hs_io_create takes them). */
+/* File descriptors the ranges' `file` indexes refer to, opened for direct I/O where possible (hs_io_create takes them).
+ */
 const int *hs_objects_fds(const hs_objects *o, uint32_t *ret_n);
 const char *hs_objects_file_name(const hs_objects *o, uint32_t file);
 
@@ -67,18 +71,19 @@ typedef struct hs_frame_iter {
 } hs_frame_iter;
 bool hs_object_next_frame(const hs_objects *o, uint32_t object, hs_frame_iter *it, hs_frame *ret_frame);
 
-/* Checks frame `index` (its place from hs_object_next_frame) and decodes it into the slot: stored = base of the staging buffer (or the slot,
- * unstaged: check only). Errors (-EBADMSG) name shard and record. Uses a thread-local-free scratch: ctx from
- * hs_decoder_create, one per thread. */
+/* Checks a frame and decodes it into the slot: stored = base of the staging buffer (or the slot, unstaged: check only).
+ * Errors
+ * (-EBADMSG) name shard and record. One decoder per thread. */
 typedef struct hs_decoder hs_decoder;
 int hs_decoder_create(hs_decoder **ret, hs_err *err) HS_MUST_CHECK;
 void hs_decoder_destroy(hs_decoder **d);
 uint64_t hs_decoder_bytes(void); /* upper bound of one decoder's memory */
-int hs_object_decode_frame(const hs_objects *o, uint32_t object, uint32_t index, const hs_frame *frame, hs_decoder *d,
+int hs_object_decode_frame(const hs_objects *o, uint32_t object, const hs_frame *frame, hs_decoder *d,
                            const void *stored, void *slot, hs_err *err) HS_MUST_CHECK;
 
 /* Where each part's tensor bytes begin inside a READY slot; NULL for absent parts. No alignment is promised. */
-void hs_object_parts(const hs_objects *o, uint32_t object, const void *slot, const void *ret_parts[HS_OBJECT_MAX_PARTS]);
+void hs_object_parts(const hs_objects *o, uint32_t object, const void *slot,
+                     const void *ret_parts[HS_OBJECT_MAX_PARTS]);
 
 /* "shard experts-00001.hss, record 17 (layers.3.mlp.experts.5)" or "file …, tensor …": for error sentences. */
 void hs_object_describe(const hs_objects *o, uint32_t object, char *buf, size_t cap);

@@ -1,9 +1,9 @@
 /*
  * source.h - an opened model folder: safetensors as published, or packed by `hotset pack`.
  *
- * Immutable after open, so every thread may read. Untrusted input: every count, offset and length is checked at open, so
- * that later code may rely on: each tensor's bytes lie inside its file or record; no two tensors of a file overlap; a record's frames
- * add up to stored_bytes and raw_bytes.
+ * Immutable after open, so every thread may read. Untrusted input: every count, offset and length is checked at open,
+ * so that later code may rely on: each tensor's bytes lie inside its file or record; no two tensors of a file overlap;
+ * a record's frames add up to stored_bytes and raw_bytes.
  */
 #ifndef HS_STORE_SOURCE_H
 #define HS_STORE_SOURCE_H
@@ -24,8 +24,8 @@ const hs_checkpoint *hs_source_checkpoint(const hs_source *s);
 bool hs_source_is_packed(const hs_source *s);
 /* Bytes held by directory and tables (for the memory plan). */
 uint64_t hs_source_bytes(const hs_source *s);
-/* 16 bytes that identify the weights: hash of all tensor names, shapes, sizes and of the files' sizes and mtimes (safetensors), or the
- * pack's identity. For naming state files, not for integrity. */
+/* 16 bytes that identify the weights: hash of all tensor names, shapes, sizes and of the files' sizes and mtimes
+ * (safetensors), or the pack's identity. For naming state files, not for integrity. */
 const uint8_t *hs_source_identity(const hs_source *s);
 /* Bytes on disk of tensor i's share (stored size; for a tensor in a record with compressed parts, of its frames). */
 uint64_t hs_source_stored_bytes(const hs_source *s, uint32_t tensor);
@@ -37,8 +37,8 @@ typedef struct hs_load {
 } hs_load;
 
 /* Loads n tensors (blocking; reads and decodes in parallel on pool; checksums verified where the format has them).
- * progress (may be NULL) is called from the calling thread with bytes done so far; returning nonzero cancels (-ECANCELED).
- * Temporary memory stays under HS_LOAD_SCRATCH_BYTES. Errors name file and tensor or record. */
+ * progress (may be NULL) is called from the calling thread with bytes done so far; returning nonzero cancels
+ * (-ECANCELED). Temporary memory stays under HS_LOAD_SCRATCH_BYTES. Errors name file and tensor or record. */
 #define HS_LOAD_SCRATCH_BYTES (8ull << 20)
 typedef int (*hs_load_progress)(void *ctx, uint64_t done, uint64_t total);
 int hs_source_load(const hs_source *s, const hs_load *loads, uint32_t n, hs_pool *pool, hs_load_progress progress,

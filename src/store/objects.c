@@ -1,0 +1,331 @@
+/*
+ * objects.c - the object index. Immutable after create; holds its own descriptors, opened for direct I/O where the
+ * filesystem agrees.
+ *
+ * A safetensors object's parts are sorted by place in their files and merged into ranges while the gap between them is
+ * under MERGE_GAP. Invariant: every range is inside [0, slot) (or staging), multiples of ALIGN, and ranges of an object
+ * do not overlap in the slot.
+ */
+#include "store/objects.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "store/decode.h"
+#include "store/store_int.h"
+
+#define ALIGN     4096ull
+#define MERGE_GAP (64ull << 10)
+
+typedef struct object {
+    uint64_t read_bytes, raw_bytes, slot_bytes;
+    uint32_t record; /* packed: record within shard */
+    uint16_t file;   /* packed: the shard */
+    uint8_t staged, n_ranges;
+    uint32_t first_part; /* packed: of the record, within the shard's parts */
+} object;
+
+struct hs_objects {
+    const hs_source *s;
+    uint32_t n, n_parts;
+    uint32_t *parts; /* [n][n_parts] */
+    object *objects;
+    int *fds;
+    uint32_t n_fds;
+    uint64_t slot_bytes, staging_bytes;
+};
+
+/* A part's bytes in its file, for sorting. */
+typedef struct extent {
+    uint32_t part, file;
+    uint64_t begin, end;
+} extent;
+
+static uint32_t sorted_extents(const hs_objects *o, uint32_t obj, extent *e)
+{
+    uint32_t n = 0;
+    for (uint32_t p = 0; p < o->n_parts; p++) {
+        uint32_t t = o->parts[(size_t)obj * o->n_parts + p];
+        if (t == HS_NO_TENSOR)
+            continue;
+        const hs_tensor *x = &o->s->tensors[t];
+        extent v = {p, x->file, x->offset, x->offset + x->nbytes};
+        uint32_t at = n++;
+        for (; at > 0 && (e[at - 1].file > v.file || (e[at - 1].file == v.file && e[at - 1].begin > v.begin)); at--)
+            e[at] = e[at - 1];
+        e[at] = v;
+    }
+    return n;
+}
+
+/* Ranges of a safetensors object; where[part] = the part's place in the slot. Returns the number of ranges; *ret_end =
+ * slot bytes. */
+static uint32_t plain_ranges(const hs_objects *o, uint32_t obj, hs_range *ranges, uint64_t *where, uint64_t *ret_end)
+{
+    extent e[HS_OBJECT_MAX_PARTS];
+    uint32_t n = sorted_extents(o, obj, e), n_ranges = 0;
+    uint64_t at = 0;
+    for (uint32_t i = 0; i < n;) {
+        uint64_t begin = e[i].begin & ~(ALIGN - 1), end = e[i].end;
+        uint32_t k = i + 1;
+        while (k < n && e[k].file == e[i].file && e[k].begin <= end + MERGE_GAP) {
+            end = e[k].end > end ? e[k].end : end;
+            k++;
+        }
+        uint64_t len = hs_align_up(end - begin, ALIGN);
+        ranges[n_ranges++] = (hs_range){e[i].file, begin, len, at};
+        for (; i < k; i++)
+            where[e[i].part] = at + (e[i].begin - begin);
+        at += len;
+    }
+    *ret_end = at;
+    return n_ranges;
+}
+
+static int add_plain(hs_objects *o, uint32_t obj, hs_err *err)
+{
+    hs_range ranges[HS_OBJECT_MAX_RANGES];
+    uint64_t where[HS_OBJECT_MAX_PARTS];
+    object *x = &o->objects[obj];
+    x->n_ranges = (uint8_t)plain_ranges(o, obj, ranges, where, &x->slot_bytes);
+    for (uint32_t i = 0; i < x->n_ranges; i++)
+        x->read_bytes += ranges[i].len;
+    if (!x->n_ranges)
+        return hs_err_set(err, -EINVAL, "object %u has no tensors", obj);
+    return 0;
+}
+
+static int add_packed(hs_objects *o, uint32_t obj, hs_err *err)
+{
+    object *x = &o->objects[obj];
+    const hs__place *first = NULL;
+    for (uint32_t p = 0; p < o->n_parts; p++) {
+        uint32_t t = o->parts[(size_t)obj * o->n_parts + p];
+        if (t == HS_NO_TENSOR)
+            continue;
+        const hs__place *at = &o->s->places[t];
+        if (!first)
+            first = at;
+        if (at->shard != first->shard || at->record != first->record)
+            return hs_err_set(err, -EBADMSG, "%s: tensor %s is not in one record with the rest of its expert",
+                              o->s->files[at->shard].path, o->s->tensors[t].name);
+    }
+    if (!first)
+        return hs_err_set(err, -EINVAL, "object %u has no tensors", obj);
+    const hs__shard *sh = &o->s->shards[first->shard];
+    const hs_shard_record *rec = &sh->records[first->record];
+    x->file = (uint16_t)first->shard;
+    x->record = first->record;
+    x->first_part = rec->first_part;
+    x->n_ranges = 1;
+    x->slot_bytes = hs_align_up(rec->raw_bytes, ALIGN);
+    x->read_bytes = hs_align_up(rec->stored_bytes, ALIGN);
+    for (uint32_t i = 0; i < rec->n_parts; i++)
+        x->staged |= sh->parts[rec->first_part + i].codec != HS_CODEC_RAW;
+    if (x->staged && x->read_bytes > o->staging_bytes)
+        o->staging_bytes = x->read_bytes;
+    return 0;
+}
+
+/* Own descriptors, O_DIRECT if the filesystem takes it. */
+static int open_files(hs_objects *o, hs_err *err)
+{
+    o->fds = hs_malloc(o->s->n_files * sizeof *o->fds);
+    if (!o->fds)
+        return hs_err_set(err, -ENOMEM, "object index: out of memory");
+    for (uint32_t f = 0; f < o->s->n_files; f++) {
+        int fd = open(o->s->files[f].path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+        if (fd < 0 && errno == EINVAL)
+            fd = open(o->s->files[f].path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            return hs_err_set(err, -errno, "%s: %s", o->s->files[f].path, hs_strerror(errno));
+        o->fds[o->n_fds++] = fd;
+    }
+    return 0;
+}
+
+int hs_objects_create(const hs_source *s, const uint32_t *parts, uint32_t n_objects, uint32_t n_parts,
+                      hs_objects **ret_objects, hs_err *err)
+{
+    if (n_parts > HS_OBJECT_MAX_PARTS || !n_objects)
+        return hs_err_set(err, -EINVAL, "object index: %u objects of %u parts", n_objects, n_parts);
+    hs_objects *o = hs_calloc(1, sizeof *o);
+    if (!o)
+        return hs_err_set(err, -ENOMEM, "object index: out of memory");
+    o->s = s;
+    o->n_parts = n_parts;
+    o->parts = hs_calloc(n_objects, n_parts * sizeof *o->parts);
+    o->objects = hs_calloc(n_objects, sizeof *o->objects);
+    int r = o->parts && o->objects ? 0 : hs_err_set(err, -ENOMEM, "object index: out of memory");
+    if (r == 0)
+        memcpy(o->parts, parts, (size_t)n_objects * n_parts * sizeof *parts);
+    for (uint32_t i = 0; r == 0 && i < n_objects; i++) {
+        object *x = &o->objects[i];
+        r = s->packed ? add_packed(o, i, err) : add_plain(o, i, err);
+        for (uint32_t p = 0; p < n_parts; p++)
+            if (parts[(size_t)i * n_parts + p] != HS_NO_TENSOR)
+                x->raw_bytes += s->tensors[parts[(size_t)i * n_parts + p]].nbytes;
+        o->slot_bytes = x->slot_bytes > o->slot_bytes ? x->slot_bytes : o->slot_bytes;
+        o->n = i + 1;
+    }
+    if (r == 0)
+        r = open_files(o, err);
+    if (r < 0) {
+        hs_objects_destroy(&o);
+        return r;
+    }
+    *ret_objects = o;
+    return 0;
+}
+
+void hs_objects_destroy(hs_objects **objects)
+{
+    hs_objects *o = *objects;
+    if (!o)
+        return;
+    for (uint32_t f = 0; f < o->n_fds; f++)
+        close(o->fds[f]);
+    hs_free(o->fds);
+    hs_free(o->parts);
+    hs_free(o->objects);
+    hs_free(o);
+    *objects = NULL;
+}
+
+uint32_t hs_objects_count(const hs_objects *o)
+{
+    return o->n;
+}
+
+uint64_t hs_objects_slot_bytes(const hs_objects *o)
+{
+    return o->slot_bytes;
+}
+
+uint64_t hs_objects_staging_bytes(const hs_objects *o)
+{
+    return o->staging_bytes;
+}
+
+uint64_t hs_objects_table_bytes(const hs_objects *o)
+{
+    return sizeof *o + o->n * (sizeof *o->objects + o->n_parts * sizeof *o->parts) + o->n_fds * sizeof *o->fds;
+}
+
+const int *hs_objects_fds(const hs_objects *o, uint32_t *ret_n)
+{
+    *ret_n = o->n_fds;
+    return o->fds;
+}
+
+const char *hs_objects_file_name(const hs_objects *o, uint32_t file)
+{
+    return o->s->files[file].name;
+}
+
+uint32_t hs_object_ranges(const hs_objects *o, uint32_t obj, hs_range ranges[HS_OBJECT_MAX_RANGES])
+{
+    const object *x = &o->objects[obj];
+    if (!o->s->packed) {
+        uint64_t where[HS_OBJECT_MAX_PARTS], end;
+        return plain_ranges(o, obj, ranges, where, &end);
+    }
+    ranges[0] = (hs_range){x->file, o->s->shards[x->file].records[x->record].offset, x->read_bytes, 0};
+    return 1;
+}
+
+bool hs_object_is_staged(const hs_objects *o, uint32_t obj)
+{
+    return o->objects[obj].staged;
+}
+
+uint64_t hs_object_read_bytes(const hs_objects *o, uint32_t obj)
+{
+    return o->objects[obj].read_bytes;
+}
+
+uint64_t hs_object_raw_bytes(const hs_objects *o, uint32_t obj)
+{
+    return o->objects[obj].raw_bytes;
+}
+
+uint32_t hs_object_frames(const hs_objects *o, uint32_t obj)
+{
+    const object *x = &o->objects[obj];
+    return o->s->packed ? o->s->shards[x->file].records[x->record].n_frames : 0;
+}
+
+bool hs_object_next_frame(const hs_objects *o, uint32_t obj, hs_frame_iter *it, hs_frame *ret)
+{
+    const object *x = &o->objects[obj];
+    if (it->next == hs_object_frames(o, obj))
+        return false;
+    const hs__shard *sh = &o->s->shards[x->file];
+    const hs_shard_record *rec = &sh->records[x->record];
+    const hs_shard_part *p = &sh->parts[x->first_part + it->part];
+    uint64_t end = p->raw_offset + hs__part_padded(p);
+    while (it->raw_offset == end) { /* the part is through (or empty) */
+        p = &sh->parts[x->first_part + ++it->part];
+        end = p->raw_offset + hs__part_padded(p);
+    }
+    uint64_t left = end - it->raw_offset;
+    *ret = (hs_frame){.stored_offset = it->stored_offset,
+                      .stored_bytes = sh->frames[rec->first_frame + it->next].stored_bytes,
+                      .raw_offset = it->raw_offset,
+                      .raw_bytes = left < HS_FRAME_RAW ? (uint32_t)left : HS_FRAME_RAW,
+                      .codec = (uint8_t)p->codec,
+                      .check = sh->frames[rec->first_frame + it->next].check};
+    it->next++;
+    it->stored_offset += ret->stored_bytes;
+    it->raw_offset += ret->raw_bytes;
+    return true;
+}
+
+int hs_object_decode_frame(const hs_objects *o, uint32_t obj, const hs_frame *f, hs_decoder *d, const void *stored,
+                           void *slot, hs_err *err)
+{
+    const uint8_t *from = (const uint8_t *)stored + f->stored_offset;
+    uint8_t *to = (uint8_t *)slot + f->raw_offset;
+    int r = hs__frame_decode(d, (hs_codec)f->codec, f->check, from, f->stored_bytes, to, f->raw_bytes);
+    if (r < 0) {
+        char what[300];
+        hs_object_describe(o, obj, what, sizeof what);
+        return hs_err_set(err, r, "%s: damaged (checksum) at byte %llu of the record", what,
+                          (unsigned long long)f->stored_offset);
+    }
+    return 0;
+}
+
+void hs_object_parts(const hs_objects *o, uint32_t obj, const void *slot, const void *ret_parts[HS_OBJECT_MAX_PARTS])
+{
+    uint64_t where[HS_OBJECT_MAX_PARTS], end;
+    if (!o->s->packed) {
+        hs_range ranges[HS_OBJECT_MAX_RANGES];
+        plain_ranges(o, obj, ranges, where, &end);
+    }
+    for (uint32_t p = 0; p < o->n_parts; p++) {
+        uint32_t t = o->parts[(size_t)obj * o->n_parts + p];
+        uint64_t at = t == HS_NO_TENSOR ? 0 : o->s->packed ? o->s->tensors[t].offset : where[p];
+        ret_parts[p] = t == HS_NO_TENSOR ? NULL : (const uint8_t *)slot + at;
+    }
+}
+
+void hs_object_describe(const hs_objects *o, uint32_t obj, char *buf, size_t cap)
+{
+    const object *x = &o->objects[obj];
+    const char *name = "";
+    for (uint32_t p = 0; p < o->n_parts; p++) {
+        uint32_t t = o->parts[(size_t)obj * o->n_parts + p];
+        if (t != HS_NO_TENSOR) {
+            name = o->s->tensors[t].name;
+            break;
+        }
+    }
+    if (o->s->packed)
+        snprintf(buf, cap, "%s, record %u (%s …)", o->s->files[x->file].name, x->record, name);
+    else
+        snprintf(buf, cap, "%s", name);
+}

@@ -1,0 +1,456 @@
+/*
+ * safetensors.c - the safetensors container: header parser and folder reader. Read-only; the format's rules are
+ * enforced, not assumed: header at most 100 MB, no duplicate name, no hole, no overlap, shape x type = size, the file
+ * ends where its last tensor does. A header may name half a million tensors, so it is scanned, not made into a DOM.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "store/store_int.h"
+
+typedef struct scan {
+    const char *p, *end;
+    const char *where;
+    hs_err *err;
+    const char *begin;
+} scan;
+
+static int bad(scan *s, const char *what)
+{
+    return hs_err_set(s->err, -EINVAL, "%s: header, byte %zu: %s", s->where, (size_t)(s->p - s->begin), what);
+}
+
+static void skip_space(scan *s)
+{
+    while (s->p < s->end && (*s->p == ' ' || *s->p == '\n' || *s->p == '\t' || *s->p == '\r'))
+        s->p++;
+}
+
+static bool accept(scan *s, char c)
+{
+    skip_space(s);
+    if (s->p == s->end || *s->p != c)
+        return false;
+    s->p++;
+    return true;
+}
+
+/* Four hex digits after \u, as UTF-8 into out; surrogates are refused: no tensor is named with an emoji. */
+static int scan_unicode(scan *s, char *out, size_t *n)
+{
+    if (s->end - s->p < 4)
+        return bad(s, "unfinished \\u escape");
+    char hex[5] = {s->p[0], s->p[1], s->p[2], s->p[3], 0}, *stop;
+    unsigned long c = strtoul(hex, &stop, 16);
+    if (stop != hex + 4 || c == 0 || (c >= 0xd800 && c < 0xe000))
+        return bad(s, "unusable \\u escape");
+    s->p += 4;
+    if (c < 0x80) {
+        out[(*n)++] = (char)c;
+    } else if (c < 0x800) {
+        out[(*n)++] = (char)(0xc0 | c >> 6);
+        out[(*n)++] = (char)(0x80 | (c & 63));
+    } else {
+        out[(*n)++] = (char)(0xe0 | c >> 12);
+        out[(*n)++] = (char)(0x80 | (c >> 6 & 63));
+        out[(*n)++] = (char)(0x80 | (c & 63));
+    }
+    return 0;
+}
+
+/* A JSON string of at most cap-4 bytes into out. */
+static int scan_string(scan *s, char *out, size_t cap, size_t *ret_len)
+{
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    size_t n = 0;
+    if (!accept(s, '"'))
+        return bad(s, "a string is expected");
+    while (s->p < s->end && *s->p != '"') {
+        if (n + 4 >= cap)
+            return bad(s, "a string is too long");
+        char c = *s->p++;
+        if ((unsigned char)c < 0x20)
+            return bad(s, "a control character in a string");
+        if (c != '\\') {
+            out[n++] = c;
+            continue;
+        }
+        if (s->p == s->end)
+            return bad(s, "unfinished string");
+        c = *s->p++;
+        const char *at = c ? strchr(from, c) : NULL;
+        if (c == 'u') {
+            int r = scan_unicode(s, out, &n);
+            if (r < 0)
+                return r;
+        } else if (at) {
+            out[n++] = to[at - from];
+        } else {
+            return bad(s, "unknown escape");
+        }
+    }
+    if (!accept(s, '"'))
+        return bad(s, "unfinished string");
+    out[n] = '\0';
+    *ret_len = n;
+    return 0;
+}
+
+static int scan_u64(scan *s, uint64_t *ret)
+{
+    skip_space(s);
+    uint64_t v = 0;
+    const char *start = s->p;
+    while (s->p < s->end && *s->p >= '0' && *s->p <= '9') {
+        if (hs_mul_u64(v, 10, &v) < 0 || hs_add_u64(v, (uint64_t)(*s->p - '0'), &v) < 0)
+            return bad(s, "a number is too big");
+        s->p++;
+    }
+    if (s->p == start)
+        return bad(s, "a non-negative integer is expected");
+    *ret = v;
+    return 0;
+}
+
+/* [a, b, …]: at most cap numbers; more are refused unless they are trailing ones of no use to us. */
+static int scan_list(scan *s, uint64_t *out, uint32_t cap, uint32_t *ret_n)
+{
+    uint32_t n = 0;
+    if (!accept(s, '['))
+        return bad(s, "a list is expected");
+    if (!accept(s, ']')) {
+        do {
+            uint64_t v;
+            int r = scan_u64(s, &v);
+            if (r < 0)
+                return r;
+            if (n == cap)
+                return bad(s, "a list is too long");
+            out[n++] = v;
+        } while (accept(s, ','));
+        if (!accept(s, ']'))
+            return bad(s, "] is expected");
+    }
+    *ret_n = n;
+    return 0;
+}
+
+static int skip_string(scan *s)
+{
+    if (!accept(s, '"'))
+        return bad(s, "a string is expected");
+    while (s->p < s->end && *s->p != '"')
+        s->p += *s->p == '\\' && s->p + 1 < s->end ? 2 : 1;
+    return accept(s, '"') ? 0 : bad(s, "unfinished string");
+}
+
+/* {"k": "v", …} of __metadata__. */
+static int skip_metadata(scan *s)
+{
+    if (!accept(s, '{'))
+        return bad(s, "__metadata__ must be an object");
+    if (accept(s, '}'))
+        return 0;
+    do {
+        int r = skip_string(s);
+        if (r == 0 && !accept(s, ':'))
+            r = bad(s, ": is expected");
+        if (r == 0)
+            r = skip_string(s);
+        if (r < 0)
+            return r;
+    } while (accept(s, ','));
+    return accept(s, '}') ? 0 : bad(s, "} is expected");
+}
+
+/* Element width in bits of every type the container knows; 0 = unknown. */
+static uint32_t type_bits(const char *name, hs_dtype *ret)
+{
+    static const struct {
+        const char *name;
+        uint32_t bits;
+        hs_dtype type;
+    } types[] = {{"F32", 32, HS_DTYPE_F32},          {"BF16", 16, HS_DTYPE_BF16},    {"F8_E4M3", 8, HS_DTYPE_F8_E4M3},
+                 {"F16", 16, HS_DTYPE_F16},          {"U8", 8, HS_DTYPE_U8},         {"I8", 8, HS_DTYPE_I8},
+                 {"I32", 32, HS_DTYPE_I32},          {"I64", 64, HS_DTYPE_I64},      {"BOOL", 8, HS_DTYPE_OTHER},
+                 {"F8_E5M2", 8, HS_DTYPE_OTHER},     {"F8_E8M0", 8, HS_DTYPE_OTHER}, {"F8_E4M3FNUZ", 8, HS_DTYPE_OTHER},
+                 {"F8_E5M2FNUZ", 8, HS_DTYPE_OTHER}, {"I16", 16, HS_DTYPE_OTHER},    {"U16", 16, HS_DTYPE_OTHER},
+                 {"U32", 32, HS_DTYPE_OTHER},        {"U64", 64, HS_DTYPE_OTHER},    {"F64", 64, HS_DTYPE_OTHER},
+                 {"C64", 64, HS_DTYPE_OTHER},        {"F4", 4, HS_DTYPE_OTHER},      {"F6_E2M3", 6, HS_DTYPE_OTHER},
+                 {"F6_E3M2", 6, HS_DTYPE_OTHER}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (!strcmp(types[i].name, name)) {
+            *ret = types[i].type;
+            return types[i].bits;
+        }
+    }
+    return 0;
+}
+
+/* dims x bits, in bytes. */
+static int shape_bytes(const uint64_t *dims, uint32_t n, uint32_t bits, uint64_t *ret)
+{
+    uint64_t v = bits;
+    for (uint32_t i = 0; i < n; i++)
+        if (hs_mul_u64(v, dims[i], &v) < 0)
+            return -EOVERFLOW;
+    if (v % 8)
+        return -EINVAL;
+    *ret = v / 8;
+    return 0;
+}
+
+/* One tensor's {dtype, shape, data_offsets} into t; offset stays relative to the buffer. */
+static int scan_tensor(scan *s, hs_tensor *t, uint64_t data)
+{
+    char key[32], type[32] = "";
+    size_t len;
+    uint64_t dims[8], range[2];
+    uint32_t n_dims = UINT32_MAX, n_range = 0;
+    if (!accept(s, '{'))
+        return bad(s, "{ is expected");
+    do {
+        int r = scan_string(s, key, sizeof key, &len);
+        if (r == 0 && !accept(s, ':'))
+            r = bad(s, ": is expected");
+        if (r == 0 && !strcmp(key, "dtype"))
+            r = scan_string(s, type, sizeof type, &len);
+        else if (r == 0 && !strcmp(key, "shape"))
+            r = scan_list(s, dims, 8, &n_dims);
+        else if (r == 0 && !strcmp(key, "data_offsets"))
+            r = scan_list(s, range, 2, &n_range);
+        else if (r == 0)
+            r = bad(s, "unknown field of a tensor");
+        if (r < 0)
+            return r;
+    } while (accept(s, ','));
+    if (!accept(s, '}'))
+        return bad(s, "} is expected");
+    uint32_t bits = type_bits(type, &t->dtype);
+    if (!bits)
+        return bad(s, "dtype is missing or unknown");
+    if (n_dims == UINT32_MAX || n_range != 2 || range[0] > range[1] || range[1] > data)
+        return bad(s, "shape or data_offsets is missing or outside the file");
+    if (shape_bytes(dims, n_dims, bits, &t->nbytes) < 0 || t->nbytes != range[1] - range[0] ||
+        t->nbytes > HS__MAX_TENSOR_BYTES)
+        return bad(s, "data_offsets do not fit shape and dtype");
+    if (n_dims > HS_MAX_DIMS)
+        t->dtype = HS_DTYPE_OTHER; /* kept as bytes */
+    t->n_dims = n_dims < HS_MAX_DIMS ? n_dims : HS_MAX_DIMS;
+    for (uint32_t i = 0; i < HS_MAX_DIMS; i++)
+        t->dims[i] = i < t->n_dims ? dims[i] : 1;
+    t->offset = range[0];
+    return 0;
+}
+
+static hs_tensor *append(hs_source *s)
+{
+    if (s->n_tensors == s->cap_tensors) {
+        uint32_t cap = s->cap_tensors ? s->cap_tensors * 2 : 256;
+        hs_tensor *p = cap <= HS__MAX_TENSORS ? hs_realloc(s->tensors, cap * sizeof *p) : NULL;
+        if (!p)
+            return NULL;
+        s->tensors = p;
+        s->cap_tensors = cap;
+    }
+    hs_tensor *t = &s->tensors[s->n_tensors];
+    memset(t, 0, sizeof *t);
+    return t;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const hs_tensor *x = a, *y = b;
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
+    return (x->nbytes > y->nbytes) - (x->nbytes < y->nbytes);
+}
+
+int hs__safetensors_parse(hs_source *src, const char *where, uint32_t file, const char *text, size_t len,
+                          uint64_t data_start, uint64_t data, hs_err *err)
+{
+    scan s = {.p = text, .end = text + len, .where = where, .err = err, .begin = text};
+    uint32_t first = src->n_tensors;
+    char name[1024];
+    size_t name_len;
+    if (!len || text[0] != '{')
+        return bad(&s, "the header must begin with {");
+    s.p++;
+    if (!accept(&s, '}')) {
+        do {
+            int r = scan_string(&s, name, sizeof name, &name_len);
+            if (r == 0 && !accept(&s, ':'))
+                r = bad(&s, ": is expected");
+            if (r < 0)
+                return r;
+            if (!strcmp(name, "__metadata__")) {
+                if ((r = skip_metadata(&s)) < 0)
+                    return r;
+                continue;
+            }
+            hs_tensor *t = append(src);
+            if (!t)
+                return hs_err_set(err, -ENOMEM, "%s: too many tensors for memory", where);
+            if ((r = scan_tensor(&s, t, data)) < 0)
+                return hs_err_prefix(err, "tensor %.200s", name);
+            t->name = hs__names_add(&src->names, name, name_len);
+            if (!t->name)
+                return hs_err_set(err, -ENOMEM, "%s: out of memory", where);
+            t->file = file;
+            t->record = HS_NO_RECORD;
+            src->n_tensors++;
+        } while (accept(&s, ','));
+        if (!accept(&s, '}'))
+            return bad(&s, "} is expected");
+    }
+    skip_space(&s);
+    if (s.p != s.end)
+        return bad(&s, "text after the header's end");
+    qsort(src->tensors + first, src->n_tensors - first, sizeof *src->tensors, by_offset);
+    uint64_t at = 0;
+    for (uint32_t i = first; i < src->n_tensors; i++) {
+        hs_tensor *t = &src->tensors[i];
+        if (t->offset != at)
+            return hs_err_set(err, -EINVAL, "%s: tensor %s %s", where, t->name,
+                              t->offset < at ? "overlaps another" : "follows a hole in the data");
+        at += t->nbytes;
+        t->offset += data_start;
+    }
+    if (at != data)
+        return hs_err_set(err, -EINVAL, "%s: %llu bytes of data, but the tensors end after %llu", where,
+                          (unsigned long long)data, (unsigned long long)at);
+    return 0;
+}
+
+static int parse_file(hs_source *s, uint32_t index, hs_err *err)
+{
+    const hs__file *f = &s->files[index];
+    uint8_t len8[8];
+    int r = f->bytes < 8 ? -ENODATA : hs_pread_full(f->fd, len8, 8, 0);
+    uint64_t n = 0;
+    for (int i = 7; i >= 0; i--)
+        n = n << 8 | len8[i];
+    if (r < 0)
+        return hs_err_set(err, -EINVAL, "%s: too short for a safetensors file", f->path);
+    if (n > HS__MAX_HEADER || n > f->bytes - 8)
+        return hs_err_set(err, -EINVAL, "%s: a header of %llu bytes does not fit the file of %llu", f->path,
+                          (unsigned long long)n, (unsigned long long)f->bytes);
+    char *text = hs_malloc(n + 1);
+    if (!text)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory for a header of %llu bytes", f->path, (unsigned long long)n);
+    r = hs_pread_full(f->fd, text, n, 8);
+    if (r < 0)
+        hs_err_set(err, r, "%s: header: %s", f->path, hs_strerror(r));
+    else
+        r = hs__safetensors_parse(s, f->path, index, text, n, 8 + n, f->bytes - 8 - n, err);
+    hs_free(text);
+    return r;
+}
+
+static int add_name(char ***list, uint32_t *n, const char *name)
+{
+    for (uint32_t i = 0; i < *n; i++)
+        if (!strcmp((*list)[i], name))
+            return 0;
+    if (*n == HS__MAX_FILES)
+        return -E2BIG;
+    char **p = hs_realloc(*list, (*n + 1) * sizeof *p);
+    if (!p)
+        return -ENOMEM;
+    *list = p;
+    p[*n] = hs_strdup(name);
+    if (!p[*n])
+        return -ENOMEM;
+    ++*n;
+    return 0;
+}
+
+/* The files an index names. */
+static int names_from_index(const char *path, char ***list, uint32_t *n, hs_err *err)
+{
+    json_t *j;
+    int r = hs_json_load_file(path, HS__MAX_JSON, &j, err);
+    if (r < 0)
+        return r;
+    json_t *map = json_object_get(j, "weight_map"), *v;
+    const char *key;
+    if (!json_is_object(map))
+        r = hs_err_set(err, -EINVAL, "%s: weight_map is missing", path);
+    const char *last = "";
+    if (r == 0) {
+        json_object_foreach(map, key, v)
+        {
+            const char *name = json_string_value(v);
+            if (!name || !hs__name_is_plain(name)) {
+                r = hs_err_set(err, -EINVAL, "%s: weight_map.%.100s is not a plain file name", path, key);
+                break;
+            }
+            if (!strcmp(name, last))
+                continue;
+            last = name;
+            if ((r = add_name(list, n, name)) < 0) {
+                hs_err_set(err, r, "%s: too many files", path);
+                break;
+            }
+        }
+    }
+    json_decref(j);
+    return r;
+}
+
+static int names_from_folder(const hs_source *s, char ***list, uint32_t *n, hs_err *err)
+{
+    DIR *d = opendir(s->path);
+    if (!d)
+        return hs_err_set(err, -errno, "%s: %s", s->path, hs_strerror(errno));
+    int r = 0;
+    for (struct dirent *e; r == 0 && (e = readdir(d));) {
+        size_t len = strlen(e->d_name);
+        if (len > 12 && !strcmp(e->d_name + len - 12, ".safetensors") && e->d_name[0] != '.')
+            r = add_name(list, n, e->d_name);
+    }
+    closedir(d);
+    if (r < 0)
+        return hs_err_set(err, r, "%s: too many safetensors files", s->path);
+    if (!*n)
+        return hs_err_set(err, -ENOENT,
+                          "%s: neither a packed model (manifest.json) nor a folder with .safetensors files", s->path);
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int hs__safetensors_open(hs_source *s, hs_err *err)
+{
+    char **list = NULL;
+    uint32_t n = 0;
+    char *index = hs_asprintf("%s/model.safetensors.index.json", s->path);
+    if (!index)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
+    int r = access(index, F_OK) == 0 ? names_from_index(index, &list, &n, err) : names_from_folder(s, &list, &n, err);
+    hs_free(index);
+    if (r == 0) {
+        qsort(list, n, sizeof *list, by_name);
+        s->files = hs_calloc(n, sizeof *s->files);
+        r = s->files ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
+    }
+    for (uint32_t i = 0; r == 0 && i < n; i++) {
+        r = hs__file_open(s, list[i], &s->files[i], err);
+        if (r == 0) {
+            s->n_files++;
+            r = parse_file(s, i, err);
+        }
+    }
+    for (uint32_t i = 0; i < n; i++)
+        hs_free(list[i]);
+    hs_free(list);
+    return r;
+}

@@ -1,0 +1,308 @@
+/*
+ * shard.c - the packed folder: manifest, container headers, shard tables. Layout: hotset/shard_format.h.
+ *
+ * Everything that decode and the object index rely on is checked here, once: records inside their shard and in order,
+ * parts inside their record's raw image, frames adding up to stored_bytes, every tensor in exactly one part of its own
+ * size.
+ */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "store/store_int.h"
+
+static int bad_shard(const hs__file *f, const char *what, hs_err *err)
+{
+    return hs_err_set(err, -EBADMSG, "%s: %s", f->path, what);
+}
+
+static int parse_hex(const char *text, uint8_t *out, size_t n)
+{
+    if (!text || strlen(text) != 2 * n)
+        return -EINVAL;
+    for (size_t i = 0; i < n; i++) {
+        char two[3] = {text[2 * i], text[2 * i + 1], 0}, *stop;
+        out[i] = (uint8_t)strtoul(two, &stop, 16);
+        if (*stop)
+            return -EINVAL;
+    }
+    return 0;
+}
+
+static int read_header(const hs_source *s, hs__file *f, hs__shard *sh, hs_err *err)
+{
+    hs_shard_header *h = &sh->header;
+    hs_shard_footer t;
+    if (f->bytes < 3 * HS_SHARD_ALIGN || hs_pread_full(f->fd, h, sizeof *h, 0) < 0 ||
+        hs_pread_full(f->fd, &t, sizeof t, (off_t)(f->bytes - HS_SHARD_ALIGN)) < 0)
+        return bad_shard(f, "too short for a shard", err);
+    if (memcmp(h->magic, HS_SHARD_MAGIC, 8))
+        return bad_shard(f, "not a hotset shard", err);
+    if (h->version != HS_SHARD_VERSION)
+        return hs_err_set(err, -ENOTSUP, "%s: shard version %u; this build reads version %u", f->path, h->version,
+                          HS_SHARD_VERSION);
+    if (XXH3_64bits(h, offsetof(hs_shard_header, header_hash)) != h->header_hash)
+        return bad_shard(f, "the header is damaged (checksum)", err);
+    if (memcmp(t.magic, HS_SHARD_FOOTER_MAGIC, 8) || t.version != HS_SHARD_VERSION || t.header_hash != h->header_hash ||
+        XXH3_64bits(&t, offsetof(hs_shard_footer, footer_hash)) != t.footer_hash)
+        return bad_shard(f, "the footer is damaged or the file is cut", err);
+    if (h->file_bytes != f->bytes || t.file_bytes != f->bytes)
+        return hs_err_set(err, -EBADMSG, "%s: %llu bytes; its header says %llu", f->path, (unsigned long long)f->bytes,
+                          (unsigned long long)h->file_bytes);
+    if (memcmp(h->identity, s->identity, 16))
+        return bad_shard(f, "belongs to another packed model", err);
+    if (h->n_records > HS_SHARD_MAX_RECORDS || h->n_parts > HS_SHARD_MAX_PARTS || h->n_frames > HS_SHARD_MAX_FRAMES)
+        return bad_shard(f, "more records, parts or frames than possible", err);
+    uint64_t want = h->n_records * sizeof(hs_shard_record) + h->n_parts * sizeof(hs_shard_part) +
+                    h->n_frames * sizeof(hs_shard_frame);
+    if (h->table_bytes != want || h->table_offset % HS_SHARD_ALIGN || h->table_offset < HS_SHARD_ALIGN ||
+        h->table_offset > f->bytes - HS_SHARD_ALIGN || want > f->bytes - HS_SHARD_ALIGN - h->table_offset)
+        return bad_shard(f, "the table does not fit the file", err);
+    return 0;
+}
+
+static int check_parts(const hs__file *f, const hs__shard *sh, uint32_t r, hs_err *err)
+{
+    const hs_shard_record *rec = &sh->records[r];
+    uint64_t raw = 0, stored = 0, frames = 0;
+    for (uint32_t i = 0; i < rec->n_parts; i++) {
+        const hs_shard_part *p = &sh->parts[rec->first_part + i];
+        if (p->codec > HS_CODEC_ZSTD_PLANES || p->bytes > HS_RECORD_MAX_RAW || p->raw_offset != raw)
+            return hs_err_set(err, -EBADMSG, "%s: record %u, part %u: bad codec, size or place", f->path, r, i);
+        uint32_t n = hs__part_frames(p);
+        if (n > rec->n_frames - frames)
+            return hs_err_set(err, -EBADMSG, "%s: record %u: too few frames", f->path, r);
+        uint64_t left = hs__part_padded(p);
+        for (uint32_t k = 0; k < n; k++) {
+            uint32_t bytes = sh->frames[rec->first_frame + frames + k].stored_bytes;
+            uint32_t full = left < HS_FRAME_RAW ? (uint32_t)left : HS_FRAME_RAW;
+            if (!bytes || bytes > HS_FRAME_MAX_STORED || (p->codec == HS_CODEC_RAW && bytes != full))
+                return hs_err_set(err, -EBADMSG, "%s: record %u, part %u, frame %u: bad size", f->path, r, i, k);
+            stored += bytes;
+            left -= full;
+        }
+        frames += n;
+        raw += hs__part_padded(p);
+    }
+    if (raw != rec->raw_bytes || stored != rec->stored_bytes || frames != rec->n_frames)
+        return hs_err_set(err, -EBADMSG, "%s: record %u: parts and frames do not add up", f->path, r);
+    return 0;
+}
+
+static int check_records(const hs__file *f, const hs__shard *sh, hs_err *err)
+{
+    const hs_shard_header *h = &sh->header;
+    uint64_t at = HS_SHARD_ALIGN, part = 0, frame = 0;
+    for (uint32_t r = 0; r < h->n_records; r++) {
+        const hs_shard_record *rec = &sh->records[r];
+        if (rec->offset != at || rec->stored_bytes > h->table_offset - at || rec->raw_bytes > HS_RECORD_MAX_RAW)
+            return hs_err_set(err, -EBADMSG, "%s: record %u lies outside its place", f->path, r);
+        if (rec->first_part != part || rec->n_parts > h->n_parts - part || rec->first_frame != frame ||
+            rec->n_frames > h->n_frames - frame)
+            return hs_err_set(err, -EBADMSG, "%s: record %u: parts or frames are out of order", f->path, r);
+        int e = check_parts(f, sh, r, err);
+        if (e < 0)
+            return e;
+        part += rec->n_parts;
+        frame += rec->n_frames;
+        at = hs_align_up(at + rec->stored_bytes, HS_SHARD_ALIGN);
+    }
+    if (at != h->table_offset || part != h->n_parts || frame != h->n_frames)
+        return bad_shard(f, "the table has parts that belong to no record", err);
+    return 0;
+}
+
+static int read_shard(const hs_source *s, hs__file *f, hs__shard *sh, hs_err *err)
+{
+    int r = read_header(s, f, sh, err);
+    if (r < 0)
+        return r;
+    const hs_shard_header *h = &sh->header;
+    sh->table = hs_malloc(h->table_bytes);
+    if (!sh->table)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory for a table of %llu bytes", f->path,
+                          (unsigned long long)h->table_bytes);
+    r = hs_pread_full(f->fd, sh->table, h->table_bytes, (off_t)h->table_offset);
+    if (r < 0)
+        return hs_err_set(err, r, "%s: table: %s", f->path, hs_strerror(r));
+    if (XXH3_64bits(sh->table, h->table_bytes) != h->table_hash)
+        return bad_shard(f, "the table is damaged (checksum)", err);
+    sh->records = (const hs_shard_record *)(void *)sh->table;
+    sh->parts = (const hs_shard_part *)(const void *)(sh->records + h->n_records);
+    sh->frames = (const hs_shard_frame *)(const void *)(sh->parts + h->n_parts);
+    return check_records(f, sh, err);
+}
+
+/* The container headers: they give the tensor directory as the safetensors reader would. */
+static int read_container(hs_source *s, const json_t *item, uint32_t index, const char *where, hs_err *err)
+{
+    int64_t bytes, data_start;
+    const char *header = json_string_value(json_object_get(item, "header"));
+    uint8_t want[8], got[8];
+    int r = hs_json_int(item, where, "bytes", 8, INT64_MAX / 2, &bytes, err);
+    if (r == 0)
+        r = hs_json_int(item, where, "data_start", 8, (int64_t)HS__MAX_HEADER + 8, &data_start, err);
+    if (r < 0)
+        return r;
+    if (!header || !hs__name_is_plain(header) || data_start > bytes ||
+        parse_hex(json_string_value(json_object_get(item, "header_xxh3")), want, 8) < 0)
+        return hs_err_set(err, -EINVAL, "%s: sources[%u] is malformed", where, index);
+    hs__file f;
+    r = hs__file_open(s, header, &f, err);
+    if (r < 0)
+        return r;
+    char *text = f.bytes == (uint64_t)data_start ? hs_malloc(f.bytes) : NULL;
+    if (f.bytes != (uint64_t)data_start)
+        r = hs_err_set(err, -EBADMSG, "%s: %llu bytes instead of %lld", f.path, (unsigned long long)f.bytes,
+                       (long long)data_start);
+    else if (!text)
+        r = hs_err_set(err, -ENOMEM, "%s: out of memory", f.path);
+    else
+        r = hs_pread_full(f.fd, text, f.bytes, 0);
+    if (r == 0) {
+        XXH64_canonical_t c;
+        XXH64_canonicalFromHash(&c, XXH3_64bits(text, f.bytes));
+        memcpy(got, c.digest, 8);
+        if (memcmp(got, want, 8))
+            r = hs_err_set(err, -EBADMSG, "%s: damaged (checksum)", f.path);
+        else
+            r = hs__safetensors_parse(s, f.path, index, text + 8, f.bytes - 8, (uint64_t)data_start,
+                                      (uint64_t)(bytes - data_start), err);
+    }
+    hs_free(text);
+    close(f.fd);
+    return r;
+}
+
+/* The tensor that begins at offset of container `source`: tensors of one container are sorted by offset at this point.
+ */
+static hs_tensor *tensor_at(hs_source *s, const uint32_t *first, uint32_t source, uint64_t offset, uint64_t bytes)
+{
+    uint32_t lo = first[source], hi = first[source + 1];
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        hs_tensor *t = &s->tensors[mid];
+        if (t->offset == offset && t->nbytes == bytes)
+            return t;
+        /* Empty tensors share an offset with their successor. */
+        if (t->offset < offset || (t->offset == offset && t->nbytes < bytes))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return NULL;
+}
+
+/* Gives every tensor its record; each must get exactly one. */
+static int place_tensors(hs_source *s, const uint32_t *first, uint32_t n_sources, hs_err *err)
+{
+    uint64_t *offsets = hs_calloc(s->n_tensors ? s->n_tensors : 1, sizeof *offsets);
+    s->places = hs_calloc(s->n_tensors ? s->n_tensors : 1, sizeof *s->places);
+    int r = offsets && s->places ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
+    uint32_t record = 0;
+    for (uint32_t f = 0; r == 0 && f < s->n_files; f++) {
+        hs__shard *sh = &s->shards[f];
+        sh->first_record = record;
+        for (uint32_t k = 0; r == 0 && k < sh->header.n_records; k++, record++) {
+            for (uint32_t i = 0; i < sh->records[k].n_parts; i++) {
+                uint32_t part = sh->records[k].first_part + i;
+                const hs_shard_part *p = &sh->parts[part];
+                hs_tensor *t =
+                    p->source < n_sources ? tensor_at(s, first, p->source, p->source_offset, p->bytes) : NULL;
+                if (!t || t->record != HS_NO_RECORD) {
+                    r = hs_err_set(err, -EBADMSG, "%s: record %u, part %u is no tensor of the source, or one twice",
+                                   s->files[f].path, k, i);
+                    break;
+                }
+                t->record = record;
+                t->file = f;
+                s->places[t - s->tensors] = (hs__place){f, k, part};
+                offsets[t - s->tensors] = p->raw_offset;
+            }
+        }
+    }
+    for (uint32_t i = 0; r == 0 && i < s->n_tensors; i++) {
+        if (s->tensors[i].record == HS_NO_RECORD)
+            r = hs_err_set(err, -EBADMSG, "%s: tensor %s is in no shard", s->path, s->tensors[i].name);
+        s->tensors[i].offset = offsets[i];
+    }
+    hs_free(offsets);
+    return r;
+}
+
+static int open_shards(hs_source *s, const json_t *list, const char *where, hs_err *err)
+{
+    size_t n = json_array_size(list);
+    if (!n || n > HS__MAX_FILES)
+        return hs_err_set(err, -EINVAL, "%s: shards is missing or too long", where);
+    s->files = hs_calloc(n, sizeof *s->files);
+    s->shards = hs_calloc(n, sizeof *s->shards);
+    if (!s->files || !s->shards)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = json_string_value(json_object_get(json_array_get(list, i), "name"));
+        if (!name || !hs__name_is_plain(name))
+            return hs_err_set(err, -EINVAL, "%s: shards[%zu].name is not a plain file name", where, i);
+        int r = hs__file_open(s, name, &s->files[i], err);
+        if (r < 0)
+            return r;
+        s->n_files++;
+        r = read_shard(s, &s->files[i], &s->shards[i], err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int open_manifest(hs_source *s, const json_t *m, const char *where, hs_err *err)
+{
+    const char *format = json_string_value(json_object_get(m, "format"));
+    int64_t version;
+    if (!format || strcmp(format, HS_PACK_FORMAT))
+        return hs_err_set(err, -EINVAL, "%s: format is not " HS_PACK_FORMAT, where);
+    int r = hs_json_int(m, where, "version", 1, 1000, &version, err);
+    if (r < 0)
+        return r;
+    if (version != HS_PACK_VERSION)
+        return hs_err_set(err, -ENOTSUP, "%s: version %lld; this build reads version %d", where, (long long)version,
+                          HS_PACK_VERSION);
+    if (parse_hex(json_string_value(json_object_get(m, "identity")), s->identity, 16) < 0)
+        return hs_err_set(err, -EINVAL, "%s: identity is not 32 hexadecimal digits", where);
+    const json_t *sources = json_object_get(m, "sources");
+    size_t n = json_array_size(sources);
+    if (!n || n > HS__MAX_FILES)
+        return hs_err_set(err, -EINVAL, "%s: sources is missing or too long", where);
+    uint32_t *first = hs_calloc(n + 1, sizeof *first);
+    if (!first)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", where);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        r = read_container(s, json_array_get(sources, i), (uint32_t)i, where, err);
+        first[i + 1] = s->n_tensors;
+    }
+    if (r == 0)
+        r = open_shards(s, json_object_get(m, "shards"), where, err);
+    if (r == 0)
+        r = place_tensors(s, first, (uint32_t)n, err);
+    hs_free(first);
+    return r;
+}
+
+int hs__packed_open(hs_source *s, hs_err *err)
+{
+    char *path = hs_asprintf("%s/manifest.json", s->path);
+    if (!path)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
+    json_t *m = NULL;
+    int r = hs_json_load_file(path, HS__MAX_JSON, &m, err);
+    if (r == 0) {
+        s->packed = true;
+        r = open_manifest(s, m, path, err);
+    }
+    json_decref(m);
+    hs_free(path);
+    return r;
+}

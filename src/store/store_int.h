@@ -1,0 +1,85 @@
+/* store_int.h - the inside of an opened source, shared by its readers and the object index. */
+#ifndef HS_STORE_STORE_INT_H
+#define HS_STORE_STORE_INT_H
+
+#include "base/json.h"
+#include "hotset/shard_format.h"
+#include "store/source.h"
+
+#define HS__MAX_FILES        4096u
+#define HS__MAX_TENSORS      (1u << 22)
+#define HS__MAX_JSON         (64u << 20)
+#define HS__MAX_HEADER       100000000u /* safetensors' own cap */
+#define HS__MAX_TENSOR_BYTES (1ull << 40)
+
+/* Strings that live as long as the source. */
+typedef struct hs__names {
+    struct hs__names_block *head;
+    uint64_t bytes;
+} hs__names;
+char *hs__names_add(hs__names *n, const char *s, size_t len); /* NULL when out of memory */
+void hs__names_free(hs__names *n);
+
+/* A file that holds weights: a safetensors file, or a shard. */
+typedef struct hs__file {
+    const char *name;
+    const char *path;
+    int fd; /* buffered */
+    uint64_t bytes;
+} hs__file;
+
+/* A shard's table, checked. */
+typedef struct hs__shard {
+    hs_shard_header header;
+    uint8_t *table; /* what the next three point into */
+    const hs_shard_record *records;
+    const hs_shard_part *parts;
+    const hs_shard_frame *frames;
+    uint32_t first_record; /* global number of records[0] */
+} hs__shard;
+
+/* A tensor's place in a shard. */
+typedef struct hs__place {
+    uint32_t shard, record, part; /* record within the shard, part within the shard's parts */
+} hs__place;
+
+struct hs_source {
+    const char *path;
+    json_t *config, *generation;
+    hs__names names;
+    hs_tensor *tensors;
+    uint32_t n_tensors, cap_tensors;
+    hs__file *files; /* safetensors files, or shards */
+    uint32_t n_files;
+    bool packed;
+    hs__shard *shards; /* [n_files] if packed */
+    hs__place *places; /* [n_tensors] if packed */
+    uint8_t identity[16];
+    hs_checkpoint checkpoint;
+};
+
+/* Appends the tensors of one safetensors header (text of len bytes; the buffer of `data` bytes begins at data_start of
+ * file `file`). Every rule of the container is checked. `where` is for sentences. */
+int hs__safetensors_parse(hs_source *s, const char *where, uint32_t file, const char *text, size_t len,
+                          uint64_t data_start, uint64_t data, hs_err *err) HS_MUST_CHECK;
+/* Opens all safetensors files of the folder and parses their headers. */
+int hs__safetensors_open(hs_source *s, hs_err *err) HS_MUST_CHECK;
+/* Reads manifest, headers and shard tables. */
+int hs__packed_open(hs_source *s, hs_err *err) HS_MUST_CHECK;
+
+/* Opens `name` in the source's folder; *ret is filled. */
+int hs__file_open(hs_source *s, const char *name, hs__file *ret, hs_err *err) HS_MUST_CHECK;
+/* A plain file name: no slash, not "." or "..", at most 255 bytes. */
+bool hs__name_is_plain(const char *name);
+
+/* Number of frames of a part, and the raw size of frame i of n. */
+static inline uint64_t hs__part_padded(const hs_shard_part *p)
+{
+    return (p->bytes + HS_PART_ALIGN - 1) / HS_PART_ALIGN * HS_PART_ALIGN;
+}
+static inline uint32_t hs__part_frames(const hs_shard_part *p)
+{
+    return (uint32_t)((hs__part_padded(p) + HS_FRAME_RAW - 1) / HS_FRAME_RAW);
+}
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * detok.h - generated tokens to text, as they come: whole UTF-8 characters only, special tokens left out, stop strings
+ * held back. Not thread-safe; bounded memory, no allocation per token except in the output buffer.
+ */
+#ifndef HS_TEXT_DETOK_H
+#define HS_TEXT_DETOK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "text/tokenizer.h"
+
+/* Incremental decode: the concatenation of all pushes and the flush equals hs_tokenizer_decode(skip_special) of all
+ * ids. */
+typedef struct hs_detok {
+    const hs_tokenizer *tokenizer;
+    unsigned char held[4]; /* begin of an unfinished character */
+    uint8_t n_held;
+} hs_detok;
+
+void hs_detok_init(hs_detok *d, const hs_tokenizer *t);
+void hs_detok_deinit(hs_detok *d);
+/* Appends the characters that are complete now. Failure to grow is sticky in out. */
+void hs_detok_push(hs_detok *d, uint32_t token, hs_buf *out);
+/* Appends U+FFFD for what can no longer be completed. */
+void hs_detok_flush(hs_detok *d, hs_buf *out);
+
+/* Matches several stop strings over a stream of pieces; text that may be the beginning of one is held back. Text before
+ * the earliest match is passed on, the stop string itself and what follows never. */
+typedef struct hs_stop hs_stop;
+/* Strings are copied; n >= 1, none empty. */
+int hs_stop_create(const char *const *stop, size_t n, hs_stop **ret_stop, hs_err *err) HS_MUST_CHECK;
+void hs_stop_destroy(hs_stop **stop);
+/* true: a stop string is complete (from then on everything is swallowed). */
+bool hs_stop_push(hs_stop *s, const char *text, size_t len, hs_buf *out);
+bool hs_stop_is_hit(const hs_stop *s);
+/* Appends what is held back, when the stream ends without a match. */
+void hs_stop_flush(hs_stop *s, hs_buf *out);
+
+#endif

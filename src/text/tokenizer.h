@@ -1,0 +1,49 @@
+/*
+ * tokenizer.h - text to token ids and back, for byte-level BPE as tokenizer.json describes it.
+ *
+ * Immutable after load, so every thread may encode and look up. Untrusted input: file sizes, counts and ids are
+ * bounded, regular expressions run under match limits, and encoding takes time O(n log n) in the length of the text.
+ */
+#ifndef HS_TEXT_TOKENIZER_H
+#define HS_TEXT_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#define HS_NO_TOKEN UINT32_MAX
+
+typedef struct hs_tokenizer hs_tokenizer;
+
+/* Loads dir/tokenizer.json. -ENOENT if there is none; -EINVAL names file and field; a step (normalizer, pre-tokenizer,
+ * model, decoder) that is not implemented is refused by name with -ENOTSUP. */
+int hs_tokenizer_load(const char *dir, hs_tokenizer **ret_tokenizer, hs_err *err) HS_MUST_CHECK;
+void hs_tokenizer_destroy(hs_tokenizer **tokenizer);
+
+/* Ids are in [0, size); not every id of that range need exist. */
+uint32_t hs_tokenizer_size(const hs_tokenizer *t);
+/* Memory held, bytes. */
+uint64_t hs_tokenizer_bytes(const hs_tokenizer *t);
+
+/* Encodes len bytes (U+0000 is legal; invalid UTF-8 is replaced by U+FFFD first, as Rust's lossy conversion does). No
+ * BOS is added. specials: the text of added tokens is recognised as those tokens. *ret_ids is the caller's (hs_free),
+ * *ret_n its length. */
+int hs_tokenizer_encode(const hs_tokenizer *t, const char *text, size_t len, bool specials, uint32_t **ret_ids,
+                        size_t *ret_n, hs_err *err) HS_MUST_CHECK;
+
+/* All bytes of the ids, lossily made UTF-8 (one U+FFFD per maximal broken prefix). Ids that do not exist give nothing.
+ * skip_special: leaves out added tokens that are marked special. */
+int hs_tokenizer_decode(const hs_tokenizer *t, const uint32_t *ids, size_t n, bool skip_special, hs_buf *out,
+                        hs_err *err) HS_MUST_CHECK;
+
+/* The raw bytes of one token (borrowed; may be a part of a character); NULL with *ret_len 0 if the id does not exist.
+ */
+const char *hs_tokenizer_token_bytes(const hs_tokenizer *t, uint32_t id, size_t *ret_len);
+bool hs_tokenizer_is_special(const hs_tokenizer *t, uint32_t id);
+/* The id of an added token by its exact text ("<|im_end|>"), or HS_NO_TOKEN. */
+uint32_t hs_tokenizer_find_added(const hs_tokenizer *t, const char *text);
+
+#endif
