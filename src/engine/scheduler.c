@@ -239,36 +239,33 @@ static bool is_paused(hs_request *r)
     return p;
 }
 
-/* Slots that take part in a decode step, into e->batch_seq / batch_kv / slots / tokens. */
-static uint32_t collect(hs_engine *e, uint32_t *slots, uint32_t *tokens)
+/* Slots whose requests take part in a decode step. */
+static uint32_t collect(hs_engine *e, uint32_t *slots)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < e->plan.parallel; i++) {
         hs_request *r = e->active[i];
-        if (!r || r->status.state != HS_REQUEST_DECODE || is_paused(r))
-            continue;
-        slots[n] = i;
-        tokens[n] = r->next_token;
-        e->batch_seq[n] = r->seq;
-        e->batch_kv[n] = &e->seqs[r->seq].kv;
-        n++;
+        if (r && r->status.state == HS_REQUEST_DECODE && !is_paused(r))
+            slots[n++] = i;
     }
-    return e->n_batch = n;
+    return n;
 }
 
-static void decode_step(hs_engine *e)
+/* One token for each of the slots; the cost goes to their receipts. */
+static int decode_batch(hs_engine *e, const uint32_t *slots, uint32_t n, hs_err *err)
 {
-    uint32_t *slots = e->step_slots, *tokens = e->step_tokens;
     hs_receipt **receipts = e->step_receipts;
-    uint32_t n = collect(e, slots, tokens);
-    if (!n)
-        return;
+    for (uint32_t k = 0; k < n; k++) {
+        hs_request *r = e->active[slots[k]];
+        e->step_tokens[k] = r->next_token;
+        e->batch_seq[k] = r->seq;
+        e->batch_kv[k] = &e->seqs[r->seq].kv;
+        receipts[k] = &r->status.receipt;
+    }
+    e->n_batch = n;
     hs__cost cost;
-    hs_err err = {0};
     hs__cost_begin(e, &cost);
-    int code = hs_model_decode(e->model, e->batch_kv, tokens, n, e->logits, &err);
-    for (uint32_t k = 0; k < n; k++)
-        receipts[k] = &e->active[slots[k]]->status.receipt;
+    int code = hs_model_decode(e->model, e->batch_kv, e->step_tokens, n, e->logits, err);
     for (uint32_t k = 0; k < n; k++)
         pthread_mutex_lock(&e->active[slots[k]]->text_lock);
     double s = hs__cost_end(e, &cost, receipts);
@@ -277,12 +274,26 @@ static void decode_step(hs_engine *e)
         pthread_mutex_unlock(&e->active[slots[k]]->text_lock);
     }
     e->counts.steps++;
-    for (uint32_t k = 0; k < n; k++) {
-        if (code < 0)
-            end_badly(e, slots[k], code, err.text);
-        else
-            take_token(e, slots[k], e->logits + (size_t)k * e->opened.spec->vocab);
+    return code;
+}
+
+/* A step that fails for several is tried again for each alone, so that a bad record ends only the requests that need
+ * it. */
+static void decode_step(hs_engine *e, const uint32_t *slots, uint32_t n)
+{
+    hs_err err = {0};
+    int code = decode_batch(e, slots, n, &err);
+    if (code < 0 && n > 1) {
+        for (uint32_t k = 0; k < n; k++)
+            decode_step(e, &slots[k], 1);
+        return;
     }
+    if (code < 0) {
+        end_badly(e, slots[0], code, err.text);
+        return;
+    }
+    for (uint32_t k = 0; k < n; k++)
+        take_token(e, slots[k], e->logits + (size_t)k * e->opened.spec->vocab);
 }
 
 /* The next prefilling slot after the last one served, or -1; *ret_alone: nobody generates. */
@@ -348,7 +359,9 @@ void *hs__scheduler_main(void *arg)
         int i = next_prefill(e, &alone);
         if (i >= 0)
             prefill_chunk(e, (uint32_t)i, alone);
-        decode_step(e);
+        uint32_t n = collect(e, e->step_slots);
+        if (n)
+            decode_step(e, e->step_slots, n);
         hs__engine_publish(e);
     }
     pthread_mutex_lock(&e->lock);
