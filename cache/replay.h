@@ -1,0 +1,30 @@
+/*
+ * replay.h - a recorded sequence of expert uses, run through a policy: what would it have hit?
+ */
+#ifndef HS_CACHE_REPLAY_H
+#define HS_CACHE_REPLAY_H
+
+#include "cache/policy.h"
+
+/* Uses in the order in which they happened. Neighbours of the same token and layer (object / layer_objects) are one
+ * set: they are asked for together. */
+typedef struct hs_replay_trace {
+    const uint32_t *object; /* [n], each < n_objects */
+    const uint32_t *token;  /* [n], rising */
+    uint64_t n;             /* < 2^32 - 1 */
+    uint32_t n_objects, layer_objects;
+    uint32_t first_counted; /* uses by earlier tokens warm the cache and are not counted */
+} hs_replay_trace;
+
+typedef struct hs_replay_result {
+    uint64_t accesses, hits, bypasses; /* counted uses; of these hits; of the misses those not admitted */
+} hs_replay_result;
+
+/* Memory that hs_replay needs. */
+size_t hs_replay_bytes(const hs_policy *policy, const hs_replay_trace *trace, uint32_t n_slots);
+/* in_sets: of a set, the hits come first and none of it is evicted for another, as in the daemon; else each use by
+ * itself in the trace's order. mem: hs_replay_bytes, HS_POLICY_ALIGN-aligned. */
+hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *trace, uint32_t n_slots, bool in_sets,
+                           void *mem);
+
+#endif
