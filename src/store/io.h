@@ -2,8 +2,9 @@
  * io.h - reading: one I/O thread, two priorities, several sub-reads in flight, one engine behind a vtable.
  *
  * Requests are the caller's memory (intrusive, nothing is allocated per read) and belong to the I/O thread from submit
- * until on_done. Ranges are cut into sub-reads of read_size; demand sub-reads are always issued before speculative
- * ones; at most in_flight bytes are under way. Engines: io_uring (single issuer, deferred task run, registered files
+ * until on_done. Ranges are cut into equal sub-reads of at most read_size; demand sub-reads are always issued before
+ * speculative ones; at most in_flight bytes are under way, of these at most half speculative, so that a demand read
+ * never finds the drive's queue full of guesses. Engines: io_uring (single issuer, deferred task run, registered files
  * and buffers where allowed) and a pool of pread threads; `auto` takes io_uring if the kernel lets us, else pread.
  */
 #ifndef HS_STORE_IO_H
@@ -27,17 +28,19 @@ struct hs_io_req {
     hs_range ranges[HS_OBJECT_MAX_RANGES];
     uint32_t n_ranges;
     hs_io_class cls;
-    void *dst; /* base: range i goes to dst + ranges[i].dst_offset; 4096-aligned */
+    void *dst; /* base: range i goes to dst + ranges[i].dst_offset; 4096-aligned. len bytes of each range may be written
+                */
     void *user;
     /* I/O thread: bytes [off, off+len) of range r have arrived. Must be quick. May be NULL. */
     void (*on_progress)(hs_io_req *req, uint32_t r, uint64_t off, uint64_t len);
-    /* I/O thread: all of it has arrived (0), or failed (negative errno; -ECANCELED after hs_io_cancel). The request is
-     * the caller's again. */
+    /* I/O thread: all of it has arrived (0), or failed (negative errno; -ECANCELED after hs_io_cancel; -ENODATA: the
+     * file is shorter than it was; -EINVAL: a range is misaligned or names no file). The request is the caller's again
+     * and may be submitted anew, from here too. */
     void (*on_done)(hs_io_req *req, int result);
-    /* Private to store/io.c. */
+    /* Private to store; set by submit. */
     hs_io_req *next, *prev;
-    uint32_t cur_range, in_flight;
-    uint64_t cur_off;
+    uint32_t cur_range, in_flight; /* the range being cut; sub-reads under way */
+    uint64_t cur_off, arrived;     /* bytes of that range already cut; bytes of the request that have arrived */
     int result;
     uint8_t state;
 };
@@ -51,7 +54,7 @@ typedef struct hs_io_config {
     uint32_t read_size; /* bytes of a sub-read, multiple of 4096; 0 = default 1 MiB */
     uint64_t in_flight; /* bytes under way at most; 0 = default 16 MiB */
     bool buffered;      /* do not use O_DIRECT even where possible (reads go through the page cache) */
-    const int *fds;     /* borrowed; must stay open */
+    const int *fds;     /* borrowed; must stay open; O_DIRECT is switched on or off on them as `buffered` says */
     uint32_t n_fds;
     const struct iovec *buffers; /* memory that reads land in, for registration; may be NULL */
     uint32_t n_buffers;
@@ -65,10 +68,12 @@ typedef struct hs_io_stats {
     uint64_t errors;
 } hs_io_stats;
 
+/* Starts the I/O thread. HS_IO_URING where the kernel denies it is an error; HS_IO_AUTO then takes pread. */
 int hs_io_create(const hs_io_config *cfg, hs_io **ret_io, hs_err *err) HS_MUST_CHECK;
 /* Waits for what is in flight; queued requests get -ECANCELED. */
 void hs_io_destroy(hs_io **io);
 const char *hs_io_engine_name(const hs_io *io); /* "io_uring" or "pread" (or the custom one's) */
+/* Do all files bypass the page cache? False also after a filesystem has refused an O_DIRECT read. */
 bool hs_io_is_direct(const hs_io *io);
 
 /* Any thread. Never blocks on the drive. */

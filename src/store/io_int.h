@@ -1,0 +1,80 @@
+/* io_int.h - the inside of hs_io, shared by its public face (io.c) and its thread (io_thread.c). */
+#ifndef HS_STORE_IO_INT_H
+#define HS_STORE_IO_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "store/io_engine.h"
+
+#define HS__IO_ALIGN 4096u
+
+/* hs_io_req.state */
+enum { HS__IO_QUEUED = 1, HS__IO_FLYING, HS__IO_OVER };
+
+typedef struct hs__io_queue {
+    hs_io_req *head, *tail;
+} hs__io_queue;
+
+struct hs_io {
+    /* Constant after create. */
+    hs_io_engine_config engine_config;
+    hs_io_engine_kind kind;
+    const hs_io_engine_ops *ops;
+    void *ops_ctx;
+    void *engine;
+    uint64_t *file_bytes; /* [n_fds], when the I/O was created */
+    uint32_t read_size;
+    uint64_t max_flying, max_speculative; /* bytes */
+    pthread_t thread;
+    _Atomic bool direct;
+
+    /* The I/O thread's. */
+    hs_io_read *reads;        /* [depth] */
+    hs_io_read *unused;       /* of reads */
+    hs_io_read **done;        /* [depth]: what wait handed out */
+    uint64_t speculative;     /* bytes under way that were issued as speculative */
+    struct hs_err *start_err; /* of hs_io_create, while it waits */
+
+    /* Under lock: a leaf lock, never held around a system call or a callback. */
+    pthread_mutex_t lock;
+    pthread_cond_t started;
+    int start_result;       /* 1 = not yet */
+    hs__io_queue queued[2]; /* by class: requests that have something left to cut */
+    hs__io_queue over;      /* requests whose on_done is due without another read ending */
+    uint64_t flying;        /* bytes under way */
+    uint64_t busy_since;    /* ns; valid while flying > 0 */
+    hs_io_stats stats;
+    bool asleep; /* the I/O thread waits, and a new request should wake it */
+    bool stop;
+};
+
+static inline void hs__io_push(hs__io_queue *q, hs_io_req *req)
+{
+    req->next = NULL;
+    req->prev = q->tail;
+    if (q->tail)
+        q->tail->next = req;
+    else
+        q->head = req;
+    q->tail = req;
+}
+
+static inline void hs__io_unlink(hs__io_queue *q, hs_io_req *req)
+{
+    if (req->prev)
+        req->prev->next = req->next;
+    else
+        q->head = req->next;
+    if (req->next)
+        req->next->prev = req->prev;
+    else
+        q->tail = req->prev;
+}
+
+/* A queued request is given up with `result`: what is under way lands, the rest is dropped. Lock held. */
+void hs__io_drop(hs_io *io, hs_io_req *req, int result);
+/* The thread's main function; arg is the hs_io. */
+void *hs__io_main(void *arg);
+
+#endif

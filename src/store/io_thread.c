@@ -1,0 +1,250 @@
+/*
+ * io_thread.c - the I/O thread: cuts requests into sub-reads, keeps the engine busy, settles what comes back.
+ *
+ * Owns the engine, the sub-reads and the callbacks. Invariants:
+ *   1. flying <= max_flying, unless a single sub-read is all that is under way.
+ *   2. A speculative sub-read is issued only while no demand request has anything left to cut.
+ *   3. on_done is called once, after the last sub-read of the request has ended, without the lock.
+ *   4. A sub-read that ends early is continued where it stopped; it has failed when the file ends before `want` bytes.
+ */
+#include <fcntl.h>
+#include <signal.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/io_int.h"
+
+#define MAX_TRIES 64 /* repetitions of one sub-read without a byte of progress */
+
+/* The request whose turn it is; *ret_blocked: there is one, but a read must end first. */
+static hs_io_req *next_request(const hs_io *io, bool *ret_blocked)
+{
+    hs_io_req *req = io->queued[HS_IO_DEMAND].head;
+    if (!req && io->speculative < io->max_speculative)
+        req = io->queued[HS_IO_SPECULATIVE].head;
+    *ret_blocked = req && !io->unused;
+    return *ret_blocked ? NULL : req;
+}
+
+/* The next sub-read of req: what is left of its range in equal pieces of at most read_size. NULL: no room. */
+static hs_io_read *cut(hs_io *io, hs_io_req *req)
+{
+    const hs_range *g = &req->ranges[req->cur_range];
+    uint64_t left = g->len - req->cur_off, pieces = (left + io->read_size - 1) / io->read_size;
+    uint64_t len = hs_align_up((left + pieces - 1) / pieces, HS__IO_ALIGN), size = io->file_bytes[g->file];
+    if (io->flying && io->flying + len > io->max_flying)
+        return NULL;
+    hs_io_read *rd = io->unused;
+    io->unused = rd->next;
+    *rd = (hs_io_read){.file = g->file,
+                       .len = (uint32_t)len,
+                       .offset = g->offset + req->cur_off,
+                       .dst = (uint8_t *)req->dst + g->dst_offset + req->cur_off,
+                       .req = req,
+                       .start = g->offset + req->cur_off,
+                       .range_off = req->cur_off,
+                       .range = req->cur_range,
+                       .full = (uint32_t)len,
+                       .cls = req->cls};
+    rd->want = (uint32_t)(size - rd->start < len ? size - rd->start : len);
+    req->cur_off += len;
+    req->in_flight++;
+    if (!io->flying)
+        io->busy_since = hs_now_ns();
+    io->flying += len;
+    if (req->cls == HS_IO_SPECULATIVE)
+        io->speculative += len;
+    if (req->cur_off == g->len) {
+        req->cur_off = 0;
+        if (++req->cur_range == req->n_ranges) {
+            hs__io_unlink(&io->queued[req->cls], req);
+            req->state = HS__IO_FLYING;
+        }
+    }
+    return rd;
+}
+
+/* Cuts as much as may be under way; the list is the engine's next work. Decides whether a new request must wake us. */
+static hs_io_read *cut_all(hs_io *io)
+{
+    hs_io_read *first = NULL, **at = &first;
+    bool blocked;
+    pthread_mutex_lock(&io->lock);
+    for (hs_io_req *req; (req = next_request(io, &blocked));) {
+        hs_io_read *rd = cut(io, req);
+        if (!rd) {
+            blocked = true;
+            break;
+        }
+        *at = rd;
+        at = &rd->next;
+    }
+    io->asleep = !blocked;
+    pthread_mutex_unlock(&io->lock);
+    return first;
+}
+
+/* Calls on_done of requests that end without a read; false if there was none. */
+static bool deliver_over(hs_io *io)
+{
+    bool any = false;
+    for (;;) {
+        pthread_mutex_lock(&io->lock);
+        hs_io_req *req = io->over.head;
+        if (req) {
+            hs__io_unlink(&io->over, req);
+            io->stats.errors += req->result != -ECANCELED;
+            io->stats.speculative_bytes += req->cls == HS_IO_SPECULATIVE ? req->arrived : 0;
+        }
+        pthread_mutex_unlock(&io->lock);
+        if (!req)
+            return any;
+        any = true;
+        req->on_done(req, req->result);
+    }
+}
+
+/* A filesystem that opens with O_DIRECT but refuses to read so: the file goes on through the page cache. */
+static void give_up_direct(hs_io *io, uint32_t file)
+{
+    int fd = io->engine_config.fds[file], flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || !(flags & O_DIRECT) || fcntl(fd, F_SETFL, flags & ~O_DIRECT) < 0)
+        return;
+    atomic_store(&io->direct, false);
+    hs_debug("direct reading of file %u is refused; it goes through the page cache", file);
+}
+
+/* 1 = ended well, 0 = handed back to the engine, negative errno = failed. */
+static int carry_on(hs_io *io, hs_io_read *rd)
+{
+    int32_t n = rd->result;
+    if (n >= 0) {
+        uint32_t before = rd->got;
+        rd->got += (uint32_t)n;
+        if (rd->got >= rd->want)
+            return 1;
+        if (n == 0)
+            return -ENODATA;
+        rd->got &= ~(HS__IO_ALIGN - 1); /* O_DIRECT goes on only from a block's start */
+        rd->tries = rd->got > before ? 0 : rd->tries + 1;
+    } else if (n == -EINTR || n == -EAGAIN) {
+        rd->tries++;
+    } else if (n == -EINVAL && !rd->tries) {
+        give_up_direct(io, rd->file); /* an earlier sub-read may have done so already: once more in any case */
+        rd->tries++;
+    } else {
+        return n;
+    }
+    if (rd->tries > MAX_TRIES)
+        return n < 0 ? n : -EIO;
+    rd->offset = rd->start + rd->got;
+    rd->dst = (uint8_t *)rd->req->dst + rd->req->ranges[rd->range].dst_offset + rd->range_off + rd->got;
+    rd->len = rd->full - rd->got;
+    io->ops->submit(io->engine, rd);
+    return 0;
+}
+
+/* Accounts for an ended sub-read; true if it was the request's last. */
+static bool account(hs_io *io, hs_io_read *rd, int result)
+{
+    hs_io_req *req = rd->req;
+    pthread_mutex_lock(&io->lock);
+    io->asleep = false;
+    io->flying -= rd->full;
+    if (rd->cls == HS_IO_SPECULATIVE)
+        io->speculative -= rd->full;
+    if (!io->flying)
+        io->stats.busy_ns += hs_now_ns() - io->busy_since;
+    req->in_flight--;
+    if (result > 0) {
+        io->stats.bytes += rd->full;
+        io->stats.reads++;
+        req->arrived += rd->full;
+    } else if (req->state == HS__IO_QUEUED) {
+        hs__io_unlink(&io->queued[req->cls], req);
+        req->state = HS__IO_FLYING;
+    }
+    if (result < 0 && (!req->result || req->result == -ECANCELED))
+        req->result = result;
+    bool last = !req->in_flight && req->state == HS__IO_FLYING;
+    if (last) {
+        req->state = HS__IO_OVER;
+        io->stats.errors += req->result < 0 && req->result != -ECANCELED;
+        io->stats.speculative_bytes += req->cls == HS_IO_SPECULATIVE ? req->arrived : 0;
+    }
+    pthread_mutex_unlock(&io->lock);
+    return last;
+}
+
+static void settle(hs_io *io, hs_io_read *rd)
+{
+    int r = carry_on(io, rd);
+    if (r == 0)
+        return;
+    hs_io_req *req = rd->req;
+    if (r > 0 && req->on_progress)
+        req->on_progress(req, rd->range, rd->range_off, rd->full);
+    bool last = account(io, rd, r);
+    rd->next = io->unused;
+    io->unused = rd;
+    if (last)
+        req->on_done(req, req->result);
+}
+
+/* Creates the engine on this thread, which is to be the ring's only user. */
+static int start(hs_io *io)
+{
+    if (io->ops)
+        return io->ops->create(io->ops_ctx, &io->engine_config, &io->engine, io->start_err);
+    if (io->kind != HS_IO_PREAD) {
+        hs_err why = {0};
+        io->ops = &hs_io_uring_ops;
+        int r = io->ops->create(NULL, &io->engine_config, &io->engine, &why);
+        if (r < 0 && io->kind == HS_IO_URING)
+            return hs_err_set(io->start_err, r, "%s", why.text);
+        if (r == 0)
+            return 0;
+        hs_debug("%s; a pool of reading threads takes its place", why.text);
+    }
+    io->ops = &hs_io_pread_ops;
+    return io->ops->create(NULL, &io->engine_config, &io->engine, io->start_err);
+}
+
+static bool finished(hs_io *io)
+{
+    pthread_mutex_lock(&io->lock);
+    bool yes = io->stop && !io->flying && !io->over.head && !io->queued[0].head && !io->queued[1].head;
+    pthread_mutex_unlock(&io->lock);
+    return yes;
+}
+
+void *hs__io_main(void *arg)
+{
+    hs_io *io = arg;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    pthread_setname_np(pthread_self(), "hs-io");
+    int r = start(io);
+    pthread_mutex_lock(&io->lock);
+    io->start_result = r;
+    io->start_err = NULL;
+    pthread_cond_signal(&io->started);
+    pthread_mutex_unlock(&io->lock);
+    if (r < 0)
+        return NULL;
+    while (!finished(io)) {
+        for (hs_io_read *rd = cut_all(io), *next; rd; rd = next) {
+            next = rd->next;
+            io->ops->submit(io->engine, rd);
+        }
+        if (deliver_over(io))
+            continue;
+        uint32_t n = io->ops->wait(io->engine, io->done, io->engine_config.depth);
+        for (uint32_t i = 0; i < n; i++)
+            settle(io, io->done[i]);
+    }
+    io->ops->destroy(io->engine);
+    return NULL;
+}
