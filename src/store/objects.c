@@ -1,6 +1,5 @@
 /*
- * objects.c - the object index. Immutable after create; holds its own descriptors, opened for direct I/O where the
- * filesystem agrees.
+ * objects.c - the object index. Immutable after create; holds its own descriptors, on which hs_io may set O_DIRECT.
  *
  * A safetensors object's parts are sorted by place in their files and merged into ranges while the gap between them is
  * under MERGE_GAP. Invariant: every range is inside [0, slot) (or staging), multiples of ALIGN, and ranges of an object
@@ -8,7 +7,6 @@
  */
 #include "store/objects.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -130,19 +128,16 @@ static int add_packed(hs_objects *o, uint32_t obj, hs_err *err)
     return 0;
 }
 
-/* Own descriptors, O_DIRECT if the filesystem takes it. */
+/* Own descriptors: hs_io switches O_DIRECT on them. */
 static int open_files(hs_objects *o, hs_err *err)
 {
     o->fds = hs_malloc(o->s->n_files * sizeof *o->fds);
     if (!o->fds)
         return hs_err_set(err, -ENOMEM, "object index: out of memory");
-    for (uint32_t f = 0; f < o->s->n_files; f++) {
-        int fd = open(o->s->files[f].path, O_RDONLY | O_CLOEXEC | O_DIRECT);
-        if (fd < 0 && errno == EINVAL)
-            fd = open(o->s->files[f].path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-            return hs_err_set(err, -errno, "%s: %s", o->s->files[f].path, hs_strerror(errno));
-        o->fds[o->n_fds++] = fd;
+    for (; o->n_fds < o->s->n_files; o->n_fds++) {
+        int r = hs__file_reopen(&o->s->files[o->n_fds], &o->fds[o->n_fds], err);
+        if (r < 0)
+            return r;
     }
     return 0;
 }

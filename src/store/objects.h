@@ -51,8 +51,8 @@ uint32_t hs_objects_count(const hs_objects *o);
 uint64_t hs_objects_slot_bytes(const hs_objects *o);    /* of the biggest object, multiple of 4096 */
 uint64_t hs_objects_staging_bytes(const hs_objects *o); /* biggest staged object's read length; 0 = nothing is staged */
 uint64_t hs_objects_table_bytes(const hs_objects *o);   /* memory held by this index */
-/* File descriptors the ranges' `file` indexes refer to, opened for direct I/O where possible (hs_io_create takes them).
- */
+/* File descriptors the ranges' `file` indexes refer to, the index's own (hs_io_create takes them and switches O_DIRECT
+ * on them). */
 const int *hs_objects_fds(const hs_objects *o, uint32_t *ret_n);
 const char *hs_objects_file_name(const hs_objects *o, uint32_t file);
 

@@ -1,20 +1,17 @@
 /*
- * source.c - opening a model folder, and bringing tensors into memory.
+ * source.c - opening a model folder. Bringing tensors into memory: load.c.
  * After open the tensor directory is sorted by name; places (of packed tensors) are permuted with it.
  */
 #include "store/source.h"
 
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "base/file.h"
 #include "base/mem.h"
-#include "store/decode.h"
 #include "store/store_int.h"
 
 bool hs__name_is_plain(const char *name)
@@ -48,6 +45,24 @@ int hs__file_open(hs_source *s, const char *name, hs__file *ret, hs_err *err)
     }
     ret->fd = fd;
     ret->bytes = (uint64_t)st.st_size;
+    return 0;
+}
+
+int hs__file_reopen(const hs__file *f, int *ret_fd, hs_err *err)
+{
+    struct stat was, is;
+    int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &is) < 0 || fstat(f->fd, &was) < 0) {
+        int r = hs_err_set(err, -errno, "%s: %s", f->path, hs_strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return r;
+    }
+    if (is.st_dev != was.st_dev || is.st_ino != was.st_ino || (uint64_t)is.st_size != f->bytes) {
+        close(fd);
+        return hs_err_set(err, -ESTALE, "%s: replaced or resized since it was opened", f->path);
+    }
+    *ret_fd = fd;
     return 0;
 }
 
@@ -213,8 +228,7 @@ const uint8_t *hs_source_identity(const hs_source *s)
     return s->identity;
 }
 
-/* First frame of a part within its shard's frames. */
-static uint32_t first_frame_of(const hs__shard *sh, const hs_shard_record *rec, uint32_t part)
+uint32_t hs__first_frame(const hs__shard *sh, const hs_shard_record *rec, uint32_t part)
 {
     uint32_t frame = rec->first_frame;
     for (uint32_t i = rec->first_part; i < part; i++)
@@ -228,164 +242,9 @@ uint64_t hs_source_stored_bytes(const hs_source *s, uint32_t tensor)
         return s->tensors[tensor].nbytes;
     const hs__place *p = &s->places[tensor];
     const hs__shard *sh = &s->shards[p->shard];
-    uint32_t frame = first_frame_of(sh, &sh->records[p->record], p->part), n = hs__part_frames(&sh->parts[p->part]);
+    uint32_t frame = hs__first_frame(sh, &sh->records[p->record], p->part), n = hs__part_frames(&sh->parts[p->part]);
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < n; i++)
         bytes += sh->frames[frame + i].stored_bytes;
     return bytes;
-}
-
-/* ---- loading ---- */
-
-#define CHUNK (1u << 20) /* of a plain file, per task */
-
-typedef struct piece {
-    uint32_t tensor;
-    uint64_t offset; /* in the file */
-    uint64_t len;    /* stored */
-    uint8_t *dst;
-    uint64_t raw;      /* bytes that belong into dst; the frame's padding is dropped */
-    uint32_t raw_full; /* of the frame, padding included; 0 = plain bytes */
-    uint32_t check;
-    hs_codec codec;
-} piece;
-
-typedef struct load_job {
-    const hs_source *s;
-    const piece *pieces;
-    uint8_t *scratch; /* per thread: stored frame, raw frame */
-    hs_decoder **decoders;
-    _Atomic int failed;
-    _Atomic uint32_t failed_piece;
-    uint64_t done;
-} load_job;
-
-#define SCRATCH_PER_THREAD (HS_FRAME_MAX_STORED + 64 + HS_FRAME_RAW)
-
-static void load_piece(void *ctx, uint32_t index, uint32_t thread)
-{
-    load_job *j = ctx;
-    const piece *p = &j->pieces[index];
-    const hs_source *s = j->s;
-    int fd = s->files[s->tensors[p->tensor].file].fd;
-    if (atomic_load_explicit(&j->failed, memory_order_relaxed))
-        return;
-    int r;
-    if (!p->raw_full) {
-        r = hs_pread_full(fd, p->dst, p->len, (off_t)p->offset);
-    } else {
-        uint8_t *stored = j->scratch + (size_t)thread * hs_align_up(SCRATCH_PER_THREAD, 64);
-        uint8_t *raw = stored + hs_align_up(HS_FRAME_MAX_STORED, 64);
-        r = hs_pread_full(fd, stored, p->len, (off_t)p->offset);
-        if (r == 0)
-            r = hs__frame_decode(j->decoders[thread], p->codec, p->check, stored, (uint32_t)p->len, raw, p->raw_full);
-        if (r == 0)
-            memcpy(p->dst, raw, p->raw);
-    }
-    int none = 0;
-    if (r < 0 && atomic_compare_exchange_strong(&j->failed, &none, r))
-        atomic_store(&j->failed_piece, index);
-}
-
-/* Adds the pieces of one tensor; returns how many (out may be NULL to count). */
-static uint64_t cut_tensor(const hs_source *s, const hs_load *l, piece *out)
-{
-    const hs_tensor *t = &s->tensors[l->tensor];
-    uint64_t n = 0;
-    if (!s->packed) {
-        for (uint64_t at = 0; at < t->nbytes; at += CHUNK, n++) {
-            uint64_t len = t->nbytes - at < CHUNK ? t->nbytes - at : CHUNK;
-            if (out)
-                out[n] = (piece){.tensor = l->tensor,
-                                 .offset = t->offset + at,
-                                 .len = len,
-                                 .dst = (uint8_t *)l->dst + at,
-                                 .raw = len};
-        }
-        return n;
-    }
-    const hs__place *p = &s->places[l->tensor];
-    const hs__shard *sh = &s->shards[p->shard];
-    const hs_shard_record *rec = &sh->records[p->record];
-    const hs_shard_part *part = &sh->parts[p->part];
-    uint32_t frame = first_frame_of(sh, rec, p->part);
-    uint64_t stored = rec->offset, padded = hs__part_padded(part);
-    for (uint32_t i = rec->first_frame; i < frame; i++)
-        stored += sh->frames[i].stored_bytes;
-    for (uint64_t at = 0; at < padded; at += HS_FRAME_RAW, n++) {
-        const hs_shard_frame *f = &sh->frames[frame + n];
-        uint64_t full = padded - at < HS_FRAME_RAW ? padded - at : HS_FRAME_RAW;
-        uint64_t raw = t->nbytes > at ? t->nbytes - at : 0;
-        if (out)
-            out[n] = (piece){.tensor = l->tensor,
-                             .offset = stored,
-                             .len = f->stored_bytes,
-                             .dst = (uint8_t *)l->dst + at,
-                             .raw = raw < full ? raw : full,
-                             .raw_full = (uint32_t)full,
-                             .check = f->check,
-                             .codec = (hs_codec)part->codec};
-        stored += f->stored_bytes;
-    }
-    return n;
-}
-
-#define BATCH 256u /* pieces per pool job: between two, progress is told and cancelling is possible */
-
-static int run_pieces(load_job *j, const hs_load *loads, uint32_t n, hs_pool *pool, piece *batch, uint64_t total,
-                      hs_load_progress progress, void *ctx, hs_err *err)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        const hs_tensor *t = &j->s->tensors[loads[i].tensor];
-        uint64_t pieces = cut_tensor(j->s, &loads[i], NULL);
-        piece *all = pieces <= BATCH ? batch : hs_calloc(pieces, sizeof *all);
-        if (!all)
-            return hs_err_set(err, -ENOMEM, "%s: out of memory", t->name);
-        cut_tensor(j->s, &loads[i], all);
-        int r = 0;
-        for (uint64_t at = 0; r == 0 && at < pieces; at += BATCH) {
-            j->pieces = all + at;
-            hs_pool_run(pool, pieces - at < BATCH ? (uint32_t)(pieces - at) : BATCH, load_piece, j);
-            r = atomic_load(&j->failed);
-            if (r < 0)
-                hs_err_set(err, r, "%s: tensor %s: %s", j->s->files[t->file].path, t->name,
-                           r == -EBADMSG   ? "damaged (checksum)"
-                           : r == -ENODATA ? "the file ends inside it"
-                                           : hs_strerror(r));
-            for (uint64_t k = 0; r == 0 && k < BATCH && at + k < pieces; k++)
-                j->done += all[at + k].raw;
-            if (r == 0 && progress && progress(ctx, j->done, total))
-                r = hs_err_set(err, -ECANCELED, "loading was cancelled");
-        }
-        if (all != batch)
-            hs_free(all);
-        posix_fadvise(j->s->files[t->file].fd, 0, 0, POSIX_FADV_DONTNEED);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-int hs_source_load(const hs_source *s, const hs_load *loads, uint32_t n, hs_pool *pool, hs_load_progress progress,
-                   void *ctx, hs_err *err)
-{
-    uint32_t threads = hs_pool_threads(pool);
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < n; i++)
-        total += s->tensors[loads[i].tensor].nbytes;
-    load_job j = {.s = s};
-    j.scratch = hs_malloc(threads * hs_align_up(SCRATCH_PER_THREAD, 64));
-    j.decoders = hs_calloc(threads, sizeof *j.decoders);
-    piece *batch = hs_calloc(BATCH, sizeof *batch);
-    int r = j.scratch && j.decoders && batch ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
-    for (uint32_t t = 0; r == 0 && t < threads; t++)
-        r = hs_decoder_create(&j.decoders[t], err);
-    if (r == 0)
-        r = run_pieces(&j, loads, n, pool, batch, total, progress, ctx, err);
-    for (uint32_t t = 0; j.decoders && t < threads; t++)
-        hs_decoder_destroy(&j.decoders[t]);
-    hs_free(j.scratch);
-    hs_free(j.decoders);
-    hs_free(batch);
-    return r;
 }

@@ -38,8 +38,9 @@ typedef struct hs_load {
 
 /* Loads n tensors (blocking; reads and decodes in parallel on pool; checksums verified where the format has them).
  * progress (may be NULL) is called from the calling thread with bytes done so far; returning nonzero cancels
- * (-ECANCELED). Temporary memory stays under HS_LOAD_SCRATCH_BYTES. Errors name file and tensor or record. */
-#define HS_LOAD_SCRATCH_BYTES (8ull << 20)
+ * (-ECANCELED). Reads bypass the page cache where possible. Temporary memory stays under HS_LOAD_SCRATCH_BYTES. Errors
+ * name file and tensor or record. */
+#define HS_LOAD_SCRATCH_BYTES (16ull << 20)
 typedef int (*hs_load_progress)(void *ctx, uint64_t done, uint64_t total);
 int hs_source_load(const hs_source *s, const hs_load *loads, uint32_t n, hs_pool *pool, hs_load_progress progress,
                    void *ctx, hs_err *err) HS_MUST_CHECK;

@@ -69,10 +69,13 @@ int hs__packed_open(hs_source *s, hs_err *err) HS_MUST_CHECK;
 
 /* Opens `name` in the source's folder; *ret is filled. */
 int hs__file_open(hs_source *s, const char *name, hs__file *ret, hs_err *err) HS_MUST_CHECK;
+/* A second, independent descriptor of the same file (its flags may be changed). -ESTALE if the path now leads elsewhere
+ * or the size has changed. */
+int hs__file_reopen(const hs__file *f, int *ret_fd, hs_err *err) HS_MUST_CHECK;
 /* A plain file name: no slash, not "." or "..", at most 255 bytes. */
 bool hs__name_is_plain(const char *name);
 
-/* Number of frames of a part, and the raw size of frame i of n. */
+/* Raw size of a part with its padding, and its number of frames. */
 static inline uint64_t hs__part_padded(const hs_shard_part *p)
 {
     return (p->bytes + HS_PART_ALIGN - 1) / HS_PART_ALIGN * HS_PART_ALIGN;
@@ -81,5 +84,7 @@ static inline uint32_t hs__part_frames(const hs_shard_part *p)
 {
     return (uint32_t)((hs__part_padded(p) + HS_FRAME_RAW - 1) / HS_FRAME_RAW);
 }
+/* First frame, within the shard's frames, of a part (within the shard's parts) of rec. */
+uint32_t hs__first_frame(const hs__shard *sh, const hs_shard_record *rec, uint32_t part);
 
 #endif

@@ -1,3 +1,4 @@
+/* rooms: store */
 /*
  * bench_io.c - what hs_io gets out of a drive: random ranges of expert size, as a decode that always misses would read
  * them. Prints one line of JSON. Compare with
