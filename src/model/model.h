@@ -1,12 +1,12 @@
 /*
  * model.h - an architecture's forward pass over weights that somebody else brought into memory.
  *
- * Two steps: hs_model_spec_create reads config and tensor directory (no weights) and tells what has to be loaded and how much memory a
- * run takes; hs_model_create binds loaded dense weights and a source of experts. One thread (the engine's) calls prefill and decode;
- * matrices are computed on the pool.
+ * Two steps: hs_model_spec_create reads config and tensor directory (no weights) and tells what has to be loaded and
+ * how much memory a run takes; hs_model_create binds loaded dense weights and a source of experts. One thread (the
+ * engine's) calls prefill and decode; matrices are computed on the pool.
  *
- * Same bits: prompt tokens take the GEMM path and generated tokens the matrix-vector path by rule; nothing depends on chunking,
- * batching, threads or the order in which experts arrive.
+ * Same bits: prompt tokens take the GEMM path and generated tokens the matrix-vector path by rule; nothing depends on
+ * chunking, batching, threads or the order in which experts arrive.
  */
 #ifndef HS_MODEL_MODEL_H
 #define HS_MODEL_MODEL_H
@@ -23,28 +23,31 @@
 typedef struct hs_model_spec {
     const char *arch; /* "deepseek_v3", … */
     uint32_t n_layers, hidden, vocab;
-    uint32_t max_context; /* max_position_embeddings */
+    uint32_t max_context;                    /* max_position_embeddings */
     uint32_t n_moe_layers, n_experts, top_k; /* top_k of the MoE layers */
-    const uint32_t *moe_layer_number; /* [n_moe_layers] layer number in the model */
-    const uint32_t *dense_tensors;    /* tensor indexes that must be loaded, ascending */
+    const uint32_t *moe_layer_number;        /* [n_moe_layers] layer number in the model */
+    const uint32_t *dense_tensors;           /* tensor indexes that must be loaded, ascending */
     uint32_t n_dense_tensors;
-    uint64_t dense_bytes;             /* their sum, each rounded up to 64 */
-    const uint32_t *expert_parts;     /* [n_moe_layers * n_experts][HS_EXPERT_PARTS] tensor indexes, HS_NO_TENSOR = absent */
-    uint32_t kv_row_values;           /* values per token, all layers together */
-    int64_t bos_token;                /* -1 if none */
-    uint32_t n_eos;                   /* ids that end an answer: config and generation_config merged */
+    uint64_t dense_bytes; /* their sum, each rounded up to 64 */
+    const uint32_t
+        *expert_parts;      /* [n_moe_layers * n_experts][HS_EXPERT_PARTS] tensor indexes, HS_NO_TENSOR = absent */
+    uint32_t kv_row_values; /* values per token, all layers together */
+    int64_t bos_token;      /* -1 if none */
+    uint32_t n_eos;         /* ids that end an answer: config and generation_config merged */
     uint32_t eos[16];
     struct hs_arch *detail; /* private to src/model */
 } hs_model_spec;
 
 /* Chooses the recipe by config's model_type / architectures, checks every tensor's presence, type and shape. Unknown
- * architectures, and config values the recipe does not implement, are refused by name. The checkpoint must outlive the spec. */
+ * architectures, and config values the recipe does not implement, are refused by name. The checkpoint must outlive the
+ * spec. */
 int hs_model_spec_create(const hs_checkpoint *c, hs_model_spec **ret_spec, hs_err *err) HS_MUST_CHECK;
 void hs_model_spec_destroy(hs_model_spec **spec);
 
 typedef enum hs_kv_type { HS_KV_F32, HS_KV_F16 } hs_kv_type;
 
-/* A sequence's keys and values. The memory is the caller's (hs_model_kv_bytes of it, 64-byte-aligned); layout is private. */
+/* A sequence's keys and values. The memory is the caller's (hs_model_kv_bytes of it, 64-byte-aligned); layout is
+ * private. */
 typedef struct hs_kv {
     void *data;
     hs_kv_type type;
@@ -72,9 +75,10 @@ int hs_model_create(const hs_model_spec *spec, const hs_model_config *cfg, const
                     hs_model **ret_model, hs_err *err) HS_MUST_CHECK;
 void hs_model_destroy(hs_model **model);
 
-/* Observer of routing, for traces and tests: called once per token and MoE layer, on the calling thread, in token order.
- * experts: top_k ids by falling weight; weights: the factors (after normalisation and scaling), raw_sum_to_one: the same normalised to
- * sum 1 before scaling; resident: 1 = was in memory when named. seq: index in the batch (0 in prefill). */
+/* Observer of routing, for traces and tests: called once per token and MoE layer, on the calling thread, in token
+ * order. experts: top_k ids by falling weight; weights: the factors (after normalisation and scaling), raw_sum_to_one:
+ * the same normalised to sum 1 before scaling; resident: 1 = was in memory when named. seq: index in the batch (0 in
+ * prefill). */
 typedef struct hs_route {
     hs_phase phase;
     uint32_t seq, position, layer, top_k; /* layer: number in the model */
@@ -86,17 +90,18 @@ typedef struct hs_route {
 typedef void (*hs_route_fn)(void *ctx, const hs_route *route);
 void hs_model_on_route(hs_model *m, hs_route_fn fn, void *ctx);
 
-/* Called between layers of a long pass; returning nonzero abandons it with -ECANCELED (kv->length is then as before the call).
- * done/total count layer-tokens of this call. */
+/* Called between layers of a long pass; returning nonzero abandons it with -ECANCELED (kv->length is then as before the
+ * call). done/total count layer-tokens of this call. */
 typedef int (*hs_model_progress)(void *ctx, uint64_t done, uint64_t total);
 
-/* Runs n prompt tokens at positions kv->length.. (GEMM path). logits: NULL, or [n_logits][vocab] for the last n_logits tokens
- * (0 <= n_logits <= n). On success kv->length grows by n; on error it is unchanged. */
+/* Runs n prompt tokens at positions kv->length.. (GEMM path). logits: NULL, or [n_logits][vocab] for the last n_logits
+ * tokens (0 <= n_logits <= n). On success kv->length grows by n; on error it is unchanged. */
 int hs_model_prefill(hs_model *m, hs_kv *kv, const uint32_t *tokens, uint32_t n, float *logits, uint32_t n_logits,
                      hs_model_progress progress, void *ctx, hs_err *err) HS_MUST_CHECK;
 
-/* One generated token for each of n <= max_batch sequences, layer by layer over the union of their experts (matrix-vector path).
- * logits: [n][vocab]. On error no kv->length has changed. Each sequence's logits are the same bits as if decoded alone. */
+/* One generated token for each of n <= max_batch sequences, layer by layer over the union of their experts
+ * (matrix-vector path). logits: [n][vocab]. On error no kv->length has changed. Each sequence's logits are the same
+ * bits as if decoded alone. */
 int hs_model_decode(hs_model *m, hs_kv *const *kvs, const uint32_t *tokens, uint32_t n, float *logits,
                     hs_err *err) HS_MUST_CHECK;
 

@@ -1,0 +1,214 @@
+/*
+ * config.c - reading config.json for the recipes: bounded values, errors that name the field, and what all
+ * architectures share. Once b->r is negative every function here returns its default and does nothing.
+ */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model/model_int.h"
+
+void hs__refuse(hs__build *b, const char *fmt, ...)
+{
+    if (b->r < 0)
+        return;
+    char text[400];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    b->r = hs_err_set(b->err, -ENOTSUP, "%s: %s", b->where, text);
+}
+
+uint32_t hs__cfg_u32_or(hs__build *b, const char *key, uint32_t min, uint32_t max, uint32_t def)
+{
+    int64_t v = def;
+    if (b->r == 0)
+        b->r = hs_json_int_or(b->c->config, b->where, key, min, max, def, &v, b->err);
+    return b->r == 0 ? (uint32_t)v : def;
+}
+
+uint32_t hs__cfg_u32(hs__build *b, const char *key, uint32_t min, uint32_t max)
+{
+    int64_t v = min;
+    if (b->r == 0)
+        b->r = hs_json_int(b->c->config, b->where, key, min, max, &v, b->err);
+    return b->r == 0 ? (uint32_t)v : min;
+}
+
+static double number(hs__build *b, const json_t *obj, const char *key, double min, double max, double def)
+{
+    double v = def;
+    if (b->r == 0)
+        b->r = hs_json_num_or(obj, b->where, key, def, &v, b->err);
+    if (b->r == 0 && !(v >= min && v <= max))
+        b->r = hs_err_set(b->err, -ERANGE, "%s: %s is %g; %g to %g are possible", b->where, key, v, min, max);
+    return b->r == 0 ? v : def;
+}
+
+double hs__cfg_num(hs__build *b, const char *key, double min, double max, double def)
+{
+    return number(b, b->c->config, key, min, max, def);
+}
+
+bool hs__cfg_bool(hs__build *b, const char *key, bool def)
+{
+    bool v = def;
+    if (b->r == 0)
+        b->r = hs_json_bool_or(b->c->config, b->where, key, def, &v, b->err);
+    return b->r == 0 ? v : def;
+}
+
+static void only(hs__build *b, const json_t *obj, const char *key, const char *value)
+{
+    const char *v = value;
+    if (b->r == 0)
+        b->r = hs_json_str_or(obj, b->where, key, value, &v, b->err);
+    if (b->r == 0 && strcmp(v, value))
+        hs__refuse(b, "%s '%.80s' is not supported; only %s is", key, v, value);
+}
+
+void hs__cfg_only(hs__build *b, const char *key, const char *value)
+{
+    only(b, b->c->config, key, value);
+}
+
+static void read_quantization(hs__build *b)
+{
+    const json_t *q = json_object_get(b->c->config, "quantization_config");
+    if (b->r < 0 || !q || json_is_null(q))
+        return;
+    if (!json_is_object(q)) {
+        hs__refuse(b, "quantization_config must be an object");
+        return;
+    }
+    if (!json_is_string(json_object_get(q, "quant_method")))
+        hs__refuse(b, "quantization_config.quant_method is missing");
+    only(b, q, "quant_method", "fp8");
+    only(b, q, "fmt", "e4m3");
+    only(b, q, "activation_scheme", "dynamic");
+    const json_t *block = json_object_get(q, "weight_block_size");
+    if (b->r == 0 && (json_array_size(block) != 2 || json_integer_value(json_array_get(block, 0)) != 128 ||
+                      json_integer_value(json_array_get(block, 1)) != 128))
+        hs__refuse(b, "quantization_config.weight_block_size must be [128, 128]");
+    b->arch->block_rows = b->arch->block_cols = 128;
+}
+
+static void add_eos(hs__build *b, const char *where, const json_t *id)
+{
+    if (b->r < 0)
+        return;
+    if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= b->spec->vocab) {
+        b->r =
+            hs_err_set(b->err, -ERANGE, "%s: eos_token_id must be ids in the vocabulary of %u", where, b->spec->vocab);
+        return;
+    }
+    uint32_t v = (uint32_t)json_integer_value(id), most = sizeof b->spec->eos / sizeof *b->spec->eos;
+    for (uint32_t i = 0; i < b->spec->n_eos; i++)
+        if (b->spec->eos[i] == v)
+            return;
+    if (b->spec->n_eos == most) {
+        b->r = hs_err_set(b->err, -ERANGE, "%s: eos_token_id lists more than %u ids", where, most);
+        return;
+    }
+    b->spec->eos[b->spec->n_eos++] = v;
+}
+
+static void read_eos(hs__build *b, const char *where, const json_t *config)
+{
+    const json_t *id = json_object_get(config, "eos_token_id");
+    if (!id || json_is_null(id))
+        return;
+    if (!json_is_array(id)) {
+        add_eos(b, where, id);
+        return;
+    }
+    for (size_t i = 0; i < json_array_size(id); i++)
+        add_eos(b, where, json_array_get(id, i));
+}
+
+static void read_tokens(hs__build *b)
+{
+    int64_t bos = -1;
+    if (b->r == 0)
+        b->r =
+            hs_json_int_or(b->c->config, b->where, "bos_token_id", -1, (int64_t)b->spec->vocab - 1, -1, &bos, b->err);
+    b->spec->bos_token = bos;
+    read_eos(b, b->where, b->c->config);
+    read_eos(b, "generation_config.json", b->c->generation_config);
+}
+
+void hs__cfg_common(hs__build *b, double default_eps)
+{
+    hs_model_spec *s = b->spec;
+    if (b->r == 0 && !json_is_object(b->c->config))
+        hs__refuse(b, "must be a JSON object");
+    s->n_layers = hs__cfg_u32(b, "num_hidden_layers", 1, HS__MAX_LAYERS);
+    s->hidden = hs__cfg_u32(b, "hidden_size", 2, HS__MAX_WIDTH);
+    s->vocab = hs__cfg_u32(b, "vocab_size", 1, 1u << 24);
+    s->max_context = hs__cfg_u32(b, "max_position_embeddings", 1, 1u << 30);
+    b->arch->heads = hs__cfg_u32(b, "num_attention_heads", 1, HS__MAX_HEADS);
+    b->arch->eps = (float)hs__cfg_num(b, "rms_norm_eps", 0, 1, default_eps);
+    hs__cfg_only(b, "hidden_act", "silu");
+    if (hs__cfg_bool(b, "attention_bias", false))
+        hs__refuse(b, "attention_bias true is not supported");
+    read_quantization(b);
+    read_tokens(b);
+    if (b->r < 0)
+        return;
+    b->arch->layers = hs_calloc(s->n_layers, sizeof *b->arch->layers);
+    if (!b->arch->layers) {
+        b->r = hs_err_set(b->err, -ENOMEM, "%s: out of memory", b->where);
+        return;
+    }
+    for (uint32_t l = 0; l < s->n_layers; l++) {
+        for (uint32_t i = 0; i < HS__W_COUNT; i++)
+            b->arch->layers[l].w[i] = (hs__weight){HS_NO_TENSOR, HS_NO_TENSOR};
+        for (uint32_t i = 0; i < HS__V_COUNT; i++)
+            b->arch->layers[l].v[i] = HS_NO_TENSOR;
+    }
+}
+
+static void read_yarn(hs__build *b, const json_t *s)
+{
+    hs__rope *r = &b->arch->rope;
+    r->yarn = true;
+    r->original = number(b, s, "original_max_position_embeddings", 1, 1 << 30, b->spec->max_context);
+    r->factor = number(b, s, "factor", 1e-3, 1e6, b->spec->max_context / r->original);
+    r->beta_fast = number(b, s, "beta_fast", 1e-3, 1e6, 32);
+    r->beta_slow = number(b, s, "beta_slow", 1e-3, 1e6, 1);
+    if (b->r == 0)
+        b->r = hs_json_bool_or(s, b->where, "truncate", true, &r->truncate, b->err);
+    double mscale = number(b, s, "mscale", 0, 100, 0), all = number(b, s, "mscale_all_dim", 0, 100, 0);
+    double a = mscale != 0 && all != 0 ? hs__yarn_mscale(r->factor, mscale) / hs__yarn_mscale(r->factor, all)
+                                       : hs__yarn_mscale(r->factor, 1);
+    r->amplitude = (float)number(b, s, "attention_factor", 1e-3, 1e3, a);
+}
+
+void hs__cfg_rope(hs__build *b, uint32_t dim, bool neox, double default_theta)
+{
+    hs__rope *r = &b->arch->rope;
+    const json_t *p = json_object_get(b->c->config, "rope_parameters");
+    const json_t *s = json_object_get(b->c->config, "rope_scaling");
+    if (!s || json_is_null(s))
+        s = p;
+    *r = (hs__rope){.dim = dim, .neox = neox, .amplitude = 1};
+    r->theta = hs__cfg_num(b, "rope_theta", 1.0001, 1e15, number(b, p, "rope_theta", 1.0001, 1e15, default_theta));
+    if (dim % 2)
+        hs__refuse(b, "the rotary width %u is odd", dim);
+    if (b->r < 0 || !s || json_is_null(s))
+        return;
+    if (!json_is_object(s)) {
+        hs__refuse(b, "rope_scaling must be an object");
+        return;
+    }
+    const char *type = "default";
+    b->r = hs_json_str_or(s, b->where, "type", type, &type, b->err);
+    if (b->r == 0)
+        b->r = hs_json_str_or(s, b->where, "rope_type", type, &type, b->err);
+    if (b->r == 0 && !strcmp(type, "yarn"))
+        read_yarn(b, s);
+    else if (b->r == 0 && strcmp(type, "default"))
+        hs__refuse(b, "rope_scaling type '%.80s' is not supported; yarn is", type);
+}

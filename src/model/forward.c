@@ -1,0 +1,145 @@
+/*
+ * forward.c - the way of a pass through the layers: x += attention(norm(x)); x += ffn(norm(x)); logits at the end.
+ * Prefill goes layer by layer over chunks of the prompt, so that an expert is read once per chunk; decode goes layer by
+ * layer over one token of each sequence.
+ */
+#include <string.h>
+
+#include "model/model_int.h"
+
+static void embed(hs_model *m, const uint32_t *tokens, uint32_t n)
+{
+    uint32_t hidden = m->spec->hidden;
+    for (uint32_t i = 0; i < n; i++)
+        m->k->dequant_span(&m->embed, tokens[i], 0, hidden, m->x + (size_t)i * hidden);
+}
+
+static void attention_block(hs_model *m, const hs__pass *p, uint32_t layer)
+{
+    uint64_t t0 = hs_now_ns();
+    uint32_t hidden = m->spec->hidden;
+    const hs__layer *l = &m->layers[layer];
+    hs__rmsnorm_rows(m, m->x, hidden, l->v[HS__V_ATTN_NORM], hidden, m->a->eps, p->n, m->norm, hidden);
+    m->a->attention->run(m, p, layer);
+    hs__product o = {&l->w[HS__W_O], m->att, m->proj, m->a->out_width, hidden};
+    hs__linear(m, p->phase, &o, 1, p->n);
+    hs_add(m->proj, m->x, p->n * hidden);
+    m->times.attention_ns += hs_now_ns() - t0;
+}
+
+static void dense_block(hs_model *m, const hs__pass *p, uint32_t layer)
+{
+    uint64_t t0 = hs_now_ns();
+    const hs__layer *l = &m->layers[layer];
+    if (p->phase == HS_PHASE_DECODE) {
+        hs__ffn_own(m, layer, p->n, m->proj, 0, &m->items[0]);
+        hs__ffn_decode(m, m->items, 1);
+    } else {
+        hs__ffn_gemm(m, &l->w[HS__W_GATE], &l->w[HS__W_UP], &l->w[HS__W_DOWN], m->norm, p->n, m->proj);
+    }
+    hs_add(m->proj, m->x, p->n * m->spec->hidden);
+    m->times.dense_ffn_ns += hs_now_ns() - t0;
+}
+
+static int layer_block(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *err)
+{
+    uint32_t hidden = m->spec->hidden;
+    attention_block(m, p, layer);
+    hs__rmsnorm_rows(m, m->x, hidden, m->layers[layer].v[HS__V_FFN_NORM], hidden, m->a->eps, p->n, m->norm, hidden);
+    if (m->a->layers[layer].moe)
+        return hs__moe_run(m, p, layer, err);
+    dense_block(m, p, layer);
+    return 0;
+}
+
+/* Logits of the pass's last n tokens. */
+static void head(hs_model *m, const hs__pass *p, uint32_t n, float *logits)
+{
+    if (!n)
+        return;
+    uint64_t t0 = hs_now_ns();
+    uint32_t hidden = m->spec->hidden;
+    hs__rmsnorm_rows(m, m->x + (size_t)(p->n - n) * hidden, hidden, m->final_norm, hidden, m->a->eps, n, m->norm,
+                     hidden);
+    hs__product h = {&m->head, m->norm, logits, hidden, m->spec->vocab};
+    hs__linear(m, p->phase, &h, 1, n);
+    m->times.head_ns += hs_now_ns() - t0;
+}
+
+static int check_tokens(const hs_model *m, const uint32_t *tokens, uint32_t n, hs_err *err)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (tokens[i] >= m->spec->vocab)
+            return hs_err_set(err, -EINVAL, "token %u: id %u is outside the vocabulary of %u", i, tokens[i],
+                              m->spec->vocab);
+    return 0;
+}
+
+static int check_room(const hs_model *m, const hs_kv *kv, uint32_t n, hs_err *err)
+{
+    uint32_t most = kv->capacity < m->cfg.max_context ? kv->capacity : m->cfg.max_context;
+    if (kv->length > most || n > most - kv->length)
+        return hs_err_set(err, -E2BIG, "%u tokens after %u exceed the context of %u", n, kv->length, most);
+    return 0;
+}
+
+int hs_model_prefill(hs_model *m, hs_kv *kv, const uint32_t *tokens, uint32_t n, float *logits, uint32_t n_logits,
+                     hs_model_progress progress, void *ctx, hs_err *err)
+{
+    int r = check_tokens(m, tokens, n, err);
+    if (r == 0)
+        r = check_room(m, kv, n, err);
+    uint32_t start = kv->length;
+    uint64_t total = (uint64_t)n * m->spec->n_layers;
+    n_logits = logits ? n_logits : 0;
+    for (uint32_t done = 0; r == 0 && done < n;) {
+        uint32_t count = n - done < m->cfg.prefill_chunk ? n - done : m->cfg.prefill_chunk;
+        hs__pass p = {HS_PHASE_PREFILL, count, &kv};
+        m->experts.ops->step(m->experts.self, HS_PHASE_PREFILL, count);
+        m->predict.layer = UINT32_MAX;
+        embed(m, tokens + done, count);
+        hs__rope_angles(m, &p);
+        for (uint32_t l = 0; r == 0 && l < m->spec->n_layers; l++) {
+            if (progress && progress(ctx, (uint64_t)done * m->spec->n_layers + (uint64_t)l * count, total))
+                r = hs_err_set(err, -ECANCELED, "cancelled");
+            else
+                r = layer_block(m, &p, l, err);
+        }
+        if (r < 0)
+            break;
+        done += count;
+        uint32_t after = n - done; /* tokens of the prompt still to come */
+        if (n_logits > after) {
+            uint32_t here = n_logits - after < count ? n_logits - after : count;
+            head(m, &p, here, logits + (size_t)(n_logits - after - here) * m->spec->vocab);
+        }
+        kv->length += count;
+    }
+    if (r < 0)
+        kv->length = start;
+    return r;
+}
+
+int hs_model_decode(hs_model *m, hs_kv *const *kvs, const uint32_t *tokens, uint32_t n, float *logits, hs_err *err)
+{
+    if (n < 1 || n > m->cfg.max_batch)
+        return hs_err_set(err, -EINVAL, "%u sequences at once; this model was made for up to %u", n, m->cfg.max_batch);
+    int r = check_tokens(m, tokens, n, err);
+    for (uint32_t i = 0; r == 0 && i < n; i++)
+        r = check_room(m, kvs[i], 1, err);
+    if (r < 0)
+        return r;
+    hs__pass p = {HS_PHASE_DECODE, n, kvs};
+    m->experts.ops->step(m->experts.self, HS_PHASE_DECODE, n);
+    m->predict.layer = UINT32_MAX;
+    embed(m, tokens, n);
+    hs__rope_angles(m, &p);
+    for (uint32_t l = 0; r == 0 && l < m->spec->n_layers; l++)
+        r = layer_block(m, &p, l, err);
+    if (r < 0)
+        return r;
+    head(m, &p, n, logits);
+    for (uint32_t i = 0; i < n; i++)
+        kvs[i]->length++;
+    return 0;
+}

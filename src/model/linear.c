@@ -1,0 +1,72 @@
+/*
+ * linear.c - products with weight matrices by the path that the phase prescribes, and row-wise norms.
+ * Decode: several matrices that read the same vectors are one job of the pool. How rows are cut into tasks, and whether
+ * the pool is woken at all, does not influence a single bit (math/mat.h).
+ */
+#include "model/model_int.h"
+
+#define MAX_PRODUCTS 3
+#define TASK_BYTES   (32u << 10) /* of weights: a few microseconds */
+
+void hs__run(hs_model *m, uint64_t work_bytes, uint32_t n_tasks, hs_task_fn fn, void *ctx)
+{
+    hs_pool_run(work_bytes <= HS__INLINE_BYTES ? m->inline_pool : m->pool, n_tasks, fn, ctx);
+}
+
+typedef struct vec_job {
+    const hs_kernels *k;
+    const hs__product *p;
+    uint32_t n_products, n;
+    uint32_t first[MAX_PRODUCTS + 1], rows[MAX_PRODUCTS]; /* task numbers; rows of a task */
+} vec_job;
+
+static void vec_task(void *ctx, uint32_t index, uint32_t thread)
+{
+    const vec_job *j = ctx;
+    (void)thread;
+    uint32_t i = 0;
+    while (index >= j->first[i + 1])
+        i++;
+    const hs__product *p = &j->p[i];
+    uint32_t row0 = (index - j->first[i]) * j->rows[i];
+    uint32_t row1 = p->w->rows - row0 < j->rows[i] ? p->w->rows : row0 + j->rows[i];
+    j->k->matvec(p->w, row0, row1, p->x, p->x_stride, j->n, p->y, p->y_stride);
+}
+
+static void by_vectors(hs_model *m, const hs__product *p, uint32_t n_products, uint32_t n)
+{
+    vec_job j = {.k = m->k, .p = p, .n_products = n_products, .n = n};
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < n_products; i++) {
+        uint32_t row_bytes = p[i].w->cols * hs_dtype_size(p[i].w->dtype);
+        uint32_t rows = (TASK_BYTES / row_bytes + 7) / 8 * 8;
+        j.rows[i] = rows ? rows : 8;
+        j.first[i + 1] = j.first[i] + (p[i].w->rows + j.rows[i] - 1) / j.rows[i];
+        bytes += hs_mat_bytes(p[i].w);
+    }
+    hs__run(m, bytes * n, j.first[n_products], vec_task, &j);
+}
+
+void hs__linear(hs_model *m, hs_phase phase, const hs__product *p, uint32_t n_products, uint32_t n)
+{
+    if (phase == HS_PHASE_DECODE) {
+        by_vectors(m, p, n_products, n);
+        return;
+    }
+    for (uint32_t i = 0; i < n_products; i++)
+        hs_gemm(m->k, m->pool, p[i].w, p[i].x, p[i].x_stride, n, p[i].y, p[i].y_stride, m->gemm);
+}
+
+void hs__gemm_inline(const hs_model *m, const float *w, uint32_t rows, uint32_t cols, const float *x, size_t x_stride,
+                     uint32_t n, float *y, size_t y_stride, void *gemm)
+{
+    hs_mat mat = {.data = w, .dtype = HS_DTYPE_F32, .rows = rows, .cols = cols};
+    hs_gemm(m->k, m->inline_pool, &mat, x, x_stride, n, y, y_stride, gemm);
+}
+
+void hs__rmsnorm_rows(const hs_model *m, const float *x, size_t x_stride, const float *w, uint32_t width, float eps,
+                      uint32_t n, float *out, size_t out_stride)
+{
+    for (uint32_t i = 0; i < n; i++)
+        m->k->rmsnorm(x + i * x_stride, w, width, eps, out + i * out_stride);
+}

@@ -1,0 +1,224 @@
+/*
+ * model.c - a model's memory: everything is carved from one mapping whose size follows from spec and config, by the
+ * same function that hs_model_scratch_bytes uses. Nothing is allocated after create.
+ */
+#include <string.h>
+
+#include "model/model_int.h"
+
+/* Hands out 64-byte-aligned pieces; with base NULL it only counts. */
+typedef struct carver {
+    char *base;
+    uint64_t at;
+} carver;
+
+static void *carve(carver *c, uint64_t count, uint64_t size)
+{
+    void *p = c->base ? c->base + c->at : NULL;
+    c->at += hs_align_up(count * size, 64);
+    return p;
+}
+
+#define CARVE(c, field, count) ((field) = carve(c, count, sizeof *(field)))
+
+static void carve_norms(hs_model *m, carver *c)
+{
+    const hs_checkpoint *ck = m->a->checkpoint;
+    CARVE(c, m->layers, m->spec->n_layers);
+    m->final_norm = carve(c, m->spec->hidden, sizeof(float));
+    for (uint32_t l = 0; l < m->spec->n_layers; l++)
+        for (uint32_t i = 0; i < HS__V_COUNT; i++) {
+            uint32_t t = m->a->layers[l].v[i];
+            float *v = t == HS_NO_TENSOR ? NULL : carve(c, ck->tensors[t].dims[0], sizeof(float));
+            if (c->base)
+                m->layers[l].v[i] = v;
+        }
+    CARVE(c, m->inv_freq, m->a->rope.dim / 2);
+}
+
+static void carve_attention(hs_model *m, carver *c, uint64_t n, uint64_t batch, uint64_t threads)
+{
+    const hs_arch *a = m->a;
+    CARVE(c, m->q, n * a->q_width);
+    CARVE(c, m->latent, n * a->q_lora);
+    CARVE(c, m->kv_new, n * a->kv_row);
+    CARVE(c, m->att, n * a->out_width);
+    CARVE(c, m->cos, n * (a->rope.dim / 2));
+    CARVE(c, m->sin, n * (a->rope.dim / 2));
+    CARVE(c, m->row_max, (uint64_t)a->heads * m->cfg.prefill_chunk);
+    CARVE(c, m->row_sum, (uint64_t)a->heads * m->cfg.prefill_chunk);
+    CARVE(c, m->v_out, batch * a->heads * (a->nope + a->v_dim));
+    m->thread_bytes = hs_align_up(a->attention->thread_bytes(a), 64);
+    m->gemm_bytes = hs_align_up(hs_gemm_scratch_bytes(1), 64);
+    m->thread_scratch = carve(c, threads, m->thread_bytes);
+    uint64_t together = hs_gemm_scratch_bytes((uint32_t)threads);
+    m->gemm = carve(c, 1, together > threads * m->gemm_bytes ? together : threads * m->gemm_bytes);
+}
+
+static void carve_moe(hs_model *m, carver *c, uint64_t n, uint64_t batch)
+{
+    uint64_t e = m->spec->n_experts, k = m->spec->top_k, hidden = m->spec->hidden, chunk = m->cfg.prefill_chunk;
+    CARVE(c, m->shared, n * hidden);
+    CARVE(c, m->part, n * k * hidden);
+    CARVE(c, m->gather, chunk * hidden);
+    CARVE(c, m->out, chunk * hidden);
+    CARVE(c, m->logits, n * e);
+    CARVE(c, m->score, e);
+    CARVE(c, m->pick, e);
+    CARVE(c, m->group, e);
+    CARVE(c, m->ids, n * k);
+    CARVE(c, m->weight, n * k);
+    CARVE(c, m->normalised, n * k);
+    CARVE(c, m->resident, n * k);
+    CARVE(c, m->wants, e);
+    CARVE(c, m->want_resident, e);
+    CARVE(c, m->want_of, e);
+    CARVE(c, m->want_first, e + 1);
+    CARVE(c, m->pairs, n * k);
+    CARVE(c, m->delivered, e);
+    CARVE(c, m->known, batch * k);
+    CARVE(c, m->expert, e);
+    CARVE(c, m->items, e + 1);
+    CARVE(c, m->rows, batch * (k + 1));
+    CARVE(c, m->predict.x, batch * hidden);
+    CARVE(c, m->predict.logits, batch * e);
+    CARVE(c, m->predict.best, e);
+    CARVE(c, m->predict.guesses, e);
+    CARVE(c, m->predict.guessed, e);
+}
+
+/* Inner rows of FFNs: in prefill one FFN at a time over the chunk; in decode the shared one and all experts' pairs. */
+static uint64_t inner_floats(const hs_model *m, uint64_t batch)
+{
+    uint64_t own = m->a->ffn_width_max, expert = m->a->moe_width;
+    uint64_t prefill = m->cfg.prefill_chunk * (own > expert ? own : expert);
+    uint64_t decode = batch * own + batch * m->spec->top_k * expert;
+    return prefill > decode ? prefill : decode;
+}
+
+/* Sets every pointer of m (or, with c->base NULL, only counts). */
+static void lay_out(hs_model *m, carver *c)
+{
+    uint64_t batch = m->cfg.max_batch, threads = hs_pool_threads(m->cfg.pool);
+    uint64_t n = batch > m->cfg.prefill_chunk ? batch : m->cfg.prefill_chunk, hidden = m->spec->hidden;
+    m->n_max = (uint32_t)n;
+    carve_norms(m, c);
+    CARVE(c, m->x, n * hidden);
+    CARVE(c, m->norm, n * hidden);
+    CARVE(c, m->proj, n * hidden);
+    carve_attention(m, c, n, batch, threads);
+    CARVE(c, m->gate, inner_floats(m, batch));
+    CARVE(c, m->up, inner_floats(m, batch));
+    carve_moe(m, c, n, batch);
+}
+
+uint64_t hs_model_scratch_bytes(const hs_model_spec *spec, const hs_model_config *cfg)
+{
+    hs_model m = {.spec = spec, .a = spec->detail, .cfg = *cfg};
+    carver c = {0};
+    lay_out(&m, &c);
+    return hs_align_up(c.at, 4096) + sizeof m + 4096;
+}
+
+/* The loaded bytes of a tensor. */
+static const void *bytes_of(const hs_model_spec *s, const void *const *dense, uint32_t tensor)
+{
+    uint32_t lo = 0, hi = s->n_dense_tensors;
+    while (hi - lo > 1) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (s->dense_tensors[mid] <= tensor)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return dense[lo];
+}
+
+static hs_mat bind_mat(const hs_model *m, const void *const *dense, hs__weight w)
+{
+    if (w.tensor == HS_NO_TENSOR)
+        return (hs_mat){0};
+    const hs_tensor *t = &m->a->checkpoint->tensors[w.tensor];
+    return (hs_mat){.data = bytes_of(m->spec, dense, w.tensor),
+                    .scale = w.scale == HS_NO_TENSOR ? NULL : bytes_of(m->spec, dense, w.scale),
+                    .dtype = t->dtype,
+                    .rows = (uint32_t)t->dims[0],
+                    .cols = (uint32_t)t->dims[1],
+                    .block_rows = m->a->block_rows,
+                    .block_cols = m->a->block_cols};
+}
+
+static void bind_vec(const hs_model *m, const void *const *dense, uint32_t tensor, const float *to)
+{
+    const hs_tensor *t = &m->a->checkpoint->tensors[tensor];
+    hs_mat row = {.data = bytes_of(m->spec, dense, tensor), .dtype = t->dtype, .rows = 1, .cols = (uint32_t)t->dims[0]};
+    m->k->dequant_span(&row, 0, 0, row.cols, (float *)(uintptr_t)to);
+}
+
+static void bind(hs_model *m, const void *const *dense)
+{
+    const hs_arch *a = m->a;
+    m->embed = bind_mat(m, dense, a->embed);
+    m->head = bind_mat(m, dense, a->head);
+    bind_vec(m, dense, a->final_norm, m->final_norm);
+    for (uint32_t l = 0; l < m->spec->n_layers; l++) {
+        for (uint32_t i = 0; i < HS__W_COUNT; i++)
+            m->layers[l].w[i] = bind_mat(m, dense, a->layers[l].w[i]);
+        for (uint32_t i = 0; i < HS__V_COUNT; i++)
+            if (a->layers[l].v[i] != HS_NO_TENSOR)
+                bind_vec(m, dense, a->layers[l].v[i], m->layers[l].v[i]);
+    }
+    hs__rope_frequencies(&a->rope, m->inv_freq);
+}
+
+int hs_model_create(const hs_model_spec *spec, const hs_model_config *cfg, const void *const *dense, hs_experts experts,
+                    hs_model **ret_model, hs_err *err)
+{
+    if (cfg->max_batch < 1 || cfg->prefill_chunk < 1 || cfg->max_context < 1)
+        return hs_err_set(err, -EINVAL, "model: batch, chunk and context must be at least 1");
+    hs_model *m = hs_calloc(1, sizeof *m);
+    if (!m)
+        return hs_err_set(err, -ENOMEM, "model: out of memory");
+    *m = (hs_model){
+        .spec = spec, .a = spec->detail, .cfg = *cfg, .k = cfg->kernels, .pool = cfg->pool, .experts = experts};
+    m->predict.layer = UINT32_MAX;
+    carver c = {0};
+    lay_out(m, &c);
+    uint64_t bytes = c.at;
+    int r = hs_pool_create(1, &m->inline_pool, err);
+    if (r == 0 && !(m->memory = hs_map_alloc(bytes)))
+        r = hs_err_set(err, -ENOMEM, "model: no memory for %llu bytes of activations", (unsigned long long)bytes);
+    if (r < 0) {
+        hs_model_destroy(&m);
+        return r;
+    }
+    m->memory_bytes = bytes;
+    c = (carver){.base = m->memory};
+    lay_out(m, &c);
+    bind(m, dense);
+    *ret_model = m;
+    return 0;
+}
+
+void hs_model_destroy(hs_model **model)
+{
+    hs_model *m = *model;
+    if (!m)
+        return;
+    *model = NULL;
+    hs_pool_destroy(&m->inline_pool);
+    if (m->memory)
+        hs_map_free(m->memory, m->memory_bytes);
+    hs_free(m);
+}
+
+void hs_model_on_route(hs_model *m, hs_route_fn fn, void *ctx)
+{
+    m->on_route = fn;
+    m->route_ctx = ctx;
+}
+
+hs_model_times hs_model_get_times(const hs_model *m)
+{
+    return m->times;
+}

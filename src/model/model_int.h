@@ -1,0 +1,347 @@
+/*
+ * model_int.h - shared inside src/model: what a recipe fills in (hs_arch), what create binds (hs_model), and the
+ * blocks.
+ *
+ * A recipe describes a model entirely by data: sizes, rules and which tensor is which weight. The blocks (norm, rope,
+ * attention, router, FFN, MoE) read that data; none of them knows an architecture's name.
+ *
+ * Shapes: N = tokens of a pass, E = experts, k = experts per token, H = heads. All buffers are row-major floats.
+ */
+#ifndef HS_MODEL_MODEL_INT_H
+#define HS_MODEL_MODEL_INT_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "math/ops.h"
+#include "model/model.h"
+
+/* Matrices of a layer. GATE, UP, DOWN: the dense FFN, or in a layer with experts the shared expert. */
+typedef enum hs__w {
+    HS__W_Q,    /* GQA, and MLA without q_lora */
+    HS__W_Q_A,  /* MLA */
+    HS__W_Q_B,  /* MLA */
+    HS__W_K,    /* GQA */
+    HS__W_V,    /* GQA */
+    HS__W_KV_A, /* MLA */
+    HS__W_KV_B, /* MLA: per head nope rows of K, then v rows of V */
+    HS__W_O,
+    HS__W_ROUTER,
+    HS__W_GATE,
+    HS__W_UP,
+    HS__W_DOWN,
+    HS__W_COUNT
+} hs__w;
+
+/* Vectors of a layer, floats in memory whatever the file's type. */
+typedef enum hs__v {
+    HS__V_ATTN_NORM,
+    HS__V_FFN_NORM,
+    HS__V_Q_NORM,  /* GQA: per head; MLA: of the query latent */
+    HS__V_KV_NORM, /* GQA: of k, per head; MLA: of the KV latent */
+    HS__V_ROUTER_BIAS,
+    HS__V_COUNT
+} hs__v;
+
+typedef struct hs__weight {
+    uint32_t tensor, scale; /* indexes in the checkpoint, HS_NO_TENSOR = absent */
+} hs__weight;
+
+typedef struct hs__layer_spec {
+    bool moe;
+    uint32_t moe_index; /* among the layers with experts */
+    uint32_t ffn_width; /* of GATE and UP; 0 = none (a layer with experts and no shared one) */
+    hs__weight w[HS__W_COUNT];
+    uint32_t v[HS__V_COUNT];
+} hs__layer_spec;
+
+typedef struct hs__rope {
+    uint32_t dim; /* rotary width */
+    bool neox;    /* pairs (i, i + dim/2) instead of (2i, 2i+1) */
+    double theta;
+    bool yarn, truncate;
+    double factor, original, beta_fast, beta_slow;
+    float amplitude; /* multiplies cos and sin */
+} hs__rope;
+
+typedef struct hs__router_rule {
+    bool sigmoid; /* else softmax over all experts */
+    uint32_t n_group, topk_group;
+    bool group_max; /* a group's score is its best expert's, else the sum of its two best */
+    bool normalise;
+    float normalise_eps, scale;
+} hs__router_rule;
+
+typedef struct hs__attention hs__attention;
+
+typedef struct hs_arch {
+    const hs_checkpoint *checkpoint;
+    const hs__attention *attention;
+    uint32_t heads, kv_heads, head_dim;              /* GQA; MLA has only heads */
+    uint32_t q_lora, kv_lora, nope, rope_dim, v_dim; /* MLA; q_lora 0 = none */
+    uint32_t q_width, out_width;                     /* of all heads: columns of q, inputs of o_proj */
+    uint32_t kv_row;                                 /* values per token and layer */
+    float eps, inner_eps, softmax_scale;             /* inner: q and kv norms inside the attention */
+    hs__rope rope;
+    hs__router_rule router;
+    uint32_t moe_width, ffn_width_max; /* of an expert; of the widest dense or shared FFN */
+    uint32_t block_rows, block_cols;   /* FP8 scales; 0 = the checkpoint has none */
+    hs__weight embed, head;
+    uint32_t final_norm;
+    hs__layer_spec *layers; /* [n_layers] */
+} hs_arch;
+
+/* ---- building a spec: a recipe's calls do nothing once one of them has failed, so that it needs no checks ---- */
+
+typedef struct hs__build {
+    const hs_checkpoint *c;
+    hs_model_spec *spec;
+    hs_arch *arch;
+    uint8_t *used; /* [n_tensors] taken by the recipe */
+    uint32_t *expert_parts;
+    const char *where; /* config.json's name in error sentences */
+    hs_err *err;
+    int r;
+} hs__build;
+
+#define HS__MAX_LAYERS  1024
+#define HS__MAX_WIDTH   (1 << 20)
+#define HS__MAX_HEADS   1024
+#define HS__MAX_EXPERTS 4096
+#define HS__MAX_TOP_K   64
+
+uint32_t hs__cfg_u32(hs__build *b, const char *key, uint32_t min, uint32_t max);
+uint32_t hs__cfg_u32_or(hs__build *b, const char *key, uint32_t min, uint32_t max, uint32_t def);
+double hs__cfg_num(hs__build *b, const char *key, double min, double max, double def);
+bool hs__cfg_bool(hs__build *b, const char *key, bool def);
+/* The string must be value (absent = fine). */
+void hs__cfg_only(hs__build *b, const char *key, const char *value);
+void hs__refuse(hs__build *b, const char *fmt, ...) HS_PRINTF(2, 3);
+/* What every architecture has: sizes, eps, hidden_act, quantization_config, tokens; allocates arch->layers. */
+void hs__cfg_common(hs__build *b, double default_eps);
+/* rope_theta with rope_scaling or rope_parameters. */
+void hs__cfg_rope(hs__build *b, uint32_t dim, bool neox, double default_theta);
+
+/* Takes tensor NAME.weight (and NAME.weight_scale_inv) as a matrix of rows x cols. */
+void hs__take_mat(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols, const char *fmt, ...) HS_PRINTF(5, 6);
+/* Takes tensor NAME as a float vector of n. */
+void hs__take_vec(hs__build *b, uint32_t *ret, uint32_t n, const char *fmt, ...) HS_PRINTF(4, 5);
+/* Embedding, final norm, head (or tied). */
+void hs__take_ends(hs__build *b);
+/* Marks layers with experts (moe[l] != 0) and allocates their parts; sizes come from spec and arch. */
+void hs__set_moe_layers(hs__build *b, const uint8_t *moe);
+/* Takes all experts; name has %u for layer and expert, and the three matrices' names follow it. */
+void hs__take_experts(hs__build *b, const char *prefix, const char *gate, const char *up, const char *down);
+
+typedef struct hs__recipe {
+    const char *model_type;   /* config.json's */
+    const char *architecture; /* architectures[0], where model_type is missing */
+    const char *arch;         /* the name hotset reports */
+    void (*build)(hs__build *b);
+} hs__recipe;
+
+void hs__build_deepseek_v3(hs__build *b);
+void hs__build_qwen3_moe(hs__build *b);
+void hs__build_mixtral(hs__build *b);
+
+/* ---- a model at work ---- */
+
+typedef struct hs__layer {
+    hs_mat w[HS__W_COUNT];
+    const float *v[HS__V_COUNT]; /* NULL = absent */
+} hs__layer;
+
+typedef struct hs__ffn_row {
+    const float *x;         /* [hidden] */
+    float *gate, *up, *out; /* [width], [width], [hidden] */
+} hs__ffn_row;
+
+/* One FFN of a decode job and the vectors that go through it. */
+typedef struct hs__ffn_item {
+    hs_mat gate, up, down;
+    const hs__ffn_row *rows;
+    uint32_t n_rows;
+    uint32_t tile, n_tiles, down_tile, n_down_tiles; /* rows of a task, tasks */
+    uint32_t first, first_down;                      /* task numbers */
+    _Atomic uint32_t done;                           /* finished tasks of the first stage */
+} hs__ffn_item;
+
+typedef struct hs__predict {
+    float *x;                 /* [max_batch][hidden] residual as known */
+    float *logits;            /* [max_batch][E] */
+    float *best;              /* [E] best margin of an expert over the batch */
+    hs_expert_guess *guesses; /* [E] */
+    uint8_t *guessed;         /* [E] of the layer below */
+    uint32_t layer;           /* moe layer the guesses are for; UINT32_MAX = none */
+    hs_predict_stats stats;
+} hs__predict;
+
+struct hs_model {
+    const hs_model_spec *spec;
+    const hs_arch *a;
+    hs_model_config cfg;
+    const hs_kernels *k;
+    hs_pool *pool;
+    hs_pool *inline_pool; /* of one thread: GEMM inside a task of pool */
+    hs_experts experts;
+    hs_route_fn on_route;
+    void *route_ctx;
+    hs_model_times times;
+    void *memory;
+    uint64_t memory_bytes;
+
+    hs_mat embed, head;
+    const float *final_norm;
+    hs__layer *layers;
+    float *inv_freq; /* [rope/2] */
+
+    uint32_t n_max;           /* most tokens in a pass */
+    float *x;                 /* [N][hidden] residual */
+    float *norm;              /* [N][hidden] */
+    float *q;                 /* [N][q_width] */
+    float *latent;            /* [N][q_lora] */
+    float *kv_new;            /* [N][kv_row] keys and values of the pass's tokens */
+    float *att;               /* [N][out_width] */
+    float *proj;              /* [N][hidden] */
+    float *cos, *sin;         /* [N][rope/2] */
+    float *row_max, *row_sum; /* [H][prefill_chunk] online softmax of prefill */
+    float *v_out;             /* [max_batch][kv_b rows] MLA decode */
+    char *thread_scratch;     /* [threads] at thread_bytes: attention */
+    uint64_t thread_bytes;
+    char *gemm;          /* hs_gemm's */
+    uint64_t gemm_bytes; /* of one thread */
+
+    float *gate, *up;            /* FFN inner rows, see model.c */
+    float *shared;               /* [N][hidden] */
+    float *part;                 /* [N][k][hidden] */
+    float *gather, *out;         /* [chunk][hidden] prefill experts */
+    float *logits;               /* [N][E] of the router */
+    float *score, *pick, *group; /* [E] each: scratch of a routing decision */
+    uint32_t *ids;               /* [N][k] by falling weight */
+    float *weight, *normalised;  /* [N][k] */
+    uint8_t *resident;           /* [N][k] */
+    hs_expert_want *wants;       /* [E] */
+    uint8_t *want_resident;      /* [E] */
+    uint32_t *want_of;           /* [E] expert -> place in wants, UINT32_MAX */
+    uint32_t *want_first;        /* [E + 1] place in pairs */
+    uint32_t *pairs;             /* [N * k] token * k + rank, grouped by want */
+    uint32_t *delivered;         /* [E] */
+    uint8_t *known;              /* [max_batch * k] partial output is there */
+    hs_expert *expert;           /* [E] */
+    hs__ffn_item *items;         /* [E + 1] */
+    hs__ffn_row *rows;           /* [max_batch * (k + 1)] */
+    hs__predict predict;
+};
+
+/* ---- blocks ---- */
+
+/* A pass: n tokens; in prefill of one sequence at positions first.., in decode one of each sequence. */
+typedef struct hs__pass {
+    hs_phase phase;
+    uint32_t n;
+    hs_kv *const *kvs; /* prefill: [1]; decode: [n] */
+} hs__pass;
+
+static inline hs_kv *hs__pass_kv(const hs__pass *p, uint32_t i)
+{
+    return p->kvs[p->phase == HS_PHASE_PREFILL ? 0 : i];
+}
+static inline uint32_t hs__pass_position(const hs__pass *p, uint32_t i)
+{
+    return p->phase == HS_PHASE_PREFILL ? p->kvs[0]->length + i : p->kvs[i]->length;
+}
+
+/* Attention: reads m->norm, appends keys and values to the caches, leaves the heads' outputs in m->att. */
+struct hs__attention {
+    void (*run)(hs_model *m, const hs__pass *p, uint32_t layer);
+    uint64_t (*thread_bytes)(const hs_arch *a);
+};
+extern const hs__attention hs__attention_mla, hs__attention_gqa;
+
+/* kv.c: the rows of a layer, [capacity][kv_row] of the cache's type. */
+char *hs__kv_layer(const hs_model *m, const hs_kv *kv, uint32_t layer);
+size_t hs__kv_value_bytes(hs_kv_type type);
+void hs__kv_write(const hs_model *m, hs_kv *kv, uint32_t layer, uint32_t position, const float *row);
+void hs__kv_read(const hs_model *m, hs_kv_type type, const char *from, uint32_t n, float *out);
+
+/* attention.c: softmax over blocks of keys at fixed places, so that no L x L matrix and no dependence on chunks. */
+#define HS__KEY_BLOCK   128u /* prefill */
+#define HS__QUERY_TILE  64u
+#define HS__DECODE_KEYS 64u
+
+/* One query against a cache, block by block; acc [v_dim]. */
+typedef struct hs__attend {
+    const float *q;
+    float *acc;
+    float max, sum;
+} hs__attend;
+void hs__attend_begin(hs__attend *s, const float *q, float *acc, uint32_t v_dim);
+/* Keys at key + i * row_bytes, values at value + i * row_bytes, i < n <= HS__DECODE_KEYS. */
+void hs__attend_block(const hs_model *m, hs__attend *s, hs_kv_type type, const char *key, const char *value,
+                      size_t row_bytes, uint32_t n, uint32_t qk_dim, uint32_t v_dim);
+void hs__attend_end(hs__attend *s, uint32_t v_dim);
+
+/* Prefill: units (heads that share keys) as tasks. load fills a block's keys [KEY_BLOCK][qk_dim] and transposed values
+ * [v_dim][KEY_BLOCK], zeros from n on; begin_unit may prepare extra. */
+typedef struct hs__tiles {
+    hs_model *m;
+    const hs_kv *kv;
+    uint32_t layer, n, first; /* tokens, position of the first */
+    uint32_t units, heads_per_unit, qk_dim, v_dim, splits;
+    void (*begin_unit)(const struct hs__tiles *t, uint32_t unit, float *extra);
+    void (*load)(const struct hs__tiles *t, uint32_t unit, uint32_t key0, uint32_t n, float *extra, float *key,
+                 float *value_t, void *gemm);
+} hs__tiles;
+uint64_t hs__tiles_bytes(uint32_t qk_dim, uint32_t v_dim, uint64_t extra_floats);
+void hs__tiles_run(hs__tiles *t);
+/* Y = X W^T with one thread, inside a task; W float, contiguous. */
+void hs__gemm_inline(const hs_model *m, const float *w, uint32_t rows, uint32_t cols, const float *x, size_t x_stride,
+                     uint32_t n, float *y, size_t y_stride, void *gemm);
+
+/* linear.c: the two ways through a matrix. */
+typedef struct hs__product {
+    const hs_mat *w;
+    const float *x;
+    float *y;
+    size_t x_stride, y_stride;
+} hs__product;
+/* Several products for the same n tokens as one job; by the pass's path (matrix-vector or GEMM). */
+void hs__linear(hs_model *m, hs_phase phase, const hs__product *p, uint32_t n_products, uint32_t n);
+void hs__rmsnorm_rows(const hs_model *m, const float *x, size_t x_stride, const float *w, uint32_t width, float eps,
+                      uint32_t n, float *out, size_t out_stride);
+/* Work on this many bytes or fewer stays on the calling thread: waking the pool would cost more. */
+#define HS__INLINE_BYTES (48u << 10)
+void hs__run(hs_model *m, uint64_t work_bytes, uint32_t n_tasks, hs_task_fn fn, void *ctx);
+
+/* rope.c */
+void hs__rope_frequencies(const hs__rope *r, float *inv_freq);
+double hs__yarn_mscale(double factor, double mscale);
+/* Fills m->cos, m->sin for the pass's positions. */
+void hs__rope_angles(hs_model *m, const hs__pass *p);
+void hs__rope_apply(const hs_model *m, float *x, uint32_t token);
+
+/* router.c: logits [E] -> score (unbiased) and pick (what selection compares; -INFINITY outside chosen groups). */
+void hs__route_scores(const hs_model *m, const float *logits, const float *bias, float *score, float *pick);
+/* The k experts of token i of the pass by falling weight, into m->ids, weight, normalised. */
+void hs__route_token(hs_model *m, const hs__layer *l, uint32_t i);
+
+/* ffn.c */
+void hs__ffn_decode(hs_model *m, hs__ffn_item *items, uint32_t n_items);
+uint64_t hs__ffn_item_bytes(const hs__ffn_item *it);
+void hs__ffn_gemm(hs_model *m, const hs_mat *gate, const hs_mat *up, const hs_mat *down, const float *x, uint32_t n,
+                  float *out);
+/* The layer's own FFN (dense or shared) as an item over n rows starting at m->rows[first_row]. */
+void hs__ffn_own(hs_model *m, uint32_t layer, uint32_t n, float *out, uint32_t first_row, hs__ffn_item *it);
+
+/* moe.c: m->norm -> adds the layer's output to m->x. */
+int hs__moe_run(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *err) HS_MUST_CHECK;
+
+/* predict.c: guesses the next layer's experts from what is known of this one's output and hints them. */
+void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n);
+/* Compares the wants of a layer with its guess. */
+void hs__predict_check(hs_model *m, uint32_t moe_layer, uint32_t n_wants);
+
+#endif

@@ -1,0 +1,244 @@
+/*
+ * moe.c - a layer with experts: route, ask for the experts, compute them as they come, sum in router order.
+ *
+ * Order of a layer: all wants are announced first, so that misses are under way; then the shared expert and the experts
+ * that are in memory are computed; then the guess for the next layer goes out; then the misses as they land. Each
+ * expert's output is kept per (token, rank) and summed at the end by falling factor, so that the order of arrival
+ * leaves no trace.
+ */
+#include <string.h>
+
+#include "model/model_int.h"
+
+static void route_all(hs_model *m, const hs__pass *p, uint32_t layer)
+{
+    const hs__layer *l = &m->layers[layer];
+    hs__product g = {&l->w[HS__W_ROUTER], m->norm, m->logits, m->spec->hidden, m->spec->n_experts};
+    hs__linear(m, p->phase, &g, 1, p->n);
+    for (uint32_t i = 0; i < p->n; i++)
+        hs__route_token(m, l, i);
+}
+
+/* The distinct experts of all tokens in order of first use, and for each its (token, rank) pairs in token order. */
+static uint32_t collect_wants(hs_model *m, uint32_t n)
+{
+    uint32_t n_pairs = n * m->spec->top_k, n_wants = 0, at = 0;
+    memset(m->want_of, 0xff, m->spec->n_experts * sizeof *m->want_of);
+    for (uint32_t i = 0; i < n_pairs; i++) {
+        uint32_t e = m->ids[i];
+        if (m->want_of[e] == UINT32_MAX) {
+            m->want_of[e] = n_wants;
+            m->wants[n_wants++] = (hs_expert_want){.expert = e};
+        }
+        m->wants[m->want_of[e]].n_tokens++;
+    }
+    for (uint32_t w = 0; w < n_wants; w++) {
+        m->want_first[w] = at;
+        at += m->wants[w].n_tokens;
+    }
+    for (uint32_t i = 0; i < n_pairs; i++)
+        m->pairs[m->want_first[m->want_of[m->ids[i]]]++] = i;
+    for (uint32_t w = 0; w < n_wants; w++)
+        m->want_first[w] -= m->wants[w].n_tokens;
+    m->want_first[n_wants] = n_pairs;
+    return n_wants;
+}
+
+static void observe(hs_model *m, const hs__pass *p, uint32_t layer)
+{
+    if (!m->on_route)
+        return;
+    uint32_t k = m->spec->top_k;
+    for (uint32_t i = 0; i < p->n; i++) {
+        size_t at = (size_t)i * k;
+        for (uint32_t j = 0; j < k; j++)
+            m->resident[at + j] = m->want_resident[m->want_of[m->ids[at + j]]];
+        hs_route r = {.phase = p->phase,
+                      .seq = p->phase == HS_PHASE_DECODE ? i : 0,
+                      .position = hs__pass_position(p, i),
+                      .layer = layer,
+                      .top_k = k,
+                      .experts = m->ids + at,
+                      .weights = m->weight + at,
+                      .normalised = m->normalised + at,
+                      .resident = m->resident + at};
+        m->on_route(m->route_ctx, &r);
+    }
+}
+
+/* Part p (0 gate, 1 up, 2 down) of a delivered expert as a matrix. */
+static hs_mat expert_mat(const hs_model *m, uint32_t moe_index, uint32_t expert, const hs_expert *x, uint32_t p)
+{
+    const hs_arch *a = m->a;
+    size_t at = ((size_t)moe_index * m->spec->n_experts + expert) * HS_EXPERT_PARTS + 2 * p;
+    return (hs_mat){.data = x->part[2 * p],
+                    .scale = x->part[2 * p + 1],
+                    .dtype = a->checkpoint->tensors[m->spec->expert_parts[at]].dtype,
+                    .rows = p == 2 ? m->spec->hidden : a->moe_width,
+                    .cols = p == 2 ? a->moe_width : m->spec->hidden,
+                    .block_rows = a->block_rows,
+                    .block_cols = a->block_cols};
+}
+
+static void charge(hs_model *m, uint64_t since, const hs__ffn_item *items, uint32_t n, bool first_is_own)
+{
+    uint64_t ns = hs_now_ns() - since, all = 0, own = 0;
+    for (uint32_t i = 0; i < n; i++)
+        all += hs__ffn_item_bytes(&items[i]) * items[i].n_rows;
+    if (first_is_own && all)
+        own = (uint64_t)((double)ns * (double)(hs__ffn_item_bytes(&items[0]) * items[0].n_rows) / (double)all);
+    m->times.dense_ffn_ns += own;
+    m->times.expert_ns += ns - own;
+}
+
+/* Delivered experts m->expert[0..n) as items after the first n_items; rows from first_row on. */
+static uint32_t add_items(hs_model *m, uint32_t moe_index, uint32_t n, uint32_t n_items, uint32_t first_row)
+{
+    uint32_t k = m->spec->top_k, hidden = m->spec->hidden, width = m->a->moe_width;
+    /* Inner rows of experts lie behind those of the shared expert, which may be in the same job. */
+    float *gate = m->gate + (size_t)m->cfg.max_batch * m->a->ffn_width_max;
+    float *up = m->up + (size_t)m->cfg.max_batch * m->a->ffn_width_max;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t w = m->delivered[i], from = m->want_first[w], count = m->want_first[w + 1] - from;
+        hs__ffn_item *it = &m->items[n_items + i];
+        it->gate = expert_mat(m, moe_index, m->wants[w].expert, &m->expert[i], 0);
+        it->up = expert_mat(m, moe_index, m->wants[w].expert, &m->expert[i], 1);
+        it->down = expert_mat(m, moe_index, m->wants[w].expert, &m->expert[i], 2);
+        it->rows = m->rows + first_row;
+        it->n_rows = count;
+        for (uint32_t j = 0; j < count; j++, first_row++) {
+            uint32_t pair = m->pairs[from + j];
+            m->rows[first_row] = (hs__ffn_row){m->norm + (size_t)(pair / k) * hidden, gate + (size_t)pair * width,
+                                               up + (size_t)pair * width, m->part + (size_t)pair * hidden};
+            m->known[pair] = 1;
+        }
+    }
+    return n_items + n;
+}
+
+/* Decode: what is ready is computed together with the shared expert, what lands later as it lands. */
+static int compute_decode(hs_model *m, const hs__pass *p, uint32_t layer, uint32_t n_wants, hs_err *err)
+{
+    const hs__layer_spec *s = &m->a->layers[layer];
+    const hs_experts *x = &m->experts;
+    uint32_t n_ready = 0, got = 0;
+    bool own = s->ffn_width > 0, hinted = false;
+    for (uint32_t w = 0; w < n_wants; w++)
+        n_ready += m->want_resident[w];
+    memset(m->known, 0, (size_t)p->n * m->spec->top_k);
+    do {
+        uint32_t n = 0, n_items = 0, rows = 0;
+        if (n_ready || got || !own) {
+            int r = x->ops->wait(x->self, n_wants - got, m->delivered, m->expert, &n, err);
+            if (r < 0)
+                return r;
+        }
+        uint64_t t0 = hs_now_ns();
+        bool with_own = own;
+        if (own) {
+            hs__ffn_own(m, layer, p->n, m->shared, 0, &m->items[0]);
+            n_items = 1;
+            rows = p->n;
+            own = false;
+        }
+        n_items = add_items(m, s->moe_index, n, n_items, rows);
+        hs__ffn_decode(m, m->items, n_items);
+        charge(m, t0, m->items, n_items, with_own);
+        for (uint32_t i = 0; i < n; i++)
+            x->ops->release(x->self, m->delivered[i]);
+        got += n;
+        n_ready = n_ready > n ? n_ready - n : 0;
+        if (!hinted && !n_ready) {
+            hs__predict_next(m, layer, p->n);
+            hinted = true;
+        }
+    } while (got < n_wants);
+    return 0;
+}
+
+static void expert_gemm(hs_model *m, uint32_t moe_index, uint32_t w, const hs_expert *x)
+{
+    uint32_t hidden = m->spec->hidden, from = m->want_first[w], n = m->want_first[w + 1] - from;
+    hs_mat mats[3];
+    for (uint32_t p = 0; p < 3; p++)
+        mats[p] = expert_mat(m, moe_index, m->wants[w].expert, x, p);
+    for (uint32_t j = 0; j < n; j++)
+        memcpy(m->gather + (size_t)j * hidden, m->norm + (size_t)(m->pairs[from + j] / m->spec->top_k) * hidden,
+               hidden * sizeof(float));
+    hs__ffn_gemm(m, &mats[0], &mats[1], &mats[2], m->gather, n, m->out);
+    for (uint32_t j = 0; j < n; j++)
+        memcpy(m->part + (size_t)m->pairs[from + j] * hidden, m->out + (size_t)j * hidden, hidden * sizeof(float));
+}
+
+/* Prefill: each expert once for all tokens of the chunk, released as soon as it is computed. */
+static int compute_prefill(hs_model *m, const hs__pass *p, uint32_t layer, uint32_t n_wants, hs_err *err)
+{
+    const hs__layer_spec *s = &m->a->layers[layer];
+    const hs_experts *x = &m->experts;
+    const hs__layer *l = &m->layers[layer];
+    uint64_t t0 = hs_now_ns();
+    if (s->ffn_width)
+        hs__ffn_gemm(m, &l->w[HS__W_GATE], &l->w[HS__W_UP], &l->w[HS__W_DOWN], m->norm, p->n, m->shared);
+    m->times.dense_ffn_ns += hs_now_ns() - t0;
+    for (uint32_t got = 0; got < n_wants;) {
+        uint32_t n = 0;
+        int r = x->ops->wait(x->self, 1, m->delivered, m->expert, &n, err);
+        if (r < 0)
+            return r;
+        t0 = hs_now_ns();
+        for (uint32_t i = 0; i < n; i++) {
+            expert_gemm(m, s->moe_index, m->delivered[i], &m->expert[i]);
+            x->ops->release(x->self, m->delivered[i]);
+        }
+        got += n;
+        m->times.expert_ns += hs_now_ns() - t0;
+    }
+    return 0;
+}
+
+typedef struct sum_job {
+    hs_model *m;
+    bool shared;
+} sum_job;
+
+static void sum_task(void *ctx, uint32_t token, uint32_t thread)
+{
+    const sum_job *j = ctx;
+    hs_model *m = j->m;
+    (void)thread;
+    uint32_t k = m->spec->top_k, hidden = m->spec->hidden;
+    float *y = m->proj + (size_t)token * hidden;
+    memset(y, 0, hidden * sizeof *y);
+    for (uint32_t r = 0; r < k; r++) {
+        size_t pair = (size_t)token * k + r;
+        m->k->axpy(m->weight[pair], m->part + pair * hidden, y, hidden);
+    }
+    if (j->shared)
+        hs_add(m->shared + (size_t)token * hidden, y, hidden);
+    hs_add(y, m->x + (size_t)token * hidden, hidden);
+}
+
+int hs__moe_run(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *err)
+{
+    const hs__layer_spec *s = &m->a->layers[layer];
+    const hs_experts *x = &m->experts;
+    uint64_t t0 = hs_now_ns();
+    route_all(m, p, layer);
+    uint32_t n_wants = collect_wants(m, p->n);
+    m->times.router_ns += hs_now_ns() - t0;
+    int r = x->ops->begin(x->self, s->moe_index, m->wants, n_wants, m->want_resident, err);
+    if (r == 0) {
+        observe(m, p, layer);
+        hs__predict_check(m, s->moe_index, n_wants);
+        r = p->phase == HS_PHASE_DECODE ? compute_decode(m, p, layer, n_wants, err)
+                                        : compute_prefill(m, p, layer, n_wants, err);
+    }
+    x->ops->end(x->self);
+    if (r < 0)
+        return r;
+    t0 = hs_now_ns();
+    sum_job j = {m, s->ffn_width > 0};
+    hs__run(m, (uint64_t)p->n * m->spec->top_k * m->spec->hidden * sizeof(float), p->n, sum_task, &j);
+    m->times.expert_ns += hs_now_ns() - t0;
+    return 0;
+}

@@ -1,0 +1,97 @@
+/*
+ * predict.c - which experts the next layer will want, before its attention has run: its norm, router, bias and groups
+ * applied to what is known of this layer's result. Only a hint: it decides what is read early, never what is computed.
+ *
+ * A guess's margin is its selection score's distance from the first expert that would not be chosen; twice top_k
+ * experts are named, since the runners-up are often right and the reader of hints knows what it can afford.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/model_int.h"
+
+/* The residual after attention, plus the shared expert and the experts that have been computed. */
+static void known_residual(const hs_model *m, uint32_t i, bool shared, float *x)
+{
+    uint32_t hidden = m->spec->hidden, k = m->spec->top_k;
+    memcpy(x, m->x + (size_t)i * hidden, hidden * sizeof *x);
+    if (shared)
+        hs_add(m->shared + (size_t)i * hidden, x, hidden);
+    for (uint32_t r = 0; r < k; r++) {
+        size_t pair = (size_t)i * k + r;
+        if (m->known[pair])
+            m->k->axpy(m->weight[pair], m->part + pair * hidden, x, hidden);
+    }
+}
+
+/* Raises predict.best of the experts that token i would choose next. */
+static void guess_token(hs_model *m, const hs__layer *next, uint32_t i)
+{
+    uint32_t n = m->spec->n_experts, top_k = m->spec->top_k, best[2 * HS__MAX_TOP_K];
+    uint32_t many = 2 * top_k < n ? 2 * top_k : n;
+    hs__route_scores(m, m->predict.logits + (size_t)i * n, next->v[HS__V_ROUTER_BIAS], m->score, m->pick);
+    hs_topk(m->pick, n, many, best);
+    float limit = many > top_k ? m->pick[best[top_k]] : 0;
+    for (uint32_t j = 0; j < many; j++) {
+        float margin = m->pick[best[j]] - limit;
+        if (margin > m->predict.best[best[j]])
+            m->predict.best[best[j]] = margin;
+    }
+}
+
+static int by_margin(const void *a, const void *b)
+{
+    const hs_expert_guess *x = a, *y = b;
+    if (x->margin != y->margin)
+        return x->margin > y->margin ? -1 : 1;
+    return x->expert < y->expert ? -1 : 1;
+}
+
+void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n)
+{
+    hs__predict *p = &m->predict;
+    p->layer = UINT32_MAX;
+    if (!m->cfg.predict || !m->experts.ops->hint || layer + 1 >= m->spec->n_layers || !m->a->layers[layer + 1].moe)
+        return;
+    uint64_t t0 = hs_now_ns();
+    uint32_t hidden = m->spec->hidden, n_experts = m->spec->n_experts, n_guesses = 0;
+    const hs__layer *next = &m->layers[layer + 1];
+    for (uint32_t i = 0; i < n; i++) {
+        float *x = p->x + (size_t)i * hidden;
+        known_residual(m, i, m->a->layers[layer].ffn_width > 0, x);
+        m->k->rmsnorm(x, next->v[HS__V_FFN_NORM], hidden, m->a->eps, x);
+    }
+    hs__product g = {&next->w[HS__W_ROUTER], p->x, p->logits, hidden, n_experts};
+    hs__linear(m, HS_PHASE_DECODE, &g, 1, n);
+    for (uint32_t e = 0; e < n_experts; e++)
+        p->best[e] = -INFINITY;
+    for (uint32_t i = 0; i < n; i++)
+        guess_token(m, next, i);
+    for (uint32_t e = 0; e < n_experts; e++) {
+        p->guessed[e] = isfinite(p->best[e]);
+        if (p->guessed[e])
+            p->guesses[n_guesses++] = (hs_expert_guess){e, p->best[e]};
+    }
+    qsort(p->guesses, n_guesses, sizeof *p->guesses, by_margin);
+    p->layer = m->a->layers[layer + 1].moe_index;
+    p->stats.guessed += n_guesses;
+    m->times.router_ns += hs_now_ns() - t0;
+    m->experts.ops->hint(m->experts.self, p->layer, p->guesses, n_guesses);
+}
+
+void hs__predict_check(hs_model *m, uint32_t moe_layer, uint32_t n_wants)
+{
+    hs__predict *p = &m->predict;
+    if (p->layer != moe_layer)
+        return;
+    p->layer = UINT32_MAX;
+    p->stats.actual += n_wants;
+    for (uint32_t w = 0; w < n_wants; w++)
+        p->stats.correct += p->guessed[m->wants[w].expert];
+}
+
+hs_predict_stats hs_model_predict_stats(const hs_model *m)
+{
+    return m->predict.stats;
+}

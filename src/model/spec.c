@@ -1,0 +1,140 @@
+/*
+ * spec.c - which recipe a checkpoint needs, and what of it has to be loaded.
+ * Owns the spec. Recipes (arch_*.c) do the reading; this file chooses one, and afterwards makes the list of dense
+ * tensors and refuses tensors inside the layers that the recipe has not taken: they would change the result.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/model_int.h"
+
+static const hs__recipe recipes[] = {
+    {"deepseek_v3", "DeepseekV3ForCausalLM", "deepseek_v3", hs__build_deepseek_v3},
+    {"kimi_k2", "DeepseekV3ForCausalLM", "kimi_k2", hs__build_deepseek_v3},
+    {"qwen3_moe", "Qwen3MoeForCausalLM", "qwen3_moe", hs__build_qwen3_moe},
+    {"mixtral", "MixtralForCausalLM", "mixtral", hs__build_mixtral},
+};
+
+static const hs__recipe *choose(hs__build *b)
+{
+    const json_t *type = json_object_get(b->c->config, "model_type");
+    const json_t *name = json_array_get(json_object_get(b->c->config, "architectures"), 0);
+    const char *wanted = json_is_string(type) ? json_string_value(type) : json_string_value(name);
+    if (!wanted) {
+        hs__refuse(b, "model_type and architectures are missing: this is not a language model's config");
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++)
+        if (!strcmp(wanted, json_is_string(type) ? recipes[i].model_type : recipes[i].architecture))
+            return &recipes[i];
+    hs__refuse(b, "the architecture '%.80s' is not supported; deepseek_v3, kimi_k2, qwen3_moe and mixtral are", wanted);
+    return NULL;
+}
+
+/* The number N of a tensor "model.layers.N.…", or -1. */
+static int64_t layer_of(const char *name)
+{
+    static const char prefix[] = "model.layers.";
+    if (strncmp(name, prefix, sizeof prefix - 1))
+        return -1;
+    char *end;
+    unsigned long n = strtoul(name + sizeof prefix - 1, &end, 10);
+    return *end == '.' && n < UINT32_MAX ? (int64_t)n : -1;
+}
+
+/* Layers beyond num_hidden_layers are for multi-token prediction and are not run. Old checkpoints store the rope's
+ * frequencies, which follow from the config. */
+static void refuse_leftovers(hs__build *b)
+{
+    for (uint32_t t = 0; b->r == 0 && t < b->c->n_tensors; t++) {
+        const char *name = b->c->tensors[t].name;
+        int64_t layer = layer_of(name);
+        if (b->used[t] || layer < 0 || layer >= b->spec->n_layers || strstr(name, ".rotary_emb.inv_freq"))
+            continue;
+        b->r = hs_err_set(b->err, -ENOTSUP, "%s: tensor %.200s has no place in the recipe for %s", b->c->path, name,
+                          b->spec->arch);
+    }
+}
+
+/* used[t] & 2 marks tensors of experts, which are streamed. */
+static void list_dense(hs__build *b)
+{
+    if (b->r < 0)
+        return;
+    uint32_t n = 0;
+    for (uint32_t t = 0; t < b->c->n_tensors; t++)
+        n += b->used[t] == 1;
+    uint32_t *list = hs_calloc(n ? n : 1, sizeof *list);
+    if (!list) {
+        b->r = hs_err_set(b->err, -ENOMEM, "%s: out of memory", b->c->path);
+        return;
+    }
+    b->spec->dense_tensors = list;
+    for (uint32_t t = 0; t < b->c->n_tensors; t++) {
+        if (b->used[t] != 1)
+            continue;
+        list[b->spec->n_dense_tensors++] = t;
+        b->spec->dense_bytes += hs_align_up(b->c->tensors[t].nbytes, 64);
+    }
+}
+
+static void finish(hs__build *b)
+{
+    hs_arch *a = b->arch;
+    refuse_leftovers(b);
+    list_dense(b);
+    if (b->r < 0)
+        return;
+    for (uint32_t l = 0; l < b->spec->n_layers; l++)
+        if (a->layers[l].ffn_width > a->ffn_width_max)
+            a->ffn_width_max = a->layers[l].ffn_width;
+    uint64_t row = (uint64_t)b->spec->n_layers * a->kv_row;
+    if (row > UINT32_MAX)
+        hs__refuse(b, "a token's keys and values of all layers are %llu numbers", (unsigned long long)row);
+    b->spec->kv_row_values = (uint32_t)row;
+}
+
+int hs_model_spec_create(const hs_checkpoint *c, hs_model_spec **ret_spec, hs_err *err)
+{
+    hs_model_spec *spec = hs_calloc(1, sizeof *spec);
+    hs_arch *arch = hs_calloc(1, sizeof *arch);
+    hs__build b = {.c = c, .spec = spec, .arch = arch, .err = err};
+    b.used = hs_calloc(c->n_tensors ? c->n_tensors : 1, 1);
+    char *where = hs_asprintf("%s/config.json", c->path);
+    b.where = where;
+    if (!spec || !arch || !b.used || !where) {
+        hs_free(arch);
+        b.r = hs_err_set(err, -ENOMEM, "%s: out of memory", c->path);
+    } else {
+        spec->detail = arch;
+        arch->checkpoint = c;
+        const hs__recipe *recipe = choose(&b);
+        if (recipe) {
+            spec->arch = recipe->arch;
+            recipe->build(&b);
+        }
+        finish(&b);
+    }
+    hs_free(b.used);
+    hs_free(where);
+    if (b.r < 0)
+        hs_model_spec_destroy(&spec);
+    else
+        *ret_spec = spec;
+    return b.r;
+}
+
+void hs_model_spec_destroy(hs_model_spec **spec)
+{
+    hs_model_spec *s = *spec;
+    if (!s)
+        return;
+    *spec = NULL;
+    if (s->detail)
+        hs_free(s->detail->layers);
+    hs_free(s->detail);
+    hs_free((void *)(uintptr_t)s->moe_layer_number);
+    hs_free((void *)(uintptr_t)s->dense_tensors);
+    hs_free((void *)(uintptr_t)s->expert_parts);
+    hs_free(s);
+}

@@ -1,0 +1,185 @@
+/*
+ * tensors.c - a recipe's claims on the checkpoint's tensors: present, of a type there are kernels for, of the shape
+ * that the config implies. Everything taken is marked in b->used: 1 = dense, 2 = part of an expert.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model/model_int.h"
+
+#define NAME_MAX_BYTES 256
+enum { USED_DENSE = 1, USED_EXPERT = 2 };
+
+static void fail(hs__build *b, int code, const char *fmt, ...) HS_PRINTF(3, 4);
+static void fail(hs__build *b, int code, const char *fmt, ...)
+{
+    char text[400];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (b->r == 0)
+        b->r = hs_err_set(b->err, code, "%s: %s", b->c->path, text);
+}
+
+static void shape_text(const hs_tensor *t, char *out, size_t size)
+{
+    size_t at = 0;
+    for (uint32_t d = 0; d < t->n_dims && d < HS_MAX_DIMS && at < size; d++)
+        at += (size_t)snprintf(out + at, size - at, "%s%llu", d ? ", " : "", (unsigned long long)t->dims[d]);
+    if (!t->n_dims)
+        out[0] = 0;
+}
+
+/* Finds the tensor and checks it against rows x cols (cols 0: a vector) and its byte count. */
+static uint32_t take(hs__build *b, const char *name, uint32_t rows, uint32_t cols, uint8_t use)
+{
+    uint32_t i = hs_checkpoint_find(b->c, name);
+    if (i == HS_NO_TENSOR) {
+        fail(b, -EINVAL, "tensor %s is missing", name);
+        return HS_NO_TENSOR;
+    }
+    const hs_tensor *t = &b->c->tensors[i];
+    bool fits =
+        cols ? t->n_dims == 2 && t->dims[0] == rows && t->dims[1] == cols : t->n_dims == 1 && t->dims[0] == rows;
+    if (!fits) {
+        char shape[100];
+        shape_text(t, shape, sizeof shape);
+        if (cols)
+            fail(b, -EINVAL, "tensor %s has shape [%s]; config.json implies [%u, %u]", name, shape, rows, cols);
+        else
+            fail(b, -EINVAL, "tensor %s has shape [%s]; config.json implies [%u]", name, shape, rows);
+        return HS_NO_TENSOR;
+    }
+    if (t->nbytes != (uint64_t)rows * (cols ? cols : 1) * hs_dtype_size(t->dtype)) {
+        fail(b, -EINVAL, "tensor %s has %llu bytes, which is not its shape times its type %s", name,
+             (unsigned long long)t->nbytes, hs_dtype_name(t->dtype));
+        return HS_NO_TENSOR;
+    }
+    b->used[i] = use;
+    return i;
+}
+
+static bool is_float(hs_dtype t)
+{
+    return t == HS_DTYPE_F32 || t == HS_DTYPE_F16 || t == HS_DTYPE_BF16;
+}
+
+static void take_mat(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols, uint8_t use, const char *name)
+{
+    char full[NAME_MAX_BYTES + 32];
+    snprintf(full, sizeof full, "%s.weight", name);
+    *ret = (hs__weight){take(b, full, rows, cols, use), HS_NO_TENSOR};
+    if (b->r < 0)
+        return;
+    hs_dtype type = b->c->tensors[ret->tensor].dtype;
+    if (is_float(type))
+        return;
+    if (type != HS_DTYPE_F8_E4M3) {
+        fail(b, -ENOTSUP, "tensor %s is %s; F32, F16, BF16 and F8_E4M3 are supported", full, hs_dtype_name(type));
+        return;
+    }
+    if (!b->arch->block_rows) {
+        fail(b, -EINVAL, "tensor %s is F8_E4M3, but config.json has no quantization_config", full);
+        return;
+    }
+    snprintf(full, sizeof full, "%s.weight_scale_inv", name);
+    ret->scale = take(b, full, (rows + b->arch->block_rows - 1) / b->arch->block_rows,
+                      (cols + b->arch->block_cols - 1) / b->arch->block_cols, use);
+    if (b->r == 0 && b->c->tensors[ret->scale].dtype != HS_DTYPE_F32)
+        fail(b, -ENOTSUP, "tensor %s is %s; scales must be F32", full, hs_dtype_name(b->c->tensors[ret->scale].dtype));
+}
+
+#define FORMAT_NAME(name, fmt)                                                                                         \
+    do {                                                                                                               \
+        va_list ap;                                                                                                    \
+        va_start(ap, fmt);                                                                                             \
+        vsnprintf(name, sizeof name, fmt, ap);                                                                         \
+        va_end(ap);                                                                                                    \
+    } while (0)
+
+void hs__take_mat(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols, const char *fmt, ...)
+{
+    char name[NAME_MAX_BYTES];
+    if (b->r < 0)
+        return;
+    FORMAT_NAME(name, fmt);
+    take_mat(b, ret, rows, cols, USED_DENSE, name);
+}
+
+void hs__take_vec(hs__build *b, uint32_t *ret, uint32_t n, const char *fmt, ...)
+{
+    char name[NAME_MAX_BYTES];
+    if (b->r < 0)
+        return;
+    FORMAT_NAME(name, fmt);
+    *ret = take(b, name, n, 0, USED_DENSE);
+    if (b->r == 0 && !is_float(b->c->tensors[*ret].dtype))
+        fail(b, -ENOTSUP, "tensor %s is %s; F32, F16 and BF16 are supported here", name,
+             hs_dtype_name(b->c->tensors[*ret].dtype));
+}
+
+void hs__take_ends(hs__build *b)
+{
+    hs_arch *a = b->arch;
+    bool tied = hs__cfg_bool(b, "tie_word_embeddings", false);
+    hs__take_mat(b, &a->embed, b->spec->vocab, b->spec->hidden, "model.embed_tokens");
+    hs__take_vec(b, &a->final_norm, b->spec->hidden, "model.norm.weight");
+    if (tied)
+        a->head = a->embed;
+    else
+        hs__take_mat(b, &a->head, b->spec->vocab, b->spec->hidden, "lm_head");
+}
+
+void hs__set_moe_layers(hs__build *b, const uint8_t *moe)
+{
+    if (b->r < 0)
+        return;
+    hs_model_spec *s = b->spec;
+    for (uint32_t l = 0; l < s->n_layers; l++) {
+        b->arch->layers[l].moe = moe[l];
+        b->arch->layers[l].moe_index = s->n_moe_layers;
+        s->n_moe_layers += moe[l] != 0;
+    }
+    uint64_t n = (uint64_t)s->n_moe_layers * s->n_experts;
+    if (!n) {
+        hs__refuse(b, "no layer has experts");
+        return;
+    }
+    if (3 * n > b->c->n_tensors) {
+        fail(b, -EINVAL, "config.json implies %llu experts' tensors, the files have %u tensors",
+             (unsigned long long)(3 * n), b->c->n_tensors);
+        return;
+    }
+    uint32_t *numbers = hs_calloc(s->n_moe_layers, sizeof *numbers);
+    b->expert_parts = hs_calloc((size_t)n * HS_EXPERT_PARTS, sizeof *b->expert_parts);
+    s->moe_layer_number = numbers;
+    s->expert_parts = b->expert_parts;
+    if (!numbers || !b->expert_parts) {
+        fail(b, -ENOMEM, "out of memory for the table of experts");
+        return;
+    }
+    for (uint32_t l = 0; l < s->n_layers; l++)
+        if (moe[l])
+            numbers[b->arch->layers[l].moe_index] = l;
+}
+
+void hs__take_experts(hs__build *b, const char *prefix, const char *gate, const char *up, const char *down)
+{
+    const hs_model_spec *s = b->spec;
+    uint32_t width = b->arch->moe_width;
+    const char *const names[3] = {gate, up, down};
+    for (uint32_t i = 0; b->r == 0 && i < s->n_moe_layers * s->n_experts; i++) {
+        uint32_t *parts = b->expert_parts + (size_t)i * HS_EXPERT_PARTS;
+        for (uint32_t p = 0; b->r == 0 && p < 3; p++) {
+            char name[NAME_MAX_BYTES];
+            hs__weight w;
+            snprintf(name, sizeof name, "model.layers.%u.%s.%u.%s", s->moe_layer_number[i / s->n_experts], prefix,
+                     i % s->n_experts, names[p]);
+            take_mat(b, &w, p == 2 ? s->hidden : width, p == 2 ? width : s->hidden, USED_EXPERT, name);
+            parts[2 * p] = w.tensor;
+            parts[2 * p + 1] = w.scale;
+        }
+    }
+}
