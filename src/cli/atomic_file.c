@@ -1,0 +1,109 @@
+/* atomic_file.c - see atomic_file.h. */
+#include "cli/atomic_file.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+#define BUFFER_BYTES (256u * 1024)
+
+struct hs_atomic_file {
+    char *path, *tmp;
+    int fd;
+    int failed; /* first error, negative errno */
+    bool committed;
+    size_t used;
+    char buffer[BUFFER_BYTES];
+};
+
+int hs_atomic_file_open(const char *path, hs_atomic_file **ret_file, hs_err *err)
+{
+    hs_atomic_file *f = hs_calloc(1, sizeof *f);
+    if (!f)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", path);
+    f->fd = -1;
+    f->path = hs_strdup(path);
+    f->tmp = hs_asprintf("%s.tmp-%ld", path, (long)getpid());
+    int r = 0;
+    if (!f->path || !f->tmp) {
+        r = hs_err_set(err, -ENOMEM, "%s: out of memory", path);
+    } else {
+        f->fd = open(f->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        if (f->fd < 0)
+            r = hs_err_set(err, -errno, "%s: cannot write: %s", path, hs_strerror(-errno));
+    }
+    if (r < 0)
+        hs_atomic_file_close(&f);
+    else
+        *ret_file = f;
+    return r;
+}
+
+static void flush(hs_atomic_file *f)
+{
+    if (f->failed == 0 && f->used)
+        f->failed = hs_write_full(f->fd, f->buffer, f->used);
+    f->used = 0;
+}
+
+void hs_atomic_file_write(hs_atomic_file *f, const void *data, size_t n)
+{
+    if (f->used + n > sizeof f->buffer)
+        flush(f);
+    if (f->failed)
+        return;
+    if (n > sizeof f->buffer) {
+        f->failed = hs_write_full(f->fd, data, n);
+        return;
+    }
+    memcpy(f->buffer + f->used, data, n);
+    f->used += n;
+}
+
+void hs_atomic_file_printf(hs_atomic_file *f, const char *fmt, ...)
+{
+    char line[512];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= sizeof line)
+        f->failed = f->failed ? f->failed : -E2BIG;
+    else
+        hs_atomic_file_write(f, line, (size_t)n);
+}
+
+int hs_atomic_file_commit(hs_atomic_file *f, hs_err *err)
+{
+    flush(f);
+    if (f->failed == 0 && fsync(f->fd) < 0)
+        f->failed = -errno;
+    if (f->failed == 0 && rename(f->tmp, f->path) < 0)
+        f->failed = -errno;
+    if (f->failed)
+        return hs_err_set(err, f->failed, "%s: cannot write: %s", f->path, hs_strerror(f->failed));
+    f->committed = true;
+    int r = hs_fsync_parent(f->path);
+    return r < 0 ? hs_err_set(err, r, "%s: cannot sync its folder: %s", f->path, hs_strerror(r)) : 0;
+}
+
+void hs_atomic_file_close(hs_atomic_file **file)
+{
+    hs_atomic_file *f = *file;
+    if (!f)
+        return;
+    if (f->fd >= 0) {
+        close(f->fd);
+        if (!f->committed)
+            unlink(f->tmp);
+    }
+    hs_free(f->path);
+    hs_free(f->tmp);
+    hs_free(f);
+    *file = NULL;
+}

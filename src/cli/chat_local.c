@@ -1,0 +1,260 @@
+/*
+ * chat_local.c - answers in this process: template, tokenizer, and the engine's request door.
+ * Threads: the caller waits on a condition that the engine thread's notify signals.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "cli/chat.h"
+#include "cli/options.h"
+#include "cli/out.h"
+#include "cli/report.h"
+#include "text/reasoning.h"
+#include "text/template.h"
+#include "text/tokenizer.h"
+
+#define DEFAULT_ANSWER 2048u /* tokens that the context of a single turn leaves for the answer */
+#define PIECE_BYTES    4096u
+
+typedef struct local_chat {
+    hs_chat base;
+    hs_engine *engine;
+    pthread_mutex_t lock;
+    pthread_cond_t news;
+    bool has_news;
+} local_chat;
+
+/* The prompt's text; without a template the last message as it is. */
+static int render(const hs_template *t, const json_t *messages, char **ret_text, size_t *ret_len, hs_err *err)
+{
+    if (!t) {
+        const json_t *content = json_object_get(json_array_get(messages, json_array_size(messages) - 1), "content");
+        *ret_len = json_string_length(content);
+        *ret_text = hs_strndup(json_string_value(content), *ret_len);
+        return *ret_text ? 0 : hs_err_set(err, -ENOMEM, "out of memory for the prompt");
+    }
+    json_t *shaped = NULL;
+    int r = hs_template_normalise(t, messages, &shaped, err);
+    if (r < 0)
+        return r;
+    hs_template_input in = {.messages = shaped, .add_generation_prompt = true, .now = hs_local_now()};
+    r = hs_template_render(t, &in, ret_text, ret_len, err);
+    json_decref(shaped);
+    return r;
+}
+
+/* Tokens that the single turn needs, prompt and answer. */
+static int size_context(const char *path, const json_t *messages, const hs_chat_wishes *w, uint32_t *ret_context,
+                        hs_err *err)
+{
+    hs_tokenizer *tokenizer = NULL;
+    hs_template *template = NULL;
+    hs_facts facts = {0};
+    char *text = NULL;
+    uint32_t *ids = NULL;
+    size_t len, n = 0;
+    int r = hs_facts_read(path, &facts, err);
+    if (r == 0)
+        r = hs_tokenizer_load(path, &tokenizer, err);
+    if (r == 0)
+        r = hs_template_load(path, &template, err);
+    if (r == -ENOENT && tokenizer)
+        r = 0;
+    if (r == 0)
+        r = render(template, messages, &text, &len, err);
+    if (r == 0)
+        r = hs_tokenizer_encode(tokenizer, text, len, true, &ids, &n, err);
+    if (r == 0) {
+        uint64_t need = n + (w->max_tokens > 0 ? (uint64_t)w->max_tokens : DEFAULT_ANSWER);
+        *ret_context = need < facts.max_context ? (uint32_t)need : facts.max_context;
+    }
+    hs_free(ids);
+    hs_free(text);
+    hs_template_destroy(&template);
+    hs_tokenizer_destroy(&tokenizer);
+    hs_facts_deinit(&facts);
+    return r;
+}
+
+/* A wish, else generation_config.json, else def. */
+static double choose(double wish, const json_t *generation, const char *key, double def)
+{
+    if (wish >= 0)
+        return wish;
+    const json_t *v = json_object_get(generation, key);
+    return json_is_number(v) && json_number_value(v) >= 0 ? json_number_value(v) : def;
+}
+
+static hs_sampling sampling(const local_chat *c)
+{
+    const hs_chat_wishes *w = &c->base.wishes;
+    const json_t *g = hs_engine_generation_config(c->engine);
+    uint64_t seed = (uint64_t)w->seed;
+    if (w->seed < 0 && getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        seed = (uint64_t)time(NULL);
+    return (hs_sampling){.temperature = (float)choose(w->temperature, g, "temperature", 1),
+                         .top_p = (float)choose(w->top_p, g, "top_p", 1),
+                         .min_p = (float)choose(w->min_p, g, "min_p", 0),
+                         .top_k = (uint32_t)choose((double)w->top_k, g, "top_k", 0),
+                         .seed = seed};
+}
+
+static void on_notify(void *user)
+{
+    local_chat *c = user;
+    pthread_mutex_lock(&c->lock);
+    c->has_news = true;
+    pthread_cond_signal(&c->news);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Waits for a notify, a tenth of a second at most, so that SIGINT is seen. */
+static void wait_news(local_chat *c)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += 100000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&c->lock);
+    if (!c->has_news)
+        pthread_cond_timedwait(&c->news, &c->lock, &until);
+    c->has_news = false;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void emit(const hs_chat_sink *sink, hs_buf *reasoning, hs_buf *answer)
+{
+    if (reasoning->len)
+        sink->text(sink->ctx, true, reasoning->data, reasoning->len);
+    if (answer->len)
+        sink->text(sink->ctx, false, answer->data, answer->len);
+    hs_buf_clear(reasoning);
+    hs_buf_clear(answer);
+}
+
+/* Passes text on until the request has ended and everything is read. */
+static int follow(local_chat *c, hs_request *q, hs_reasoning *split, const hs_chat_sink *sink,
+                  hs_request_status *ret_status, hs_err *err)
+{
+    char piece[PIECE_BYTES];
+    hs_buf reasoning, answer;
+    hs_buf_init(&reasoning, 4 * PIECE_BYTES);
+    hs_buf_init(&answer, 4 * PIECE_BYTES);
+    int r = 0;
+    for (;;) {
+        hs_request_get_status(q, ret_status);
+        bool ended = ret_status->state == HS_REQUEST_DONE || ret_status->state == HS_REQUEST_FAILED;
+        size_t n = hs_request_read(q, piece, sizeof piece);
+        if (n) {
+            hs_reasoning_push(split, piece, n, &reasoning, &answer);
+            emit(sink, &reasoning, &answer);
+            continue;
+        }
+        if (ended)
+            break;
+        if (hs_stop_asked()) {
+            r = hs_err_set(err, -ECANCELED, "stopped as asked");
+            break;
+        }
+        if (ret_status->state == HS_REQUEST_PREFILL)
+            sink->status(sink->ctx, "prefill", ret_status->prefill_done, ret_status->prefill_total);
+        wait_news(c);
+    }
+    hs_reasoning_flush(split, &reasoning, &answer);
+    emit(sink, &reasoning, &answer);
+    hs_buf_deinit(&reasoning);
+    hs_buf_deinit(&answer);
+    if (r == 0 && ret_status->state == HS_REQUEST_FAILED)
+        r = hs_err_set(err, ret_status->error, "%s", ret_status->error_text);
+    return r;
+}
+
+static int ask(hs_chat *chat, const json_t *messages, const hs_chat_sink *sink, hs_chat_cost *ret_cost, hs_err *err)
+{
+    local_chat *c = (local_chat *)chat;
+    const hs_template *t = hs_engine_template(c->engine);
+    char *text = NULL;
+    size_t len = 0, n = 0;
+    uint32_t *ids = NULL;
+    hs_request *q = NULL;
+    hs_request_status status;
+    hs_reasoning split;
+    int r = render(t, messages, &text, &len, err);
+    if (r == 0)
+        r = hs_tokenizer_encode(hs_engine_tokenizer(c->engine), text, len, true, &ids, &n, err);
+    if (r == 0 && n > UINT32_MAX)
+        r = hs_err_set(err, -E2BIG, "the prompt has too many tokens");
+    if (r < 0)
+        goto out;
+    hs_reasoning_init(&split, t ? hs_template_reasoning(t) : NULL, text, len);
+    hs_request_options o = {.tokens = ids,
+                            .n_tokens = (uint32_t)n,
+                            .max_tokens = c->base.wishes.max_tokens > 0 ? (uint32_t)c->base.wishes.max_tokens : 0,
+                            .sampling = sampling(c),
+                            .notify = on_notify,
+                            .notify_user = c};
+    r = hs_request_submit(c->engine, &o, &q, err);
+    if (r < 0)
+        goto out;
+    r = follow(c, q, &split, sink, &status, err);
+    *ret_cost = (hs_chat_cost){.hotset = hs_receipt_json(&status.receipt),
+                               .prompt_tokens = status.receipt.prompt_tokens,
+                               .generated_tokens = status.receipt.generated_tokens,
+                               .hit_length = status.finish == HS_FINISH_LENGTH};
+out:
+    hs_request_destroy(&q);
+    hs_free(ids);
+    hs_free(text);
+    return r;
+}
+
+static void close_chat(hs_chat *chat)
+{
+    local_chat *c = (local_chat *)chat;
+    hs_engine_destroy(&c->engine);
+    pthread_cond_destroy(&c->news);
+    pthread_mutex_destroy(&c->lock);
+    hs_free(c);
+}
+
+static const hs_chat_ops local_ops = {ask, close_chat};
+
+int hs_chat_open_local(const char *path, const hs_config *config, const hs_chat_wishes *wishes, const json_t *messages,
+                       hs_chat **ret_chat, hs_err *err)
+{
+    hs_engine_options opt;
+    hs_engine_options_from_config(config, &opt);
+    opt.path = path;
+    int r = 0;
+    if (messages && !opt.context)
+        r = size_context(path, messages, wishes, &opt.context, err);
+    if (r < 0)
+        return r;
+    local_chat *c = hs_calloc(1, sizeof *c);
+    if (!c)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", path);
+    c->base.ops = &local_ops;
+    c->base.wishes = *wishes;
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->news, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&c->lock, NULL);
+    r = hs_load_engine(&opt, &c->engine, err);
+    if (r == 0)
+        r = hs_engine_start(c->engine, err);
+    if (r < 0) {
+        close_chat(&c->base);
+        return r;
+    }
+    *ret_chat = &c->base;
+    return 0;
+}

@@ -1,0 +1,375 @@
+/*
+ * cmd_serve.c - the daemon: configuration, memory plans, and a loader thread that brings the models up while the server
+ * already answers /health.
+ *
+ * Several models share memory.limit: each is planned, in the order of the configuration, with what the earlier ones
+ * take and the floors of the later ones counted as outside.
+ *
+ * Threads: main runs the server's loop; the loader creates engines and hands them over; it is joined before they are
+ * destroyed.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/option.h"
+#include "cli/options.h"
+#include "cli/out.h"
+#include "cli/report.h"
+#include "cli/verbs.h"
+#include "server/server.h"
+
+typedef struct served {
+    hs_server_model model;
+    hs_engine_options options;
+    hs_plan plan;
+    hs_engine *engine;
+} served;
+
+typedef struct daemon_state {
+    const hs_args *args;
+    hs_config *config;
+    served *models;
+    size_t n;
+    hs_server *server;
+    pthread_t loader;
+    size_t loading; /* index of the model that is being loaded; loader thread only */
+} daemon_state;
+
+/* ---- configuration ---- */
+
+/* --model NAME=PATH and --listen on top of files, environment and --set. */
+static int apply_flags(const hs_args *a, hs_config *c, hs_err *err)
+{
+    const char *v;
+    int r = 0;
+    for (size_t i = 0; r == 0 && (v = hs_args_list(a, "model", i)); i++) {
+        const char *eq = strchr(v, '=');
+        if (!eq || eq == v || !eq[1])
+            return hs_err_set(err, -EINVAL, "--model needs NAME=PATH, not '%s'", v);
+        char *assignment = hs_asprintf("model.%.*s.path=%s", (int)(eq - v), v, eq + 1);
+        r = assignment ? hs_config_set(c, assignment, "--model", err) : hs_err_set(err, -ENOMEM, "out of memory");
+        hs_free(assignment);
+    }
+    hs_buf listen;
+    hs_buf_init(&listen, 65536);
+    hs_buf_puts(&listen, "server.listen=");
+    for (size_t i = 0; (v = hs_args_list(a, "listen", i)); i++)
+        hs_buf_printf(&listen, "%s%s", i ? " " : "", v);
+    if (r == 0 && hs_args_has(a, "listen"))
+        r = listen.failed ? hs_err_set(err, listen.failed, "--listen: too many addresses")
+                          : hs_config_set(c, listen.data, "--listen", err);
+    hs_buf_deinit(&listen);
+    return r;
+}
+
+static const char *env(const hs_args *a, const char *name)
+{
+    size_t n = strlen(name);
+    for (char *const *v = a->env; *v; v++)
+        if (!strncmp(*v, name, n) && (*v)[n] == '=')
+            return *v + n + 1;
+    return NULL;
+}
+
+/* Does the journal read our standard error? JOURNAL_STREAM is "DEVICE:INODE" of it then. */
+static bool is_journal(const hs_args *a)
+{
+    const char *stream = env(a, "JOURNAL_STREAM");
+    struct stat st;
+    unsigned long long dev, ino;
+    return stream && fstat(STDERR_FILENO, &st) == 0 && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
+           dev == st.st_dev && ino == st.st_ino;
+}
+
+static void setup_log(const hs_args *a, const hs_config *c)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    const char *level = hs_config_str(c, "log", "level"), *format = hs_config_str(c, "log", "format");
+    hs_log_level l = HS_LOG_INFO;
+    for (int i = 0; i < 4; i++)
+        l = !strcmp(level, levels[i]) ? (hs_log_level)i : l;
+    hs_log_format f = HS_LOG_TEXT;
+    if (!strcmp(format, "json"))
+        f = HS_LOG_JSON;
+    else if (!strcmp(format, "systemd") || (!strcmp(format, "auto") && is_journal(a)))
+        f = HS_LOG_SYSTEMD;
+    hs_log_setup(l, f);
+}
+
+/* SIGHUP, on the loop thread. The models and what belongs to them stay as they are. */
+static int reload(void *ctx, hs_err *err)
+{
+    daemon_state *d = ctx;
+    hs_config *fresh = NULL;
+    hs_server_options o;
+    int r = hs_reread_config(d->args, &fresh, err);
+    if (r == 0)
+        r = apply_flags(d->args, fresh, err);
+    if (r == 0)
+        r = hs_server_options_from_config(fresh, &o, err);
+    if (r == 0)
+        r = hs_server_apply(d->server, &o, err);
+    if (r == 0)
+        setup_log(d->args, fresh);
+    hs_config_destroy(&fresh);
+    return r;
+}
+
+static int print_text(hs_buf *b)
+{
+    fputs(b->len ? b->data : "", stdout);
+    int failed = b->failed;
+    hs_buf_deinit(b);
+    return failed ? 1 : 0;
+}
+
+static int print_reference(void)
+{
+    hs_option_table tables[HS_N_OPTION_TABLES];
+    hs_option_tables(tables);
+    hs_buf b;
+    hs_buf_init(&b, 1 << 20);
+    hs_buf_puts(
+        &b, "# hotset.conf - every option with its default. Made by: hotset serve --print-reference\n"
+            "#\n"
+            "# Read from " HS_DEFAULT_CONFIG ", then hotset.conf.d/*.conf beside it in the order of their names.\n"
+            "# The environment (HOTSET_SECTION_KEY=value) and flags (--set section.key=value) override files.\n"
+            "# Sizes: an integer with optional k, M, G or T (powers of 1024; iB may follow). Times: seconds, or an\n"
+            "# integer with s, min or h. An unknown section or key is an error. Options marked reloadable are\n"
+            "# applied by SIGHUP (systemctl reload hotset); all others need a restart.\n");
+    hs_config_print_reference(tables, HS_N_OPTION_TABLES, &b);
+    return print_text(&b);
+}
+
+static int print_config(const hs_config *c)
+{
+    hs_buf b;
+    hs_buf_init(&b, 1 << 20);
+    hs_config_print(c, &b);
+    return print_text(&b);
+}
+
+/* ---- plans ---- */
+
+static void describe_model(daemon_state *d, size_t i, const hs_server_options *so)
+{
+    served *m = &d->models[i];
+    hs_engine_options_from_config(d->config, &m->options);
+    hs_engine_options_for_model(d->config, i, &m->options);
+    m->options.parallel = so->parallel;
+    m->options.max_queue = so->max_queue;
+}
+
+/* What models other than i take: the earlier ones as planned, the later ones at least. */
+static uint64_t taken_by_others(const daemon_state *d, size_t i)
+{
+    uint64_t sum = 0;
+    for (size_t k = 0; k < d->n; k++) {
+        const hs_plan *p = &d->models[k].plan;
+        if (k != i)
+            sum += (k < i ? p->total : p->floor) - p->outside;
+    }
+    return sum;
+}
+
+static int plan_models(daemon_state *d, uint64_t server_bytes, hs_err *err)
+{
+    /* First the floors: a plan that is refused for the limit has them too. */
+    for (size_t i = 0; i < d->n; i++) {
+        served *m = &d->models[i];
+        int r = hs_plan_make(&m->options, &m->plan, err);
+        if (r < 0 && !(r == -ENOMEM && m->plan.floor)) {
+            hs_err_prefix(err, "model %s", m->model.name);
+            return r;
+        }
+        m->plan.outside = 0;
+    }
+    for (size_t i = 0; i < d->n; i++) {
+        served *m = &d->models[i];
+        m->options.memory_outside = server_bytes + taken_by_others(d, i);
+        int r = hs_plan_make(&m->options, &m->plan, err);
+        if (r < 0) {
+            hs_err_prefix(err, "model %s", m->model.name);
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* The plan, line by line, into the log. */
+static void log_plan(const served *m)
+{
+    hs_buf b;
+    hs_buf_init(&b, 1 << 16);
+    hs_plan_format(&m->plan, m->options.path, &b);
+    hs_info("memory plan of model %s:", m->model.name);
+    for (char *line = b.len ? b.data : NULL; line && *line;) {
+        size_t n = strcspn(line, "\n");
+        hs_info("%.*s", (int)n, line);
+        line += n + (line[n] == '\n');
+    }
+    hs_buf_deinit(&b);
+}
+
+/* ---- loading ---- */
+
+static int on_load(void *ctx, const char *stage, uint64_t done, uint64_t total)
+{
+    daemon_state *d = ctx;
+    char line[200];
+    snprintf(line, sizeof line, "%s %s: %d %%", stage, d->models[d->loading].model.name,
+             total ? (int)(100.0 * (double)done / (double)total) : 0);
+    hs_server_set_progress(d->server, line);
+    return hs_server_is_stopping(d->server);
+}
+
+static void *load(void *ctx)
+{
+    daemon_state *d = ctx;
+    for (size_t i = 0; i < d->n; i++) {
+        served *m = &d->models[i];
+        hs_err err = {0};
+        d->loading = i;
+        m->options.progress = on_load;
+        m->options.progress_ctx = d;
+        int r = hs_engine_create(&m->options, &m->engine, &err);
+        if (r == 0)
+            r = hs_engine_start(m->engine, &err);
+        if (r < 0) {
+            if (hs_server_is_stopping(d->server))
+                return NULL;
+            hs_err_prefix(&err, "model %s", m->model.name);
+            hs_server_set_failed(d->server, r, err.text);
+            return NULL;
+        }
+        hs_info("model %s is loaded: %s, %s, %u of %u experts may stay in memory", m->model.name,
+                hs_engine_io_name(m->engine), hs_engine_kernels_name(m->engine), m->plan.n_slots, m->plan.n_experts);
+        hs_server_set_engine(d->server, i, m->engine);
+    }
+    hs_server_set_ready(d->server);
+    return NULL;
+}
+
+static int serve(daemon_state *d, const hs_server_options *so, hs_err *err)
+{
+    hs_server_model models[HS_SERVER_MAX_MODELS];
+    for (size_t i = 0; i < d->n; i++)
+        models[i] = d->models[i].model;
+    int r = hs_server_create(so, models, d->n, &d->server, err);
+    if (r < 0)
+        return r;
+    const char *address;
+    for (size_t i = 0; (address = hs_server_address(d->server, i)); i++)
+        hs_info("listening on %s", address);
+    r = -pthread_create(&d->loader, NULL, load, d);
+    if (r < 0) {
+        hs_err_set(err, r, "cannot start a thread: %s", hs_strerror(r));
+    } else {
+        r = hs_server_run(d->server, err);
+        pthread_join(d->loader, NULL);
+    }
+    hs_server_destroy(&d->server);
+    return r;
+}
+
+static int read_models(daemon_state *d, hs_server_options *so, hs_err *err)
+{
+    d->n = hs_config_n_models(d->config);
+    if (d->n == 0)
+        return hs_err_set(err, -EINVAL,
+                          "no model to serve: give --model NAME=PATH, or a [model NAME] section with path");
+    if (d->n > HS_SERVER_MAX_MODELS)
+        return hs_err_set(err, -E2BIG, "%zu models; at most %d are possible", d->n, HS_SERVER_MAX_MODELS);
+    d->models = hs_calloc(d->n, sizeof *d->models);
+    if (!d->models)
+        return hs_err_set(err, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < d->n; i++) {
+        int r = hs_server_model_from_config(d->config, i, &d->models[i].model, err);
+        if (r < 0)
+            return r;
+        describe_model(d, i, so);
+        const char *path = d->models[i].options.path;
+        if (!path || !*path)
+            return hs_err_set(err, -EINVAL, "[model %s] has no path", d->models[i].model.name);
+    }
+    return 0;
+}
+
+static int start(daemon_state *d, hs_err *err)
+{
+    const hs_args *a = d->args;
+    hs_server_options so;
+    int r = hs_server_options_from_config(d->config, &so, err);
+    if (r == 0)
+        r = read_models(d, &so, err);
+    if (r == 0)
+        r = plan_models(d, hs_server_memory_bytes(&so), err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < d->n; i++)
+        log_plan(&d->models[i]);
+    if (hs_args_has(a, "check-config"))
+        return 0;
+    so.service = (hs_service_env){.notify_socket = env(a, "NOTIFY_SOCKET"),
+                                  .watchdog_usec = env(a, "WATCHDOG_USEC"),
+                                  .watchdog_pid = env(a, "WATCHDOG_PID"),
+                                  .listen_fds = env(a, "LISTEN_FDS"),
+                                  .listen_pid = env(a, "LISTEN_PID")};
+    so.reload = reload;
+    so.reload_ctx = d;
+    return serve(d, &so, err);
+}
+
+static int run_serve(const hs_args *a)
+{
+    if (hs_args_has(a, "print-reference"))
+        return print_reference();
+    daemon_state d = {.args = a};
+    int status = hs_load_config(a, &d.config);
+    if (status)
+        return status;
+    hs_err err = {0};
+    if (apply_flags(a, d.config, &err) < 0) {
+        status = hs_fail_usage(a->verb, "%s", err.text);
+    } else if (hs_args_has(a, "print-config")) {
+        status = print_config(d.config);
+    } else {
+        setup_log(a, d.config);
+        if (start(&d, &err) < 0) {
+            hs_error("%s", err.text);
+            status = 1;
+        }
+        for (size_t i = 0; i < d.n && d.models; i++)
+            hs_engine_destroy(&d.models[i].engine);
+    }
+    hs_free(d.models);
+    hs_config_destroy(&d.config);
+    return status;
+}
+
+static const hs_flag flags[] = {
+    {"model", HS_FLAG_LIST, "NAME=PATH", 0, 0, "serve the model folder PATH under NAME; as [model NAME] path = PATH"},
+    {"listen", HS_FLAG_LIST, "ADDRESS", 0, 0,
+     "unix:PATH or tcp:127.0.0.1:PORT, instead of server.listen; sockets that systemd hands over replace both"},
+    HS_FLAGS_CONFIG,
+    {"print-config", HS_FLAG_SWITCH, NULL, 0, 0,
+     "print the effective configuration, each value with its origin; do not serve"},
+    {"check-config", HS_FLAG_SWITCH, NULL, 0, 0, "check configuration, models and memory plan; do not serve"},
+    {"print-reference", HS_FLAG_SWITCH, NULL, 0, 0,
+     "print a configuration file with every option explained; do not serve"},
+    HS_FLAGS_END};
+
+const hs_verb hs_verb_serve = {
+    .name = "serve",
+    .synopsis = "",
+    .summary = "The daemon: serves models over HTTP on a Unix socket.",
+    .details =
+        "Memory is planned before anything is loaded; a limit under the floor is refused with the figures. SIGTERM "
+        "lets running answers finish (20 s at most), SIGHUP reloads the options that are marked reloadable.",
+    .flags = flags,
+    .run = run_serve};
