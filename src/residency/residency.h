@@ -1,9 +1,10 @@
 /*
  * residency.h - which experts are in memory, and how the others get there.
  *
- * Owns the slot arena, the staging buffers and the slot state machine; asks a cache/ policy whom to evict; brings objects in through
- * store's hs_io; decodes frames on the pool while the engine thread waits. Implements base's hs_experts for objects numbered
- * moe_layer * n_experts + expert. Everything but the stats is called on the engine thread.
+ * Owns the slot arena, the staging buffers and the slot state machine; asks a cache/ policy whom to evict; brings
+ * objects in through store's hs_io; decodes frames on the pool while the engine thread waits. Implements base's
+ * hs_experts for objects numbered moe_layer * n_experts + expert. Everything but the stats is called on the engine
+ * thread.
  */
 #ifndef HS_RESIDENCY_RESIDENCY_H
 #define HS_RESIDENCY_RESIDENCY_H
@@ -25,9 +26,9 @@ typedef struct hs_residency_config {
     hs_pool *pool; /* helps decoding while the engine thread waits */
     uint32_t n_layers, n_experts; /* n_layers * n_experts == hs_objects_count */
     uint32_t top_k;
-    uint32_t n_slots;         /* >= hs_residency_min_slots */
-    const char *policy;       /* "lru", "lfu", "ewma" */
-    uint32_t n_staging;       /* staging buffers; 0 if nothing is staged */
+    uint32_t n_slots;   /* >= hs_residency_min_slots */
+    const char *policy; /* "lru", "lfu", "ewma" */
+    uint32_t n_staging; /* staging buffers; 0 if nothing is staged */
     bool prefetch;
     uint64_t prefetch_budget; /* speculative bytes outstanding at most */
     uint64_t seed;
@@ -45,7 +46,8 @@ void hs_residency_attach_io(hs_residency *r, hs_io *io);
 void hs_residency_destroy(hs_residency **r);
 /* The vtable for the model; valid while the residency lives. */
 hs_experts hs_residency_experts(hs_residency *r);
-/* Memory for hs_io_config.buffers (arena and staging). */
+/* Memory for hs_io_config.buffers (staging and arena, in pieces the kernel can register); at most max, the rest of the
+ * arena is then read into unregistered. */
 uint32_t hs_residency_buffers(const hs_residency *r, struct iovec *iov, uint32_t max);
 
 /* The policy's name and the number of slots; how many are READY now. */
@@ -53,15 +55,20 @@ uint32_t hs_residency_slots(const hs_residency *r);
 uint32_t hs_residency_resident(const hs_residency *r);
 
 typedef struct hs_residency_stats {
-    uint64_t hits, misses, evictions, bypasses; /* per expert use; a use that found its read already under way counts as a miss, and also as late */
+    uint64_t hits, misses, evictions,
+        bypasses; /* per expert use; a use that found its read already under way counts as a miss, and also as late */
     uint64_t late;
     uint64_t bytes_read, demand_bytes, speculative_bytes;
     uint64_t prefetch_issued, prefetch_useful, prefetch_late, prefetch_wasted; /* experts */
-    uint64_t miss_predicted; /* misses-to-be that a prefetch turned into hits or shortened: numerator of recall of misses */
-    uint64_t wait_ns;        /* engine thread stood in wait without anything to decode */
-    uint64_t decode_ns;      /* engine thread spent decoding frames */
+    uint64_t
+        miss_predicted; /* misses-to-be that a prefetch turned into hits or shortened: numerator of recall of misses */
+    uint64_t wait_ns;   /* engine thread stood in wait without anything to decode */
+    uint64_t decode_ns; /* engine thread spent decoding frames */
     uint64_t errors;
 } hs_residency_stats;
 hs_residency_stats hs_residency_get_stats(const hs_residency *r);
+
+/* NULL, or a sentence about the first invariant that does not hold. Engine thread; O(objects + slots). */
+const char *hs_residency_check(const hs_residency *r);
 
 #endif

@@ -1,0 +1,92 @@
+/* check.c - the invariants of the residency, executable: for asserts and for tests after every step. Engine thread. */
+#include "residency/residency_int.h"
+
+#include <stdio.h>
+
+typedef struct tally {
+    uint32_t empty, loose, listed, ready, loading, guesses;
+} tally;
+
+static const char *check_slot(const hs_residency *r, uint32_t slot, tally *t)
+{
+    const hs__slot *s = &r->slots[slot];
+    if (s->state == HS__EMPTY) {
+        t->empty++;
+        return s->object != HS__NONE || s->want != HS__NONE || s->pins ? "an EMPTY slot holds something" : NULL;
+    }
+    bool loading = s->state == HS__READING || s->state == HS__DECODING;
+    t->ready += s->state == HS__READY;
+    t->loading += loading;
+    t->loose += s->kind == HS__LOOSE;
+    t->listed += s->kind == HS__LOOSE && s->state == HS__READY && s->want == HS__NONE;
+    t->guesses += s->kind == HS__GUESS;
+    if (s->object >= r->n_objects || r->slot_of[s->object] != slot)
+        return "a slot's object is not known to be in it";
+    if (s->pins && (s->state != HS__READY || s->want == HS__NONE))
+        return "a pinned slot is not READY or not asked for";
+    if (loading != (s->load != HS__NONE))
+        return "a slot has a load without reading, or reads without a load";
+    if (loading && r->loads[s->load].slot != slot)
+        return "a slot's load is for another slot";
+    if (s->kind == HS__GUESS && s->want != HS__NONE)
+        return "a guess that is asked for is still a guess";
+    if (s->want != HS__NONE && (s->want >= r->n_wants || r->wants[s->want].slot != slot))
+        return "a slot is asked for by nobody";
+    return NULL;
+}
+
+static const char *check_wants(const hs_residency *r)
+{
+    for (uint32_t i = 0; i < r->n_wants; i++) {
+        const hs__want *w = &r->wants[i];
+        bool held = w->state == HS__WANT_LOADING || w->state == HS__WANT_READY || w->state == HS__WANT_DELIVERED;
+        if (held && (w->slot == HS__NONE || r->slots[w->slot].want != i || r->slots[w->slot].object != w->object))
+            return "a want's slot does not hold it";
+        if (held && (w->state == HS__WANT_LOADING) != (r->slots[w->slot].state != HS__READY))
+            return "a want's state is not that of its slot";
+    }
+    return NULL;
+}
+
+static const char *check_lists(const hs_residency *r, const tally *t)
+{
+    uint32_t empty = 0, listed = 0, active = 0, unused = 0, staged = 0;
+    for (uint32_t s = r->empty; s != HS__NONE && empty <= r->n_slots; s = r->slots[s].next)
+        empty++;
+    for (uint32_t s = r->loose_first; s != HS__NONE && listed <= r->n_slots; s = r->slots[s].next)
+        listed++;
+    for (const hs__load *l = r->active_first; l && active <= r->n_loads; l = l->next) {
+        active++;
+        staged += l->staging != HS__NONE;
+    }
+    for (const hs__load *l = r->unused; l && unused <= r->n_loads; l = l->next)
+        unused++;
+    if (empty != t->empty || listed != t->listed || r->n_loose != t->loose)
+        return "the lists of slots do not have what they should";
+    if (active != t->loading || active + unused != r->n_loads || unused != r->n_unused)
+        return "loads are lost";
+    if (staged + r->n_staging_free != r->n_staging)
+        return "staging buffers are lost";
+    if (t->guesses != r->n_guessed || r->n_guessed > r->max_guessed)
+        return "guesses are lost";
+    if (t->ready != hs_residency_resident(r))
+        return "the number of READY slots is wrong";
+    return r->speculative_flying > r->cfg.prefetch_budget ? "the prefetch budget is exceeded" : NULL;
+}
+
+const char *hs_residency_check(const hs_residency *r)
+{
+    tally t = {0};
+    uint32_t mapped = 0;
+    for (uint32_t i = 0; i < r->n_objects; i++)
+        mapped += r->slot_of[i] != HS__NONE;
+    for (uint32_t s = 0; s < r->n_slots; s++) {
+        const char *wrong = check_slot(r, s, &t);
+        if (wrong)
+            return wrong;
+    }
+    if (mapped + t.empty != r->n_slots)
+        return "an object is in no slot or in two";
+    const char *wrong = check_wants(r);
+    return wrong ? wrong : check_lists(r, &t);
+}

@@ -1,0 +1,61 @@
+/*
+ * expand.c - frames are checked and decoded by whoever waits: the engine thread, with the pool's help.
+ *
+ * Frames of a record are taken in order as its bytes arrive, so that decoding overlaps with the rest of the read. A
+ * task touches its own frame, its thread's decoder, and bytes of staging and slot that no other frame has.
+ */
+#include "base/clock.h"
+#include "residency/residency_int.h"
+
+static void run_task(void *ctx, uint32_t index, uint32_t thread)
+{
+    hs_residency *r = ctx;
+    hs__task *t = &r->tasks[index];
+    const hs__load *l = t->load;
+    uint8_t *slot = hs__slot_memory(r, l->slot);
+    const uint8_t *stored = l->staging == HS__NONE ? slot : r->staging + l->staging * r->staging_bytes;
+    t->result =
+        hs_object_decode_frame(r->cfg.objects, l->object, &t->frame, r->decoders[thread], stored, slot, &t->err);
+}
+
+/* Appends the load's frames that have arrived; returns the new number of tasks. */
+static uint32_t take_frames(hs_residency *r, hs__load *l, uint32_t n, uint32_t most)
+{
+    while (n < most && l->has_frame && l->frame.stored_offset + l->frame.stored_bytes <= l->usable) {
+        r->tasks[n].load = l;
+        r->tasks[n++].frame = l->frame;
+        l->has_frame = hs_object_next_frame(r->cfg.objects, l->object, &l->it, &l->frame);
+    }
+    return n;
+}
+
+bool hs__expand(hs_residency *r, bool guesses)
+{
+    uint32_t n = 0, most = guesses ? r->n_decoders : 4 * r->n_decoders; /* short rounds: what lands is delivered soon */
+    most = most < HS__MAX_TASKS ? most : HS__MAX_TASKS;
+    hs__load_look(r);
+    for (hs__load *l = r->active_first; l && n < most; l = l->next)
+        if (!l->damaged && !l->cancelled && (r->slots[l->slot].want == HS__NONE) == guesses)
+            n = take_frames(r, l, n, most);
+    if (!n)
+        return false;
+    uint64_t t0 = hs_now_ns();
+    hs_pool_run(r->cfg.pool, n, run_task, r);
+    hs__count(&r->count.decode_ns, hs_now_ns() - t0);
+    for (uint32_t i = 0; i < n; i++) {
+        hs__load *l = r->tasks[i].load;
+        l->frames_left--;
+        if (r->tasks[i].result < 0 && !l->damaged) {
+            l->damaged = true;
+            l->damage = r->tasks[i].err;
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) { /* tasks of a load are neighbours: it is settled behind its last */
+        hs__load *l = r->tasks[i].load;
+        bool last = i + 1 == n || r->tasks[i + 1].load != l;
+        if (last && l->over && (l->damaged || !l->frames_left))
+            hs__load_settle(r, l);
+    }
+    hs__load_submit(r);
+    return true;
+}

@@ -1,0 +1,245 @@
+/*
+ * layer.c - hs_experts for the layer under way: begin announces, wait delivers, release unpins, end closes.
+ *
+ * A want goes PENDING -> LOADING -> READY -> DELIVERED -> RELEASED, a hit enters at READY. What finds no slot stays
+ * PENDING until a release frees one: a layer may ask for more experts than there are slots. While the engine thread
+ * waits it decodes: first what is asked for, then guesses, and only then it sleeps.
+ */
+#include "base/clock.h"
+#include "residency/residency_int.h"
+
+static void put(hs__queue *q, uint32_t want)
+{
+    q->item[q->tail++] = want;
+}
+
+void hs__want_ready(hs_residency *r, uint32_t want)
+{
+    r->wants[want].state = HS__WANT_READY;
+    put(&r->ready, want);
+}
+
+void hs__want_failed(hs_residency *r, uint32_t want, int code, const hs_err *err)
+{
+    r->wants[want].state = HS__WANT_FAILED;
+    r->wants[want].slot = HS__NONE;
+    if (r->failed)
+        return;
+    r->failed = code;
+    r->failure = *err;
+}
+
+/* Starts loads for pending wants, in order, as far as slots, loads and staging go. */
+static void issue(hs_residency *r, bool force)
+{
+    while (r->pending.head < r->pending.tail) {
+        uint32_t want = r->pending.item[r->pending.head];
+        hs__want *w = &r->wants[want];
+        hs__kind kind;
+        if (!hs__load_possible(r, w->object, false))
+            break;
+        uint32_t slot = hs__slot_for_demand(r, w->object, force, &kind);
+        if (slot == HS__NONE)
+            break;
+        r->pending.head++;
+        w->slot = slot;
+        w->state = HS__WANT_LOADING;
+        hs__load_start(r, slot, w->object, kind);
+        hs__slot_want(r, slot, want);
+    }
+    hs__load_submit(r);
+}
+
+static void step(void *self, hs_phase phase, uint32_t n_tokens)
+{
+    hs_residency *r = self;
+    r->sweep = phase == HS_PHASE_PREFILL;
+    r->span = n_tokens ? n_tokens : 1;
+    r->tick += r->span;
+    r->now = r->sweep ? r->tick - r->span + 1 : r->tick;
+    if (r->sweep)
+        hs__prefetch_drop_all(r);
+}
+
+/* An object that has a slot already: READY, or a read that somebody started earlier. */
+static void meet(hs_residency *r, uint32_t want, uint32_t slot)
+{
+    hs__slot *s = &r->slots[slot];
+    bool is_ready = s->state == HS__READY, was_guess = s->kind == HS__GUESS;
+    r->wants[want].slot = slot;
+    hs__slot_want(r, slot, want);
+    if (was_guess)
+        hs__prefetch_used(r, slot, is_ready);
+    if (was_guess || s->kind == HS__LOOSE)
+        hs__slot_judge(r, slot);
+    hs__count(is_ready ? &r->count.hits : &r->count.misses, 1);
+    if (is_ready) {
+        hs__want_ready(r, want);
+        return;
+    }
+    hs__count(&r->count.late, 1);
+    r->wants[want].state = HS__WANT_LOADING;
+    hs__load_promote(r, &r->loads[s->load]);
+}
+
+static int check_wants(hs_residency *r, uint32_t layer, const hs_expert_want *wants, uint32_t n, hs_err *err)
+{
+    if (r->in_layer || layer >= r->cfg.n_layers || n > r->cfg.n_experts)
+        return hs_err_set(err, -EINVAL, "experts of layer %u: %u asked for%s", layer, n,
+                          r->in_layer ? " before the last layer ended" : "");
+    uint32_t i = 0;
+    for (; i < n && wants[i].expert < r->cfg.n_experts && r->want_of[wants[i].expert] == HS__NONE; i++)
+        r->want_of[wants[i].expert] = i;
+    if (i == n)
+        return 0;
+    for (uint32_t k = 0; k < i; k++)
+        r->want_of[wants[k].expert] = HS__NONE;
+    return hs_err_set(err, -EINVAL, "experts of layer %u: %u does not exist or is asked for twice", layer,
+                      wants[i].expert);
+}
+
+static int begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32_t n, uint8_t *ret_resident,
+                 hs_err *err)
+{
+    hs_residency *r = self;
+    hs__load_drain(r);
+    int e = check_wants(r, layer, wants, n, err);
+    if (e < 0)
+        return e;
+    r->in_layer = true;
+    r->layer = layer;
+    r->n_wants = r->n_undelivered = n;
+    r->ready.head = r->ready.tail = r->pending.head = r->pending.tail = 0;
+    r->failed = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t object = layer * r->cfg.n_experts + wants[i].expert, slot = r->slot_of[object];
+        uint32_t uses = wants[i].n_tokens < 1 ? 1 : wants[i].n_tokens > r->span ? r->span : wants[i].n_tokens;
+        r->wants[i] = (hs__want){.object = object, .slot = HS__NONE, .state = HS__WANT_PENDING};
+        if (ret_resident)
+            ret_resident[i] = slot != HS__NONE && r->slots[slot].state == HS__READY;
+        r->policy->access(r->policy_state, object, uses, r->span, r->tick);
+        if (slot != HS__NONE) {
+            meet(r, i, slot);
+            continue;
+        }
+        hs__count(&r->count.misses, 1);
+        put(&r->pending, i);
+    }
+    hs__prefetch_resolve(r, layer);
+    issue(r, false);
+    return 0;
+}
+
+static uint32_t deliver(hs_residency *r, uint32_t max, uint32_t *ret_index, hs_expert *ret_experts)
+{
+    uint32_t n = 0;
+    for (; n < max && r->ready.head < r->ready.tail; n++) {
+        uint32_t want = r->ready.item[r->ready.head++];
+        hs__want *w = &r->wants[want];
+        const void *parts[HS_OBJECT_MAX_PARTS] = {0};
+        hs_object_parts(r->cfg.objects, w->object, hs__slot_memory(r, w->slot), parts);
+        for (uint32_t p = 0; p < HS_EXPERT_PARTS; p++)
+            ret_experts[n].part[p] = parts[p];
+        ret_index[n] = want;
+        w->state = HS__WANT_DELIVERED;
+        r->slots[w->slot].pins = 1;
+    }
+    r->n_undelivered -= n;
+    return n;
+}
+
+/* Sleeps until the I/O thread has something new since `seen`. */
+static void sleep_until_event(hs_residency *r, uint32_t seen)
+{
+    uint64_t t0 = hs_now_ns();
+    pthread_mutex_lock(&r->lock);
+    r->sleeping = true;
+    while (atomic_load_explicit(&r->n_event, memory_order_relaxed) == seen)
+        pthread_cond_wait(&r->wake, &r->lock);
+    r->sleeping = false;
+    pthread_mutex_unlock(&r->lock);
+    hs__count(&r->count.wait_ns, hs_now_ns() - t0);
+}
+
+static bool reads_under_way(const hs_residency *r)
+{
+    for (const hs__load *l = r->active_first; l; l = l->next)
+        if (!l->over)
+            return true;
+    return false;
+}
+
+static int wait_some(void *self, uint32_t max, uint32_t *ret_index, hs_expert *ret_experts, uint32_t *ret_n,
+                     hs_err *err)
+{
+    hs_residency *r = self;
+    if (!max || !r->n_undelivered)
+        return hs_err_set(err, -EINVAL, "experts of layer %u: nothing is left to wait for", r->layer);
+    for (;;) {
+        uint32_t seen = atomic_load_explicit(&r->n_event, memory_order_acquire);
+        hs__load_drain(r);
+        if (r->failed) {
+            if (err)
+                *err = r->failure;
+            return r->failed;
+        }
+        issue(r, false);
+        if (r->ready.head < r->ready.tail)
+            break;
+        hs__prefetch_pump(r);
+        if (hs__expand(r, false) || hs__expand(r, true))
+            continue;
+        if (!reads_under_way(r)) {
+            issue(r, true);
+            if (!reads_under_way(r))
+                return hs_err_set(err, -EDEADLK,
+                                  "experts of layer %u: all %u slots are held by what was delivered before", r->layer,
+                                  r->n_slots);
+        }
+        sleep_until_event(r, seen);
+    }
+    *ret_n = deliver(r, max, ret_index, ret_experts);
+    return 0;
+}
+
+static void release(void *self, uint32_t index)
+{
+    hs_residency *r = self;
+    hs__want *w = &r->wants[index];
+    if (w->state != HS__WANT_DELIVERED)
+        return;
+    w->state = HS__WANT_RELEASED;
+    r->slots[w->slot].pins = 0;
+    hs__slot_unwant(r, w->slot);
+    if (r->pending.head < r->pending.tail) {
+        hs__load_drain(r);
+        issue(r, false);
+    }
+}
+
+static void end(void *self)
+{
+    hs_residency *r = self;
+    r->pending.head = r->pending.tail;
+    for (uint32_t i = 0; i < r->n_wants; i++) {
+        hs__want *w = &r->wants[i];
+        r->want_of[w->object % r->cfg.n_experts] = HS__NONE;
+        if (w->state == HS__WANT_RELEASED || w->slot == HS__NONE)
+            continue;
+        r->slots[w->slot].pins = 0;
+        hs__slot_unwant(r, w->slot);
+        if (w->state == HS__WANT_LOADING)
+            hs__load_abandon(r, &r->loads[r->slots[w->slot].load]);
+    }
+    r->n_wants = r->n_undelivered = 0;
+    r->in_layer = false;
+}
+
+const hs_experts_ops hs__experts_ops = {
+    .step = step,
+    .begin = begin,
+    .wait = wait_some,
+    .release = release,
+    .end = end,
+    .hint = hs__hint,
+};

@@ -1,0 +1,292 @@
+/*
+ * load.c - reads under way: starting, hearing of them, ending them.
+ *
+ * A load owns its request, and a staging buffer if the object is compressed, from hs__load_start until its slot is
+ * READY or EMPTY again. The I/O thread reports progress and the end into the load under the lock; the engine thread
+ * takes the ended ones in with hs__load_drain. A failed read or a damaged frame is read once more if somebody asks for
+ * the object, then its want fails; the slot becomes EMPTY in any case.
+ */
+#include "residency/residency_int.h"
+
+#include <string.h>
+
+void hs__loads_init(hs_residency *r)
+{
+    for (uint32_t i = r->n_loads; i-- > 0;) {
+        r->loads[i].r = r;
+        r->loads[i].next = r->unused;
+        r->unused = &r->loads[i];
+    }
+    r->n_unused = r->n_loads;
+    for (uint32_t i = 0; i < r->n_staging; i++)
+        r->staging_free[i] = r->n_staging - 1 - i;
+    r->n_staging_free = r->n_staging;
+}
+
+bool hs__load_possible(const hs_residency *r, uint32_t object, bool guess)
+{
+    uint32_t keep_loads = guess ? r->n_loads / 2 : 0, keep_staging = guess ? r->n_staging / 2 : 0;
+    if (r->n_unused <= keep_loads)
+        return false;
+    return !hs_object_is_staged(r->cfg.objects, object) || r->n_staging_free > keep_staging;
+}
+
+/* ---- the I/O thread ---- */
+
+/* Bytes [off, end) of the record are there: moves the front on over whatever has arrived before. A piece for which
+ * there is no place is forgotten; then the rest waits for the end of the read. */
+static void note_arrival(hs__load *l, uint64_t off, uint64_t end)
+{
+    l->arrived_bytes += end - off;
+    if (off > l->arrived_contiguous) {
+        if (l->n_gaps < HS__MAX_GAPS) {
+            l->arrived_gaps[l->n_gaps].off = off;
+            l->arrived_gaps[l->n_gaps++].end = end;
+        }
+        return;
+    }
+    if (end > l->arrived_contiguous)
+        l->arrived_contiguous = end;
+    for (uint32_t i = 0; i < l->n_gaps;) {
+        if (l->arrived_gaps[i].off > l->arrived_contiguous) {
+            i++;
+            continue;
+        }
+        if (l->arrived_gaps[i].end > l->arrived_contiguous)
+            l->arrived_contiguous = l->arrived_gaps[i].end;
+        l->arrived_gaps[i] = l->arrived_gaps[--l->n_gaps];
+        i = 0;
+    }
+}
+
+/* Under the lock. */
+static void wake_engine(hs_residency *r)
+{
+    atomic_fetch_add_explicit(&r->n_event, 1, memory_order_release);
+    if (r->sleeping)
+        pthread_cond_signal(&r->wake);
+}
+
+static void on_progress(hs_io_req *req, uint32_t range, uint64_t off, uint64_t len)
+{
+    hs__load *l = req->user;
+    hs_residency *r = l->r;
+    pthread_mutex_lock(&r->lock);
+    uint64_t before = l->arrived_contiguous;
+    if (range == 0)
+        note_arrival(l, off, off + len);
+    else
+        l->arrived_bytes += len;
+    if (l->arrived_contiguous > before && l->in_frames)
+        wake_engine(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void on_done(hs_io_req *req, int result)
+{
+    hs__load *l = req->user;
+    hs_residency *r = l->r;
+    pthread_mutex_lock(&r->lock);
+    l->done_result = result;
+    l->next_done = r->done;
+    r->done = l;
+    atomic_fetch_add_explicit(&r->n_done, 1, memory_order_release);
+    wake_engine(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* ---- the engine thread ---- */
+
+static uint8_t *landing(const hs_residency *r, const hs__load *l)
+{
+    return l->staging == HS__NONE ? hs__slot_memory(r, l->slot) : r->staging + l->staging * r->staging_bytes;
+}
+
+/* Fills the request and queues it for hs__load_submit. Nobody else sees the load now. */
+static void prepare(hs_residency *r, hs__load *l, hs_io_class cls)
+{
+    const hs_objects *o = r->cfg.objects;
+    l->over = l->damaged = l->cancelled = false;
+    l->speculative = cls == HS_IO_SPECULATIVE;
+    l->arrived_contiguous = l->arrived_bytes = l->usable = 0;
+    l->n_gaps = 0;
+    l->it = (hs_frame_iter){0};
+    l->frames_left = hs_object_frames(o, l->object);
+    l->in_frames = l->frames_left > 0;
+    l->has_frame = hs_object_next_frame(o, l->object, &l->it, &l->frame);
+    memset(&l->req, 0, sizeof l->req);
+    l->req.n_ranges = hs_object_ranges(o, l->object, l->req.ranges);
+    l->req.cls = cls;
+    l->req.dst = landing(r, l);
+    l->req.user = l;
+    l->req.on_progress = on_progress;
+    l->req.on_done = on_done;
+    r->slots[l->slot].state = HS__READING;
+    if (l->speculative)
+        r->speculative_flying += hs_object_read_bytes(o, l->object);
+    r->batch[r->n_batch++] = &l->req;
+}
+
+void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind)
+{
+    hs__load *l = r->unused;
+    r->unused = l->next;
+    r->n_unused--;
+    l->next = NULL;
+    l->prev = r->active_last;
+    if (r->active_last)
+        r->active_last->next = l;
+    else
+        r->active_first = l;
+    r->active_last = l;
+    l->slot = slot;
+    l->object = object;
+    l->attempts = 0;
+    l->staging = HS__NONE;
+    if (hs_object_is_staged(r->cfg.objects, object))
+        l->staging = r->staging_free[--r->n_staging_free];
+    hs__slot_fill(r, slot, object, kind, (uint32_t)(l - r->loads));
+    prepare(r, l, kind == HS__GUESS ? HS_IO_SPECULATIVE : HS_IO_DEMAND);
+}
+
+void hs__load_submit(hs_residency *r)
+{
+    if (r->n_batch)
+        hs_io_submit_many(r->cfg.io, r->batch, r->n_batch);
+    r->n_batch = 0;
+}
+
+static void no_longer_speculative(hs_residency *r, hs__load *l)
+{
+    if (l->speculative)
+        r->speculative_flying -= hs_object_read_bytes(r->cfg.objects, l->object);
+    l->speculative = false;
+}
+
+void hs__load_promote(hs_residency *r, hs__load *l)
+{
+    if (!l->speculative || l->over || l->cancelled)
+        return;
+    no_longer_speculative(r, l);
+    hs_io_promote(r->cfg.io, &l->req);
+}
+
+static void free_load(hs_residency *r, hs__load *l)
+{
+    if (l->prev)
+        l->prev->next = l->next;
+    else
+        r->active_first = l->next;
+    if (l->next)
+        l->next->prev = l->prev;
+    else
+        r->active_last = l->prev;
+    if (l->staging != HS__NONE)
+        r->staging_free[r->n_staging_free++] = l->staging;
+    l->next = r->unused;
+    r->unused = l;
+    r->n_unused++;
+}
+
+/* The load has failed for good: its want, if there is one, hears of it. */
+static void give_up(hs_residency *r, hs__load *l, int code, const hs_err *err)
+{
+    uint32_t slot = l->slot, want = r->slots[slot].want;
+    free_load(r, l);
+    hs__slot_clear(r, slot);
+    if (want != HS__NONE)
+        hs__want_failed(r, want, code, err);
+}
+
+void hs__load_abandon(hs_residency *r, hs__load *l)
+{
+    if (l->over) {
+        give_up(r, l, -ECANCELED, NULL);
+    } else if (!l->cancelled) {
+        l->cancelled = true;
+        hs_io_cancel(r->cfg.io, &l->req);
+    }
+}
+
+/* Once more if somebody asks for it and this was the first failure; else the end, with a sentence. */
+static void fail(hs_residency *r, hs__load *l)
+{
+    bool wanted = r->slots[l->slot].want != HS__NONE;
+    hs__count(&r->count.errors, 1);
+    if (wanted && l->attempts++ == 0) {
+        prepare(r, l, HS_IO_DEMAND);
+        return;
+    }
+    hs_err err = l->damage;
+    if (!l->damaged) {
+        char what[300];
+        hs_object_describe(r->cfg.objects, l->object, what, sizeof what);
+        hs_err_set(&err, l->result, "%s: cannot be read: %s", what, hs_strerror(l->result));
+    }
+    give_up(r, l, err.code, &err);
+}
+
+void hs__load_settle(hs_residency *r, hs__load *l)
+{
+    uint32_t slot = l->slot, want = r->slots[slot].want;
+    bool whole = l->result == 0 && !l->damaged;
+    if (l->cancelled && want == HS__NONE && (!whole || l->frames_left)) {
+        give_up(r, l, -ECANCELED, NULL);
+    } else if (l->cancelled && l->result == -ECANCELED) {
+        prepare(r, l, HS_IO_DEMAND); /* asked for again in the meantime */
+    } else if (!whole) {
+        fail(r, l);
+    } else if (l->frames_left) {
+        l->cancelled = false;
+        r->slots[slot].state = HS__DECODING;
+    } else {
+        free_load(r, l);
+        hs__slot_ready(r, slot);
+        if (want != HS__NONE)
+            hs__want_ready(r, want);
+    }
+}
+
+static void take_in(hs_residency *r, hs__load *l)
+{
+    uint64_t bytes = l->arrived_bytes;
+    hs__count(&r->count.bytes_read, bytes);
+    hs__count(l->speculative ? &r->count.speculative_bytes : &r->count.demand_bytes, bytes);
+    no_longer_speculative(r, l);
+    l->over = true;
+    l->result = l->done_result;
+    hs__load_settle(r, l);
+}
+
+void hs__load_drain(hs_residency *r)
+{
+    uint32_t n = atomic_load_explicit(&r->n_done, memory_order_acquire);
+    if (n == r->seen_done)
+        return;
+    pthread_mutex_lock(&r->lock);
+    hs__load *done = r->done;
+    r->done = NULL;
+    r->seen_done = atomic_load_explicit(&r->n_done, memory_order_relaxed);
+    pthread_mutex_unlock(&r->lock);
+    hs__load *oldest = NULL;
+    while (done) {
+        hs__load *l = done;
+        done = l->next_done;
+        l->next_done = oldest;
+        oldest = l;
+    }
+    while (oldest) {
+        hs__load *l = oldest;
+        oldest = l->next_done;
+        take_in(r, l);
+    }
+    hs__load_submit(r);
+}
+
+void hs__load_look(hs_residency *r)
+{
+    pthread_mutex_lock(&r->lock);
+    for (hs__load *l = r->active_first; l; l = l->next)
+        l->usable = l->over ? UINT64_MAX : l->arrived_contiguous;
+    pthread_mutex_unlock(&r->lock);
+}

@@ -1,0 +1,121 @@
+/*
+ * prefetch.c - reading ahead what the router will probably name in a layer to come.
+ *
+ * Guesses never cost a demand anything: their reads come after all demand reads, within a byte budget; they take EMPTY
+ * and loose slots and the policy's victim, never a slot that is asked for, predicted or guessed; and no more than
+ * max_guessed slots. Predicted experts that are resident are protected until their layer begins. Then every guess is
+ * settled: useful, late, or wasted. A layer whose guesses come true too rarely is left alone, but for a try now and
+ * then.
+ */
+#include "residency/residency_int.h"
+
+#define WORTH_STEP  (1.0f / 32)
+#define WORTH_LEAST 0.25f /* at one useful read of four, waste costs about what it saves */
+#define TRY_EVERY   16u   /* tokens between tries of a layer that is switched off */
+
+static void judge_layer(hs_residency *r, uint32_t object, bool came_true)
+{
+    float *w = &r->worth[object / r->cfg.n_experts];
+    *w += WORTH_STEP * ((came_true ? 1.0f : 0.0f) - *w);
+}
+
+static void forget(hs_residency *r, uint32_t slot)
+{
+    for (uint32_t i = 0; i < r->n_guessed; i++) {
+        if (r->guessed[i] == slot) {
+            r->guessed[i] = r->guessed[--r->n_guessed];
+            return;
+        }
+    }
+}
+
+void hs__prefetch_used(hs_residency *r, uint32_t slot, bool in_time)
+{
+    forget(r, slot);
+    judge_layer(r, r->slots[slot].object, true);
+    hs__count(in_time ? &r->count.prefetch_useful : &r->count.prefetch_late, 1);
+    hs__count(&r->count.miss_predicted, 1);
+}
+
+void hs__prefetch_lost(hs_residency *r, uint32_t slot)
+{
+    forget(r, slot);
+    judge_layer(r, r->slots[slot].object, false);
+    hs__count(&r->count.prefetch_wasted, 1);
+}
+
+void hs__prefetch_pump(hs_residency *r)
+{
+    const hs_objects *o = r->cfg.objects;
+    if (r->pending.head < r->pending.tail)
+        return;
+    for (; r->to_guess_at < r->n_to_guess; r->to_guess_at++) {
+        uint32_t object = r->to_guess[r->to_guess_at];
+        if (r->slot_of[object] != HS__NONE)
+            continue;
+        if (r->n_guessed == r->max_guessed || !hs__load_possible(r, object, true) ||
+            r->speculative_flying + hs_object_read_bytes(o, object) > r->cfg.prefetch_budget)
+            break;
+        uint32_t slot = hs__slot_for_guess(r);
+        if (slot == HS__NONE)
+            break;
+        hs__load_start(r, slot, object, HS__GUESS);
+        r->slots[slot].guess = r->guess_no;
+        r->guessed[r->n_guessed++] = slot;
+        hs__count(&r->count.prefetch_issued, 1);
+    }
+    hs__load_submit(r);
+}
+
+void hs__hint(void *self, uint32_t layer, const hs_expert_guess *guesses, uint32_t n)
+{
+    hs_residency *r = self;
+    if (!r->cfg.prefetch || r->sweep || layer >= r->cfg.n_layers)
+        return;
+    hs__load_drain(r);
+    if (layer != r->guess_layer)
+        r->guess_no++;
+    r->guess_layer = layer;
+    r->n_to_guess = r->to_guess_at = 0;
+    bool worth = r->worth[layer] >= WORTH_LEAST || r->tick % TRY_EVERY == 0;
+    for (uint32_t i = 0; i < n && i < r->cfg.n_experts; i++) {
+        if (guesses[i].expert >= r->cfg.n_experts)
+            continue;
+        uint32_t object = layer * r->cfg.n_experts + guesses[i].expert, slot = r->slot_of[object];
+        if (slot != HS__NONE)
+            r->slots[slot].guess = r->guess_no;
+        else if (worth)
+            r->to_guess[r->n_to_guess++] = object;
+    }
+    hs__prefetch_pump(r);
+}
+
+/* A guess that did not come true: what is still to be read or decoded is dropped, the rest may be overwritten. */
+static void dismiss(hs_residency *r, uint32_t slot)
+{
+    hs__prefetch_lost(r, slot);
+    hs__slot_set_kind(r, slot, HS__LOOSE);
+    if (r->slots[slot].load != HS__NONE)
+        hs__load_abandon(r, &r->loads[r->slots[slot].load]);
+}
+
+void hs__prefetch_resolve(hs_residency *r, uint32_t layer)
+{
+    if (layer == r->guess_layer) {
+        r->guess_no++;
+        r->guess_layer = HS__NONE;
+        r->n_to_guess = r->to_guess_at = 0;
+    }
+    for (uint32_t i = r->n_guessed; i-- > 0;)
+        if (r->slots[r->guessed[i]].object / r->cfg.n_experts == layer)
+            dismiss(r, r->guessed[i]);
+}
+
+void hs__prefetch_drop_all(hs_residency *r)
+{
+    r->guess_no++;
+    r->guess_layer = HS__NONE;
+    r->n_to_guess = r->to_guess_at = 0;
+    while (r->n_guessed)
+        dismiss(r, r->guessed[r->n_guessed - 1]);
+}

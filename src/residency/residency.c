@@ -1,0 +1,243 @@
+/*
+ * residency.c - bringing the residency up and down, its memory and its counters. Nothing is allocated after create.
+ */
+#include "residency/residency_int.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+#define BUFFER_MOST (1ull << 30) /* what the kernel registers as one buffer */
+
+static uint64_t round_up(uint64_t n)
+{
+    return hs_align_up(n, 4096);
+}
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+uint32_t hs_residency_min_slots(uint32_t top_k)
+{
+    return top_k ? top_k : 1;
+}
+
+uint32_t hs_residency_min_staging(const hs_objects *o)
+{
+    return hs_objects_staging_bytes(o) ? 2 : 0; /* one is read while the other is decoded */
+}
+
+static uint32_t loads_for(uint32_t n_slots)
+{
+    return min_u32(n_slots, HS__MAX_LOADS);
+}
+
+uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_slots, uint32_t n_staging, uint32_t n_threads)
+{
+    hs_policy_shape shape = {.n_objects = hs_objects_count(o), .n_slots = n_slots};
+    uint64_t policy = 0, n_loads = loads_for(n_slots), n = shape.n_objects;
+    for (unsigned i = 0; hs_policy_at(i); i++) {
+        uint64_t b = hs_policy_at(i)->bytes(&shape);
+        policy = b > policy ? b : policy;
+    }
+    /* Per layer there are at most n experts: the layer's tables are bounded by that. */
+    uint64_t layer = n * (sizeof(hs__want) + 4 * sizeof(uint32_t) + sizeof(float));
+    return sizeof(hs_residency) + policy + n_slots * (sizeof(hs__slot) + sizeof(uint32_t)) + n * sizeof(uint32_t) +
+           n_loads * (sizeof(hs__load) + sizeof(void *)) + n_staging * sizeof(uint32_t) + layer +
+           HS__MAX_TASKS * sizeof(hs__task) + n_threads * (hs_decoder_bytes() + sizeof(void *));
+}
+
+static int check_config(const hs_residency_config *c, const hs_policy **ret_policy, hs_err *err)
+{
+    uint32_t n = hs_objects_count(c->objects);
+    if (!c->n_experts || (uint64_t)c->n_layers * c->n_experts != n)
+        return hs_err_set(err, -EINVAL, "residency: %u layers of %u experts are not %u objects", c->n_layers,
+                          c->n_experts, n);
+    if (c->n_slots < min_u32(hs_residency_min_slots(c->top_k), n))
+        return hs_err_set(err, -EINVAL, "residency: %u slots are under the floor of %u", c->n_slots,
+                          hs_residency_min_slots(c->top_k));
+    if (c->n_staging < hs_residency_min_staging(c->objects))
+        return hs_err_set(err, -EINVAL, "residency: %u staging buffers are under the floor of %u", c->n_staging,
+                          hs_residency_min_staging(c->objects));
+    for (unsigned i = 0; hs_policy_at(i); i++) {
+        if (!strcmp(hs_policy_at(i)->name, c->policy)) {
+            *ret_policy = hs_policy_at(i);
+            return 0;
+        }
+    }
+    return hs_err_set(err, -EINVAL, "cache.policy: there is no '%s'; ewma, lru and lfu are possible", c->policy);
+}
+
+static bool allocate(hs_residency *r)
+{
+    const hs_residency_config *c = &r->cfg;
+    hs_policy_shape shape = {.n_objects = r->n_objects, .n_slots = r->n_slots, .seed = c->seed};
+    r->arena = hs_map_alloc(r->n_slots * r->slot_bytes);
+    r->staging = r->n_staging ? hs_map_alloc(r->n_staging * r->staging_bytes) : NULL;
+    r->policy_state = hs_malloc(r->policy->bytes(&shape));
+    r->slots = hs_calloc(r->n_slots, sizeof *r->slots);
+    r->slot_of = hs_calloc(r->n_objects, sizeof *r->slot_of);
+    r->loads = hs_calloc(r->n_loads, sizeof *r->loads);
+    r->staging_free = hs_calloc(r->n_staging, sizeof *r->staging_free);
+    r->batch = hs_calloc(r->n_loads, sizeof *r->batch);
+    r->wants = hs_calloc(c->n_experts, sizeof *r->wants);
+    r->want_of = hs_calloc(c->n_experts, sizeof *r->want_of);
+    r->ready.item = hs_calloc(c->n_experts, sizeof *r->ready.item);
+    r->pending.item = hs_calloc(c->n_experts, sizeof *r->pending.item);
+    r->guessed = hs_calloc(r->max_guessed, sizeof *r->guessed);
+    r->to_guess = hs_calloc(c->n_experts, sizeof *r->to_guess);
+    r->worth = hs_calloc(c->n_layers, sizeof *r->worth);
+    r->decoders = hs_calloc(r->n_decoders, sizeof *r->decoders);
+    r->tasks = hs_calloc(HS__MAX_TASKS, sizeof *r->tasks);
+    if (!r->arena || (r->n_staging && !r->staging) || !r->policy_state || !r->slots || !r->slot_of || !r->loads ||
+        !r->staging_free || !r->batch || !r->wants || !r->want_of || !r->ready.item || !r->pending.item ||
+        !r->guessed || !r->to_guess || !r->worth || !r->decoders || !r->tasks)
+        return false;
+    r->policy->init(r->policy_state, &shape);
+    return true;
+}
+
+static void set_sizes(hs_residency *r)
+{
+    const hs_residency_config *c = &r->cfg;
+    r->n_objects = hs_objects_count(c->objects);
+    r->n_slots = min_u32(c->n_slots, r->n_objects);
+    r->n_loads = loads_for(r->n_slots);
+    r->slot_bytes = round_up(hs_objects_slot_bytes(c->objects));
+    r->staging_bytes = round_up(hs_objects_staging_bytes(c->objects));
+    r->n_staging = r->staging_bytes ? c->n_staging : 0;
+    r->n_decoders = hs_pool_threads(c->pool);
+    uint32_t least = min_u32(hs_residency_min_slots(c->top_k), r->n_slots);
+    r->max_guessed = min_u32((r->n_slots - least + 3) / 4, HS__MAX_LOADS / 2);
+    r->sweep_window = min_u32(r->n_slots / 8 > least ? r->n_slots / 8 : least, r->n_loads);
+    r->guess_no = 1;
+    r->guess_layer = HS__NONE;
+    r->span = 1;
+}
+
+int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_err *err)
+{
+    const hs_policy *policy = NULL;
+    int e = check_config(cfg, &policy, err);
+    if (e < 0)
+        return e;
+    hs_residency *r = hs_calloc(1, sizeof *r);
+    if (!r)
+        return hs_err_set(err, -ENOMEM, "residency: out of memory");
+    r->cfg = *cfg;
+    r->cfg.policy = policy->name;
+    r->policy = policy;
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->wake, NULL);
+    set_sizes(r);
+    if (!allocate(r))
+        e = hs_err_set(err, -ENOMEM, "residency: out of memory for %u slots of %llu bytes", r->n_slots,
+                       (unsigned long long)r->slot_bytes);
+    for (uint32_t i = 0; e == 0 && i < r->n_decoders; i++)
+        e = hs_decoder_create(&r->decoders[i], err);
+    if (e < 0) {
+        hs_residency_destroy(&r);
+        return e;
+    }
+    hs__slots_init(r);
+    hs__loads_init(r);
+    memset(r->want_of, 0xff, cfg->n_experts * sizeof *r->want_of);
+    for (uint32_t i = 0; i < cfg->n_layers; i++)
+        r->worth[i] = 1;
+    *ret = r;
+    return 0;
+}
+
+void hs_residency_attach_io(hs_residency *r, hs_io *io)
+{
+    r->cfg.io = io;
+}
+
+/* Cancels what is under way and waits for it; a failed read is not tried again, nobody asks for it. */
+static void stop_loads(hs_residency *r)
+{
+    if (r->in_layer)
+        hs__experts_ops.end(r);
+    for (hs__load *l = r->active_first, *next; l; l = next) {
+        next = l->next;
+        hs__load_abandon(r, l);
+    }
+    for (;;) {
+        hs__load_drain(r);
+        bool flying = false;
+        for (const hs__load *l = r->active_first; l; l = l->next)
+            flying |= !l->over;
+        if (!flying)
+            return;
+        pthread_mutex_lock(&r->lock);
+        r->sleeping = true;
+        while (!r->done)
+            pthread_cond_wait(&r->wake, &r->lock);
+        r->sleeping = false;
+        pthread_mutex_unlock(&r->lock);
+    }
+}
+
+void hs_residency_destroy(hs_residency **residency)
+{
+    hs_residency *r = *residency;
+    if (!r)
+        return;
+    *residency = NULL;
+    stop_loads(r);
+    for (uint32_t i = 0; r->decoders && i < r->n_decoders; i++)
+        hs_decoder_destroy(&r->decoders[i]);
+    hs_map_free(r->arena, r->n_slots * r->slot_bytes);
+    hs_map_free(r->staging, r->n_staging * r->staging_bytes);
+    void *const tables[] = {r->policy_state, r->slots,    r->slot_of, r->loads,      r->staging_free,
+                            r->batch,        r->wants,    r->want_of, r->ready.item, r->pending.item,
+                            r->guessed,      r->to_guess, r->worth,   r->decoders,   r->tasks};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        hs_free(tables[i]);
+    pthread_cond_destroy(&r->wake);
+    pthread_mutex_destroy(&r->lock);
+    hs_free(r);
+}
+
+hs_experts hs_residency_experts(hs_residency *r)
+{
+    return (hs_experts){.ops = &hs__experts_ops, .self = r};
+}
+
+/* Whole units of `unit` bytes per piece, so that no read straddles two. */
+static uint32_t pieces(uint8_t *base, uint64_t units, uint64_t unit, struct iovec *iov, uint32_t n, uint32_t max)
+{
+    uint64_t most = unit < BUFFER_MOST ? BUFFER_MOST / unit : 1;
+    for (uint64_t at = 0; at < units && n < max; at += most) {
+        uint64_t k = units - at < most ? units - at : most;
+        iov[n++] = (struct iovec){.iov_base = base + at * unit, .iov_len = k * unit};
+    }
+    return n;
+}
+
+uint32_t hs_residency_buffers(const hs_residency *r, struct iovec *iov, uint32_t max)
+{
+    uint32_t n = r->n_staging ? pieces(r->staging, r->n_staging, r->staging_bytes, iov, 0, max) : 0;
+    return pieces(r->arena, r->n_slots, r->slot_bytes, iov, n, max);
+}
+
+uint32_t hs_residency_slots(const hs_residency *r)
+{
+    return r->n_slots;
+}
+
+uint32_t hs_residency_resident(const hs_residency *r)
+{
+    return atomic_load_explicit(&r->n_ready, memory_order_relaxed);
+}
+
+hs_residency_stats hs_residency_get_stats(const hs_residency *r)
+{
+    hs_residency_stats s = {0};
+#define X(name) s.name = atomic_load_explicit(&r->count.name, memory_order_relaxed);
+    HS__COUNTERS(X)
+#undef X
+    return s;
+}

@@ -1,0 +1,256 @@
+/*
+ * residency_int.h - the inside of the residency: slots, loads, the layer under way, guesses.
+ *
+ * Everything belongs to the engine thread, except the `arrived_` part of a load and the list of ended reads, which are
+ * shared with the I/O thread under `lock`, and the counters, which have one writer and any number of readers.
+ */
+#ifndef HS_RESIDENCY_RESIDENCY_INT_H
+#define HS_RESIDENCY_RESIDENCY_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "cache/policy.h"
+#include "residency/residency.h"
+
+#define HS__NONE      UINT32_MAX
+#define HS__MAX_LOADS 128u /* loads under way at most */
+#define HS__MAX_GAPS  64u  /* separate pieces of a record that arrived ahead of their turn */
+#define HS__MAX_TASKS 64u  /* frames decoded in one go */
+
+typedef enum hs__state { HS__EMPTY, HS__READING, HS__DECODING, HS__READY } hs__state;
+
+/* Why a slot that is not EMPTY holds what it holds. */
+typedef enum hs__kind {
+    HS__RESIDENT, /* admitted: the policy knows it once it is READY */
+    HS__LOOSE,    /* used without being admitted: the first to go */
+    HS__GUESS     /* read ahead, not used yet */
+} hs__kind;
+
+typedef struct hs__slot {
+    uint32_t object;     /* HS__NONE when EMPTY */
+    uint32_t want;       /* place in the layer under way, from begin to release; HS__NONE = not asked for */
+    uint32_t load;       /* READING, DECODING */
+    uint32_t guess;      /* protected while equal to hs_residency.guess_no */
+    uint32_t next, prev; /* in the list of EMPTY or of loose slots */
+    uint8_t state, kind, pins;
+} hs__slot;
+
+/* A read under way, and the decoding of what it brings. */
+typedef struct hs__load {
+    hs_io_req req; /* the I/O thread's from submit to on_done */
+    struct hs_residency *r;
+    struct hs__load *next, *prev; /* among the unused, or the active in order of their start */
+    uint32_t slot, object;
+    uint32_t staging;  /* number of the staging buffer, HS__NONE = straight into the slot */
+    uint32_t attempts; /* that failed */
+    bool speculative;  /* submitted as such and not promoted since */
+    bool cancelled;
+    bool over;    /* on_done has been seen */
+    bool damaged; /* a frame did not decode */
+    int result;   /* of on_done */
+    hs_frame_iter it;
+    hs_frame frame; /* the next to decode, if has_frame */
+    bool has_frame;
+    uint32_t frames_left; /* not decoded yet */
+    bool in_frames;       /* constant while the request is out: progress is worth waking for */
+    uint64_t usable;      /* bytes from the record's start that may be decoded */
+    hs_err damage;        /* if damaged */
+    /* Under the lock. */
+    uint64_t arrived_contiguous, arrived_bytes;
+    struct {
+        uint64_t off, end;
+    } arrived_gaps[HS__MAX_GAPS];
+    uint32_t n_gaps;
+    int done_result;
+    struct hs__load *next_done;
+} hs__load;
+
+typedef enum hs__want_state {
+    HS__WANT_PENDING, /* no slot yet */
+    HS__WANT_LOADING,
+    HS__WANT_READY,
+    HS__WANT_DELIVERED,
+    HS__WANT_RELEASED,
+    HS__WANT_FAILED
+} hs__want_state;
+
+typedef struct hs__want {
+    uint32_t object, slot;
+    uint8_t state;
+} hs__want;
+
+typedef struct hs__queue { /* of places in wants; each enters once per layer */
+    uint32_t *item, head, tail;
+} hs__queue;
+
+typedef struct hs__task {
+    hs__load *load;
+    hs_frame frame;
+    int result;
+    hs_err err;
+} hs__task;
+
+#define HS__COUNTERS(X)                                                                                                \
+    X(hits)                                                                                                            \
+    X(misses)                                                                                                          \
+    X(evictions)                                                                                                       \
+    X(bypasses)                                                                                                        \
+    X(late)                                                                                                            \
+    X(bytes_read)                                                                                                      \
+    X(demand_bytes)                                                                                                    \
+    X(speculative_bytes)                                                                                               \
+    X(prefetch_issued)                                                                                                 \
+    X(prefetch_useful)                                                                                                 \
+    X(prefetch_late)                                                                                                   \
+    X(prefetch_wasted)                                                                                                 \
+    X(miss_predicted)                                                                                                  \
+    X(wait_ns)                                                                                                         \
+    X(decode_ns)                                                                                                       \
+    X(errors)
+
+typedef struct hs__counters {
+#define X(name) _Atomic uint64_t name;
+    HS__COUNTERS(X)
+#undef X
+} hs__counters;
+
+struct hs_residency {
+    hs_residency_config cfg;
+    uint32_t n_objects, n_slots, n_loads, n_staging;
+    uint64_t slot_bytes, staging_bytes; /* of one */
+    uint8_t *arena, *staging;
+
+    const hs_policy *policy;
+    void *policy_state;
+    uint64_t tick; /* tokens so far, those of the step under way included */
+    uint64_t now;  /* from where the policy judges: a sweep judges from its beginning */
+    uint32_t span; /* tokens of the step under way */
+    bool sweep;    /* prefill */
+
+    hs__slot *slots;
+    uint32_t *slot_of;                /* [n_objects] */
+    uint32_t empty;                   /* first of the list */
+    uint32_t loose_first, loose_last; /* READY, loose, not asked for: oldest first */
+    uint32_t n_loose;                 /* loose slots in any state */
+    uint32_t sweep_window;            /* loose slots that a sweep may take from the residents */
+    bool ignore_guesses;              /* a demand goes before protection */
+    _Atomic uint32_t n_ready;
+
+    hs__load *loads;
+    hs__load *unused, *active_first, *active_last;
+    uint32_t n_unused;
+    uint32_t *staging_free, n_staging_free;
+    hs_io_req **batch; /* [n_loads] to be submitted together */
+    uint32_t n_batch;
+
+    /* The layer under way. */
+    bool in_layer;
+    uint32_t layer, n_wants, n_undelivered;
+    hs__want *wants;   /* [n_experts] */
+    uint32_t *want_of; /* [n_experts] */
+    hs__queue ready, pending;
+    int failed; /* negative errno of the first want that failed */
+    hs_err failure;
+
+    /* Guesses. */
+    uint32_t guess_no, guess_layer; /* who is protected, and until which layer's begin */
+    uint32_t *guessed;              /* [max_guessed] slots of kind GUESS */
+    uint32_t n_guessed, max_guessed;
+    uint32_t *to_guess; /* [n_experts] objects not issued yet, best first, from to_guess_at on */
+    uint32_t n_to_guess, to_guess_at;
+    uint64_t speculative_flying; /* bytes submitted as speculative whose reads are not over */
+    float *worth;                /* [n_layers] share of guesses that came true lately */
+
+    hs_decoder **decoders; /* [n_decoders], one per thread of the pool */
+    uint32_t n_decoders;
+    hs__task *tasks; /* [HS__MAX_TASKS] */
+
+    hs__counters count;
+
+    pthread_mutex_t lock; /* leaf */
+    pthread_cond_t wake;
+    hs__load *done;           /* ended reads, newest first; under the lock */
+    bool sleeping;            /* the engine thread waits on `wake`; under the lock */
+    _Atomic uint32_t n_done;  /* grows with every ended read */
+    _Atomic uint32_t n_event; /* grows with everything that may let a waiter go on */
+    uint32_t seen_done;
+};
+
+static inline void hs__count(_Atomic uint64_t *c, uint64_t n)
+{
+    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static inline uint8_t *hs__slot_memory(const hs_residency *r, uint32_t slot)
+{
+    return r->arena + slot * r->slot_bytes;
+}
+
+static inline bool hs__is_protected(const hs_residency *r, const hs__slot *s)
+{
+    return s->guess == r->guess_no && !r->ignore_guesses;
+}
+
+/* ---- slots.c ---- */
+void hs__slots_init(hs_residency *r);
+/* An EMPTY slot for a demanded object and how it is to be held; one is evicted if need be. HS__NONE: all are in use, or
+ * (unless force) the sweep has its share. */
+uint32_t hs__slot_for_demand(hs_residency *r, uint32_t object, bool force, hs__kind *ret_kind);
+/* The same for a guess: never at the cost of anything asked for, protected or guessed. */
+uint32_t hs__slot_for_guess(hs_residency *r);
+/* EMPTY -> READING. */
+void hs__slot_fill(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind, uint32_t load);
+/* READING or DECODING -> READY. */
+void hs__slot_ready(hs_residency *r, uint32_t slot);
+/* Any -> EMPTY; nobody asks for it. */
+void hs__slot_clear(hs_residency *r, uint32_t slot);
+/* It is (no longer) asked for by place `want` of the layer. */
+void hs__slot_want(hs_residency *r, uint32_t slot, uint32_t want);
+void hs__slot_unwant(hs_residency *r, uint32_t slot);
+/* A LOOSE or GUESS slot has just been used: does it deserve to stay? */
+void hs__slot_judge(hs_residency *r, uint32_t slot);
+/* Changes what it is held for; takes it out of, or brings it into, list and policy. */
+void hs__slot_set_kind(hs_residency *r, uint32_t slot, hs__kind kind);
+
+/* ---- load.c ---- */
+void hs__loads_init(hs_residency *r);
+/* Whether a load of the object could start: a load, and a staging buffer if it needs one. Guesses leave half of both.
+ */
+bool hs__load_possible(const hs_residency *r, uint32_t object, bool guess);
+/* Prepares it; hs__load_submit sends all that are prepared. */
+void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind);
+void hs__load_submit(hs_residency *r);
+void hs__load_promote(hs_residency *r, hs__load *l);
+/* Nobody asks for it any more: what has not been read is dropped, and so is what has been read but not decoded. */
+void hs__load_abandon(hs_residency *r, hs__load *l);
+/* Takes in the reads that have ended. Costs one atomic load if there are none. */
+void hs__load_drain(hs_residency *r);
+/* An ended read whose frames are all decoded, or of which something failed: READY, once more, or given up. */
+void hs__load_settle(hs_residency *r, hs__load *l);
+/* Copies how far each active load has arrived into its `usable`. */
+void hs__load_look(hs_residency *r);
+
+/* ---- expand.c ---- */
+/* Decodes frames that have arrived, on the pool: of what is asked for, or of guesses. False: there were none. */
+bool hs__expand(hs_residency *r, bool guesses);
+
+/* ---- layer.c ---- */
+extern const hs_experts_ops hs__experts_ops;
+/* What a slot that was asked for has become. */
+void hs__want_ready(hs_residency *r, uint32_t want);
+void hs__want_failed(hs_residency *r, uint32_t want, int code, const hs_err *err);
+
+/* ---- prefetch.c ---- */
+void hs__hint(void *self, uint32_t moe_layer, const hs_expert_guess *guesses, uint32_t n);
+/* Issues waiting guesses as far as the budget goes. */
+void hs__prefetch_pump(hs_residency *r);
+/* The layer's wants are marked: guesses for it that did not come true are cancelled or become loose. */
+void hs__prefetch_resolve(hs_residency *r, uint32_t layer);
+/* A guess has been used (came in time, or late). */
+void hs__prefetch_used(hs_residency *r, uint32_t slot, bool in_time);
+/* A guess's slot is given up. */
+void hs__prefetch_lost(hs_residency *r, uint32_t slot);
+void hs__prefetch_drop_all(hs_residency *r);
+
+#endif

@@ -1,0 +1,261 @@
+/*
+ * slots.c - the slot state machine: who holds which slot, and which one is given up for a newcomer.
+ *
+ *   EMPTY -> READING     hs__slot_fill     a load starts
+ *   READING -> DECODING  hs__load_settle   all bytes are there, frames are left to check or decode
+ *   READING, DECODING -> READY   hs__slot_ready
+ *   any -> EMPTY         hs__slot_clear    evicted; or its load was cancelled or has failed (FAILED is not a resting
+ * state)
+ *
+ * A slot is given up in this order: EMPTY, the oldest loose one, the policy's victim. Loose slots hold what was used
+ * without being admitted: what a prefill sweep leaves behind, and what the policy let pass. A slot that is asked for is
+ * never given up; a predicted one only for a demand that would otherwise wait.
+ */
+#include "residency/residency_int.h"
+
+#include <stdio.h>
+
+/* ---- lists ---- */
+
+static void push_empty(hs_residency *r, uint32_t slot)
+{
+    r->slots[slot].next = r->empty;
+    r->empty = slot;
+}
+
+static void loose_append(hs_residency *r, uint32_t slot)
+{
+    hs__slot *s = &r->slots[slot];
+    s->next = HS__NONE;
+    s->prev = r->loose_last;
+    if (r->loose_last != HS__NONE)
+        r->slots[r->loose_last].next = slot;
+    else
+        r->loose_first = slot;
+    r->loose_last = slot;
+}
+
+static void loose_remove(hs_residency *r, uint32_t slot)
+{
+    hs__slot *s = &r->slots[slot];
+    if (s->prev != HS__NONE)
+        r->slots[s->prev].next = s->next;
+    else
+        r->loose_first = s->next;
+    if (s->next != HS__NONE)
+        r->slots[s->next].prev = s->prev;
+    else
+        r->loose_last = s->prev;
+}
+
+static bool is_listed(const hs__slot *s)
+{
+    return s->state == HS__READY && s->kind == HS__LOOSE && s->want == HS__NONE;
+}
+
+static bool is_in_policy(const hs__slot *s)
+{
+    return s->state == HS__READY && s->kind == HS__RESIDENT;
+}
+
+void hs__slots_init(hs_residency *r)
+{
+    r->empty = r->loose_first = r->loose_last = HS__NONE;
+    for (uint32_t i = r->n_slots; i-- > 0;) {
+        r->slots[i] = (hs__slot){.object = HS__NONE, .want = HS__NONE, .load = HS__NONE};
+        push_empty(r, i);
+    }
+    for (uint32_t i = 0; i < r->n_objects; i++)
+        r->slot_of[i] = HS__NONE;
+}
+
+/* ---- transitions ---- */
+
+/* The three membership rules, applied around every change of a slot. */
+static void leave(hs_residency *r, uint32_t slot)
+{
+    hs__slot *s = &r->slots[slot];
+    if (is_listed(s))
+        loose_remove(r, slot);
+    if (is_in_policy(s))
+        r->policy->evict(r->policy_state, s->object);
+    if (s->state != HS__EMPTY && s->kind == HS__LOOSE)
+        r->n_loose--;
+}
+
+static void join(hs_residency *r, uint32_t slot)
+{
+    hs__slot *s = &r->slots[slot];
+    if (is_listed(s))
+        loose_append(r, slot);
+    if (is_in_policy(s))
+        r->policy->insert(r->policy_state, s->object, r->now);
+    if (s->state != HS__EMPTY && s->kind == HS__LOOSE)
+        r->n_loose++;
+}
+
+static void count_ready(hs_residency *r, int32_t by)
+{
+    uint32_t n = atomic_load_explicit(&r->n_ready, memory_order_relaxed);
+    atomic_store_explicit(&r->n_ready, n + (uint32_t)by, memory_order_relaxed);
+}
+
+void hs__slot_fill(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind, uint32_t load)
+{
+    hs__slot *s = &r->slots[slot];
+    s->object = object;
+    s->load = load;
+    s->kind = (uint8_t)kind;
+    s->state = HS__READING;
+    s->guess = r->guess_no - 1;
+    r->slot_of[object] = slot;
+    join(r, slot);
+}
+
+void hs__slot_ready(hs_residency *r, uint32_t slot)
+{
+    hs__slot *s = &r->slots[slot];
+    leave(r, slot);
+    s->load = HS__NONE;
+    s->state = HS__READY;
+    join(r, slot);
+    count_ready(r, 1);
+}
+
+void hs__slot_clear(hs_residency *r, uint32_t slot)
+{
+    hs__slot *s = &r->slots[slot];
+    if (s->kind == HS__GUESS)
+        hs__prefetch_lost(r, slot);
+    leave(r, slot);
+    if (s->state == HS__READY)
+        count_ready(r, -1);
+    r->slot_of[s->object] = HS__NONE;
+    s->state = HS__EMPTY;
+    s->object = s->load = s->want = HS__NONE;
+    push_empty(r, slot);
+}
+
+void hs__slot_set_kind(hs_residency *r, uint32_t slot, hs__kind kind)
+{
+    leave(r, slot);
+    r->slots[slot].kind = (uint8_t)kind;
+    join(r, slot);
+}
+
+/* The policy's own order does not change by being asked for, so it is not told. */
+void hs__slot_want(hs_residency *r, uint32_t slot, uint32_t want)
+{
+    hs__slot *s = &r->slots[slot];
+    if (is_listed(s))
+        loose_remove(r, slot);
+    s->want = want;
+}
+
+void hs__slot_unwant(hs_residency *r, uint32_t slot)
+{
+    hs__slot *s = &r->slots[slot];
+    s->want = HS__NONE;
+    if (is_listed(s))
+        loose_append(r, slot);
+}
+
+/* ---- choosing ---- */
+
+static bool must_stay(void *ctx, uint32_t object)
+{
+    const hs_residency *r = ctx;
+    const hs__slot *s = &r->slots[r->slot_of[object]];
+    return s->want != HS__NONE || hs__is_protected(r, s);
+}
+
+static uint32_t victim_of(hs_residency *r)
+{
+    return r->policy->victim(r->policy_state, r->now, must_stay, r);
+}
+
+static bool admits(hs_residency *r, uint32_t object, uint32_t victim)
+{
+    return victim != HS_POLICY_NONE && r->policy->admit(r->policy_state, object, victim, r->sweep, r->now);
+}
+
+void hs__slot_judge(hs_residency *r, uint32_t slot)
+{
+    uint32_t object = r->slots[slot].object;
+    bool stay = r->empty != HS__NONE || admits(r, object, victim_of(r));
+    hs__slot_set_kind(r, slot, stay ? HS__RESIDENT : HS__LOOSE);
+}
+
+static uint32_t pop_empty(hs_residency *r)
+{
+    uint32_t slot = r->empty;
+    r->empty = r->slots[slot].next;
+    return slot;
+}
+
+static uint32_t evict(hs_residency *r, uint32_t slot)
+{
+    hs__count(&r->count.evictions, 1);
+    hs__slot_clear(r, slot);
+    return pop_empty(r);
+}
+
+static uint32_t oldest_loose(const hs_residency *r)
+{
+    uint32_t slot = r->loose_first;
+    while (slot != HS__NONE && hs__is_protected(r, &r->slots[slot]))
+        slot = r->slots[slot].next;
+    return slot;
+}
+
+/* A guess that has arrived and is for another layer. */
+static uint32_t arrived_guess(const hs_residency *r)
+{
+    for (uint32_t i = r->n_guessed; i-- > 0;) {
+        const hs__slot *s = &r->slots[r->guessed[i]];
+        if (s->state == HS__READY && s->want == HS__NONE)
+            return r->guessed[i];
+    }
+    return HS__NONE;
+}
+
+static uint32_t make_room(hs_residency *r, bool may_evict, uint32_t victim)
+{
+    uint32_t slot = oldest_loose(r);
+    if (slot == HS__NONE && may_evict && victim != HS_POLICY_NONE)
+        slot = r->slot_of[victim];
+    return slot;
+}
+
+uint32_t hs__slot_for_demand(hs_residency *r, uint32_t object, bool force, hs__kind *ret_kind)
+{
+    if (r->empty != HS__NONE) {
+        *ret_kind = HS__RESIDENT;
+        return pop_empty(r);
+    }
+    uint32_t victim = victim_of(r);
+    bool admitted = admits(r, object, victim);
+    bool may_evict = admitted || force || !r->sweep || r->n_loose < r->sweep_window;
+    uint32_t slot = make_room(r, may_evict, victim);
+    if (slot == HS__NONE && may_evict)
+        slot = arrived_guess(r);
+    if (slot == HS__NONE && may_evict) {
+        r->ignore_guesses = true;
+        slot = make_room(r, true, victim_of(r));
+        r->ignore_guesses = false;
+    }
+    if (slot == HS__NONE)
+        return HS__NONE;
+    if (!admitted)
+        hs__count(&r->count.bypasses, 1);
+    *ret_kind = admitted ? HS__RESIDENT : HS__LOOSE;
+    return evict(r, slot);
+}
+
+uint32_t hs__slot_for_guess(hs_residency *r)
+{
+    if (r->empty != HS__NONE)
+        return pop_empty(r);
+    uint32_t slot = make_room(r, true, victim_of(r));
+    return slot == HS__NONE ? HS__NONE : evict(r, slot);
+}

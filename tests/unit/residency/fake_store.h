@@ -1,0 +1,309 @@
+/*
+ * fake_store.h - a store that exists only in the test: objects with known bytes, and an I/O "thread" that is either
+ * pumped by hand or runs by itself, in a seeded random order, with scripted failures.
+ *
+ * It defines the hs_object*, hs_decoder* and hs_io* functions that the residency calls, so that the real ones are not
+ * linked. Include it in one file per test binary.
+ *
+ * Object i is plain (lands as it is), checked (frames without a codec) or staged (bytes are stored inverted), by i % 3,
+ * or all of one kind if fake.kind is set.
+ */
+#ifndef FAKE_STORE_H
+#define FAKE_STORE_H
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "residency/residency.h"
+
+#define FAKE_RAW    20000u /* bytes of an object */
+#define FAKE_PADDED 20480u
+#define FAKE_FRAME  4096u /* every frame but the last */
+#define FAKE_FRAMES 5u
+#define FAKE_MAX    512u
+
+enum { FAKE_PLAIN, FAKE_CHECKED, FAKE_STAGED, FAKE_MIXED };
+
+struct hs_objects {
+    uint32_t n;
+};
+struct hs_decoder {
+    int unused;
+};
+
+static struct fake {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool running, stop;
+    int kind;
+    uint32_t rng;
+    hs_io_req *queue[FAKE_MAX];
+    bool cancelled[FAKE_MAX]; /* of queue */
+    uint32_t n_queue;
+    uint8_t fail_reads[FAKE_MAX]; /* per object: so many next reads fail */
+    uint8_t damage[FAKE_MAX];     /* per object: so many next reads bring damaged bytes */
+    uint32_t order[4 * FAKE_MAX]; /* objects in the order of their reads */
+    uint8_t order_class[4 * FAKE_MAX];
+    uint32_t n_order;
+    uint32_t promoted, cancels;
+} fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .kind = FAKE_MIXED, .rng = 1};
+
+static inline uint32_t fake_random(uint32_t *rng, uint32_t below)
+{
+    *rng = *rng * 1664525u + 1013904223u;
+    return (uint32_t)(((uint64_t)*rng * below) >> 32);
+}
+
+static inline uint8_t fake_byte(uint32_t object, uint32_t at)
+{
+    return (uint8_t)(object * 31 + at * 7 + at / 251);
+}
+
+static inline int fake_kind(uint32_t object)
+{
+    return fake.kind == FAKE_MIXED ? (int)(object % 3) : fake.kind;
+}
+
+/* ---- objects ---- */
+
+uint32_t hs_objects_count(const hs_objects *o)
+{
+    return o->n;
+}
+uint64_t hs_objects_slot_bytes(const hs_objects *o)
+{
+    (void)o;
+    return FAKE_PADDED;
+}
+uint64_t hs_objects_staging_bytes(const hs_objects *o)
+{
+    (void)o;
+    return fake.kind == FAKE_STAGED || fake.kind == FAKE_MIXED ? FAKE_PADDED : 0;
+}
+uint32_t hs_object_ranges(const hs_objects *o, uint32_t object, hs_range ranges[HS_OBJECT_MAX_RANGES])
+{
+    (void)o;
+    ranges[0] = (hs_range){0, (uint64_t)object * FAKE_PADDED, FAKE_PADDED, 0};
+    return 1;
+}
+bool hs_object_is_staged(const hs_objects *o, uint32_t object)
+{
+    (void)o;
+    return fake_kind(object) == FAKE_STAGED;
+}
+uint64_t hs_object_read_bytes(const hs_objects *o, uint32_t object)
+{
+    (void)o, (void)object;
+    return FAKE_PADDED;
+}
+uint32_t hs_object_frames(const hs_objects *o, uint32_t object)
+{
+    (void)o;
+    return fake_kind(object) == FAKE_PLAIN ? 0 : FAKE_FRAMES;
+}
+bool hs_object_next_frame(const hs_objects *o, uint32_t object, hs_frame_iter *it, hs_frame *ret_frame)
+{
+    if (it->next >= hs_object_frames(o, object))
+        return false;
+    uint32_t at = it->next++ * FAKE_FRAME, left = FAKE_RAW - at;
+    uint32_t len = left < FAKE_FRAME ? left : FAKE_FRAME;
+    *ret_frame = (hs_frame){.stored_offset = at, .stored_bytes = len, .raw_offset = at, .raw_bytes = len};
+    return true;
+}
+int hs_decoder_create(hs_decoder **ret, hs_err *err)
+{
+    (void)err;
+    *ret = calloc(1, sizeof **ret);
+    return *ret ? 0 : -ENOMEM;
+}
+void hs_decoder_destroy(hs_decoder **d)
+{
+    free(*d);
+    *d = NULL;
+}
+uint64_t hs_decoder_bytes(void)
+{
+    return sizeof(hs_decoder);
+}
+void hs_object_describe(const hs_objects *o, uint32_t object, char *buf, size_t cap)
+{
+    (void)o;
+    snprintf(buf, cap, "fake shard, record %u", object);
+}
+int hs_object_decode_frame(const hs_objects *o, uint32_t object, const hs_frame *f, hs_decoder *d, const void *stored,
+                           void *slot, hs_err *err)
+{
+    (void)o, (void)d;
+    uint8_t flip = fake_kind(object) == FAKE_STAGED ? 0xff : 0, *to = slot;
+    const uint8_t *from = stored;
+    for (uint32_t i = 0; i < f->raw_bytes; i++) {
+        uint8_t b = from[f->stored_offset + i] ^ flip;
+        if (b != fake_byte(object, (uint32_t)f->raw_offset + i))
+            return hs_err_set(err, -EBADMSG, "fake shard, record %u: damaged", object);
+        if (flip)
+            to[f->raw_offset + i] = b;
+    }
+    return 0;
+}
+void hs_object_parts(const hs_objects *o, uint32_t object, const void *slot, const void *ret_parts[HS_OBJECT_MAX_PARTS])
+{
+    (void)o, (void)object;
+    for (uint32_t p = 0; p < HS_OBJECT_MAX_PARTS; p++)
+        ret_parts[p] = (const uint8_t *)slot + p;
+}
+
+/* Whether a delivered expert is the object, all of it. */
+static inline bool fake_is(const hs_expert *x, uint32_t object)
+{
+    const uint8_t *p = x->part[0];
+    for (uint32_t i = 0; i < FAKE_RAW; i++)
+        if (p[i] != fake_byte(object, i))
+            return false;
+    return true;
+}
+
+/* ---- io ---- */
+
+static uint32_t object_of(const hs_io_req *req)
+{
+    return (uint32_t)(req->ranges[0].offset / FAKE_PADDED);
+}
+
+static void land(const hs_io_req *req, uint32_t object, uint32_t off, uint32_t len, bool damaged)
+{
+    uint8_t flip = fake_kind(object) == FAKE_STAGED ? 0xff : 0, *dst = req->dst;
+    for (uint32_t i = off; i < off + len; i++)
+        dst[i] = fake_byte(object, i) ^ flip;
+    if (damaged && off <= 5000 && 5000 < off + len)
+        dst[5000] ^= 1;
+}
+
+/* Carries request i of the queue out: pieces of 4096 in random order, then on_done. Takes and leaves the lock held. */
+static void carry_out(uint32_t i)
+{
+    hs_io_req *req = fake.queue[i];
+    bool cancelled = fake.cancelled[i];
+    uint32_t object = object_of(req);
+    fake.queue[i] = fake.queue[--fake.n_queue];
+    fake.cancelled[i] = fake.cancelled[fake.n_queue];
+    fake.order_class[fake.n_order % (4 * FAKE_MAX)] = (uint8_t)req->cls;
+    fake.order[fake.n_order++ % (4 * FAKE_MAX)] = object;
+    bool fails = fake.fail_reads[object] > 0, damaged = !fails && fake.damage[object] > 0;
+    uint32_t piece[FAKE_PADDED / 4096], n = FAKE_PADDED / 4096;
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t j = fake_random(&fake.rng, k + 1);
+        piece[k] = piece[j];
+        piece[j] = k;
+    }
+    if (!cancelled) {
+        fake.fail_reads[object] -= fails;
+        fake.damage[object] -= damaged;
+    }
+    pthread_mutex_unlock(&fake.lock);
+    for (uint32_t k = 0; !cancelled && k < n - fails; k++) {
+        land(req, object, piece[k] * 4096, 4096, damaged);
+        req->on_progress(req, 0, piece[k] * 4096, 4096);
+    }
+    req->on_done(req, cancelled ? -ECANCELED : fails ? -EIO : 0);
+    pthread_mutex_lock(&fake.lock);
+}
+
+/* A random one of the demands, or of the rest if there is none. */
+static uint32_t pick(void)
+{
+    uint32_t found = 0, n = 0;
+    for (int cls = HS_IO_DEMAND; cls <= HS_IO_SPECULATIVE && !n; cls++)
+        for (uint32_t i = 0; i < fake.n_queue; i++)
+            if ((int)fake.queue[i]->cls == cls && fake_random(&fake.rng, ++n) == 0)
+                found = i;
+    return found;
+}
+
+/* By hand: carries out at most n requests. */
+static inline void fake_pump(uint32_t n)
+{
+    pthread_mutex_lock(&fake.lock);
+    for (; n > 0 && fake.n_queue; n--)
+        carry_out(pick());
+    pthread_mutex_unlock(&fake.lock);
+}
+
+static void *fake_main(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&fake.lock);
+    while (!fake.stop) {
+        if (fake.n_queue)
+            carry_out(pick());
+        else
+            pthread_cond_wait(&fake.wake, &fake.lock);
+    }
+    pthread_mutex_unlock(&fake.lock);
+    return NULL;
+}
+
+static inline void fake_start(void)
+{
+    fake.stop = false;
+    fake.running = pthread_create(&fake.thread, NULL, fake_main, NULL) == 0;
+}
+
+static inline void fake_stop(void)
+{
+    if (!fake.running)
+        return;
+    pthread_mutex_lock(&fake.lock);
+    fake.stop = true;
+    pthread_cond_signal(&fake.wake);
+    pthread_mutex_unlock(&fake.lock);
+    pthread_join(fake.thread, NULL);
+    fake.running = false;
+}
+
+/* Everything as at the start of a test. */
+static inline void fake_reset(int kind, uint32_t seed)
+{
+    fake.kind = kind;
+    fake.rng = seed;
+    fake.n_queue = fake.n_order = fake.promoted = fake.cancels = 0;
+    memset(fake.fail_reads, 0, sizeof fake.fail_reads);
+    memset(fake.damage, 0, sizeof fake.damage);
+}
+
+void hs_io_submit_many(hs_io *io, hs_io_req **reqs, uint32_t n)
+{
+    (void)io;
+    pthread_mutex_lock(&fake.lock);
+    for (uint32_t i = 0; i < n; i++) {
+        fake.cancelled[fake.n_queue] = false;
+        fake.queue[fake.n_queue++] = reqs[i];
+    }
+    pthread_cond_signal(&fake.wake);
+    pthread_mutex_unlock(&fake.lock);
+}
+void hs_io_promote(hs_io *io, hs_io_req *req)
+{
+    (void)io;
+    pthread_mutex_lock(&fake.lock);
+    for (uint32_t i = 0; i < fake.n_queue; i++)
+        if (fake.queue[i] == req)
+            req->cls = HS_IO_DEMAND;
+    fake.promoted++;
+    pthread_mutex_unlock(&fake.lock);
+}
+void hs_io_cancel(hs_io *io, hs_io_req *req)
+{
+    (void)io;
+    pthread_mutex_lock(&fake.lock);
+    for (uint32_t i = 0; i < fake.n_queue; i++)
+        if (fake.queue[i] == req)
+            fake.cancelled[i] = true;
+    fake.cancels++;
+    pthread_cond_signal(&fake.wake);
+    pthread_mutex_unlock(&fake.lock);
+}
+
+#endif

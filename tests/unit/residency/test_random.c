@@ -1,0 +1,180 @@
+/* labels: unit */
+/* Random layers, guesses, phases and failures against a store that answers in random order: every delivered expert has
+ * its own bytes, every invariant holds after every step, and the counters add up. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "fake_store.h"
+#include "residency/residency_int.h"
+
+#define N_LAYERS  5u
+#define N_EXPERTS 24u
+#define TOP_K     4u
+#define OBJECTS   (N_LAYERS * N_EXPERTS)
+
+typedef struct world {
+    hs_objects objects;
+    hs_pool *pool;
+    hs_residency *r;
+    hs_experts x;
+    uint32_t rng;
+    uint64_t asked;
+    uint32_t errors;
+    bool failing;
+} world;
+
+static uint32_t below(world *w, uint32_t n)
+{
+    return fake_random(&w->rng, n);
+}
+
+static void check(world *w)
+{
+    const char *wrong = hs_residency_check(w->r);
+    if (wrong)
+        fail_msg("%s", wrong);
+}
+
+/* n distinct experts. */
+static void choose(world *w, hs_expert_want *wants, uint32_t n)
+{
+    uint32_t all[N_EXPERTS];
+    for (uint32_t i = 0; i < N_EXPERTS; i++)
+        all[i] = i;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t reach = N_EXPERTS - i, j = i + below(w, below(w, 2) ? reach : (reach + 2) / 3);
+        wants[i] = (hs_expert_want){.expert = all[j], .n_tokens = 1 + below(w, 3)};
+        all[j] = all[i];
+        all[i] = wants[i].expert;
+    }
+}
+
+static void guess(world *w, uint32_t layer)
+{
+    hs_expert_guess g[N_EXPERTS];
+    uint32_t n = 1 + below(w, 8);
+    for (uint32_t i = 0; i < n; i++)
+        g[i] = (hs_expert_guess){.expert = below(w, N_EXPERTS), .margin = (float)(n - i)};
+    w->x.ops->hint(w->x.self, layer, g, n);
+    check(w);
+}
+
+/* Delivers and releases in random order, now and then holding some back. False after an error. */
+static bool consume(world *w, uint32_t layer, const hs_expert_want *wants, uint32_t n)
+{
+    uint32_t held[N_EXPERTS], n_held = 0, most = w->r->n_slots < n ? 1 : n;
+    for (uint32_t got = 0; got < n;) {
+        uint32_t index[N_EXPERTS], k = 0;
+        hs_expert e[N_EXPERTS];
+        hs_err err = {0};
+        int code = w->x.ops->wait(w->x.self, 1 + below(w, most), index, e, &k, &err);
+        if (code < 0) {
+            assert_true(w->failing);
+            assert_non_null(strstr(err.text, "fake shard, record"));
+            w->errors++;
+            return false;
+        }
+        assert_true(k >= 1 && got + k <= n);
+        check(w);
+        for (uint32_t i = 0; i < k; i++) {
+            assert_true(fake_is(&e[i], layer * N_EXPERTS + wants[index[i]].expert));
+            held[n_held++] = index[i];
+        }
+        got += k;
+        while (n_held && (most == 1 || below(w, 3))) {
+            uint32_t i = below(w, n_held);
+            w->x.ops->release(w->x.self, held[i]);
+            held[i] = held[--n_held];
+            check(w);
+        }
+    }
+    while (n_held)
+        w->x.ops->release(w->x.self, held[--n_held]);
+    return true;
+}
+
+static void layer(world *w, uint32_t l, uint32_t n)
+{
+    hs_expert_want wants[N_EXPERTS];
+    uint8_t resident[N_EXPERTS];
+    choose(w, wants, n);
+    if (w->failing && below(w, 6) == 0) {
+        uint32_t object = l * N_EXPERTS + wants[0].expert;
+        pthread_mutex_lock(&fake.lock);
+        *(below(w, 2) ? &fake.fail_reads[object] : &fake.damage[object]) = (uint8_t)(1 + below(w, 2));
+        if (fake_kind(object) == FAKE_PLAIN)
+            fake.damage[object] = 0; /* nothing would notice */
+        pthread_mutex_unlock(&fake.lock);
+    }
+    hs_err err;
+    assert_int_equal(w->x.ops->begin(w->x.self, l, wants, n, resident, &err), 0);
+    check(w);
+    w->asked += n;
+    if (below(w, 2))
+        guess(w, (l + 1 + (below(w, 8) == 0)) % N_LAYERS);
+    consume(w, l, wants, n);
+    w->x.ops->end(w->x.self);
+    check(w);
+}
+
+static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, bool failing, uint32_t seed)
+{
+    world w = {.objects.n = OBJECTS, .rng = seed, .failing = failing};
+    hs_err err;
+    fake_reset(kind, seed);
+    print_message("policy %s, kind %d, %u slots, prefetch %d, failing %d, seed %u\n", policy, kind, n_slots, prefetch,
+                  failing, seed);
+    assert_int_equal(hs_pool_create(2, &w.pool, &err), 0);
+    hs_residency_config cfg = {.objects = &w.objects,
+                               .pool = w.pool,
+                               .n_layers = N_LAYERS,
+                               .n_experts = N_EXPERTS,
+                               .top_k = TOP_K,
+                               .n_slots = n_slots,
+                               .policy = policy,
+                               .n_staging = hs_residency_min_staging(&w.objects) + below(&w, 4),
+                               .prefetch = prefetch,
+                               .prefetch_budget = 4 * FAKE_PADDED};
+    assert_int_equal(hs_residency_create(&cfg, &w.r, &err), 0);
+    w.x = hs_residency_experts(w.r);
+    fake_start();
+    for (uint32_t token = 0; token < 60; token++) {
+        bool prefill = below(&w, 10) == 0;
+        w.x.ops->step(w.x.self, prefill ? HS_PHASE_PREFILL : HS_PHASE_DECODE, prefill ? 1 + below(&w, 40) : 1);
+        for (uint32_t l = 0; l < N_LAYERS; l++)
+            layer(&w, l, prefill ? 1 + below(&w, N_EXPERTS) : TOP_K);
+    }
+    hs_residency_stats s = hs_residency_get_stats(w.r);
+    assert_int_equal(s.hits + s.misses, w.asked);
+    assert_int_equal(s.prefetch_issued, s.prefetch_useful + s.prefetch_late + s.prefetch_wasted + w.r->n_guessed);
+    assert_int_equal(s.miss_predicted, s.prefetch_useful + s.prefetch_late);
+    assert_int_equal(s.bytes_read, s.demand_bytes + s.speculative_bytes);
+    assert_true(prefetch || s.prefetch_issued == 0);
+    assert_true(failing || s.errors == 0);
+    assert_true(s.errors >= w.errors);
+    hs_residency_destroy(&w.r);
+    fake_stop();
+    assert_int_equal(fake.n_queue, 0);
+    hs_pool_destroy(&w.pool);
+}
+
+static void every_setting(void **state)
+{
+    (void)state;
+    static const char *const policies[] = {"ewma", "lru", "lfu"};
+    static const uint32_t slots[] = {TOP_K, 7, 30, OBJECTS};
+    uint32_t seed = 1;
+    for (uint32_t p = 0; p < 3; p++)
+        for (uint32_t s = 0; s < 4; s++)
+            for (int kind = FAKE_PLAIN; kind <= FAKE_MIXED; kind++, seed++)
+                run(policies[p], kind, slots[s], seed % 3 != 0, seed % 2 == 0, seed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_setting)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
