@@ -128,8 +128,8 @@ static json_t *result_json(const bench *b)
                           phases_json(&decode), "bytes_read", (json_int_t)(z->bytes_read - m->bytes_read),
                           "disk_bytes_per_s", disk_rate(m, z), "hit_rate", hit_rate(m, z));
     json_t *more =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:I, s:o, s:f}", "expert_hits",
-                  (json_int_t)(z->expert_hits - m->expert_hits), "expert_misses",
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:I, s:o, s:f}", "hits",
+                  (json_int_t)(z->expert_hits - m->expert_hits), "misses",
                   (json_int_t)(z->expert_misses - m->expert_misses), "prefetch_issued",
                   (json_int_t)(z->prefetch_issued - m->prefetch_issued), "prefetch_useful",
                   (json_int_t)(z->prefetch_useful - m->prefetch_useful), "prefetch_wasted",

@@ -2,11 +2,11 @@
 #ifndef HS_PACK_PACK_INT_H
 #define HS_PACK_PACK_INT_H
 
-#include <jansson.h>
 #include <stddef.h>
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "hotset/shard_format.h"
 #include "pack/pack.h"
