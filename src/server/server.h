@@ -31,7 +31,7 @@
 extern const hs_option_table hs_server_option_table;
 
 #define HS_SERVER_MAX_LISTEN  16
-#define HS_SERVER_MAX_MODELS  64
+#define HS_SERVER_MAX_MODELS  16
 #define HS_SERVER_MAX_ALIASES 8
 
 /* What the service manager left in the environment, as text; NULL = not set. */
