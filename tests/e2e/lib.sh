@@ -1,0 +1,82 @@
+# lib.sh - sourced by the end-to-end tests: HOTSET (the program) and ROOT (the repository) come as arguments, WORK is a
+# folder of this test alone, removed at the end together with the daemons that were started.
+set -eu
+HOTSET=$1
+ROOT=$2
+MODEL=$ROOT/tests/models/tale-moe-fp8
+DATA=$ROOT/tests/e2e/data
+WORK=$(mktemp -d /tmp/hotset-e2e-XXXXXX)
+DAEMON=
+# Nothing of this machine's own configuration.
+for name in $(env | sed -n 's/^\(HOTSET_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+: > "$WORK/empty.conf"
+
+cleanup() {
+    status=$?
+    if [ -n "$DAEMON" ]; then
+        kill -KILL "$DAEMON" 2> /dev/null || true
+        wait "$DAEMON" 2> /dev/null || true
+    fi
+    rm -rf "$WORK"
+    exit $status
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM HUP
+
+fail() {
+    echo "FAIL: $*" >&2
+    for f in "$WORK/out" "$WORK/err" "$WORK/serve.log"; do
+        if [ -s "$f" ]; then
+            echo "--- $f" >&2
+            tail -n 20 "$f" >&2
+        fi
+    done
+    exit 1
+}
+skip() {
+    echo "SKIP: $*"
+    exit 77
+}
+
+# expect STATUS COMMAND... : runs it, stdout in $WORK/out, stderr in $WORK/err
+expect() {
+    wanted=$1
+    shift
+    got=0
+    "$@" > "$WORK/out" 2> "$WORK/err" || got=$?
+    [ $got -eq "$wanted" ] || fail "exit status $got instead of $wanted: $*"
+}
+# says TEXT : the last command's stderr has it
+says() {
+    grep -qF -- "$1" "$WORK/err" || fail "stderr lacks '$1'"
+}
+# one_line : the last command's stdout is exactly one line
+one_line() {
+    [ "$(wc -l < "$WORK/out")" -eq 1 ] || fail "stdout is not one line"
+}
+# field NAME : a number, word or list of the JSON on the last stdout (plain values only)
+field() {
+    sed -n "s/.*\"$1\":\(\[[^]]*\]\|\"[^\"]*\"\|[^,}]*\).*/\1/p" "$WORK/out"
+}
+
+# start_daemon FLAG... : until it is ready; its socket is $SOCKET
+SOCKET=$WORK/api.sock
+start_daemon() {
+    "$HOTSET" serve --config "$WORK/empty.conf" --listen "unix:$SOCKET" "$@" > "$WORK/serve.out" 2> "$WORK/serve.log" &
+    DAEMON=$!
+    tries=0
+    until grep -q '^hotset: ready' "$WORK/serve.log"; do
+        kill -0 "$DAEMON" 2> /dev/null || fail "the daemon ended while starting"
+        tries=$((tries + 1))
+        [ $tries -lt 600 ] || fail "the daemon is not ready after a minute"
+        sleep 0.1
+    done
+}
+# stop_daemon : SIGTERM, must end with 0
+stop_daemon() {
+    kill -TERM "$DAEMON"
+    got=0
+    wait "$DAEMON" || got=$?
+    DAEMON=
+    [ $got -eq 0 ] || fail "the daemon ended with $got"
+}

@@ -1,0 +1,64 @@
+#!/bin/sh
+# pack, verify, check, unpack: bit for bit there and back; damage is found, named, and ends what would use it.
+. "$(dirname "$0")/lib.sh"
+
+expect 0 "$HOTSET" pack "$MODEL" "$WORK/packed" --codec zstd --json
+one_line
+case $(field ratio) in 0.*) ;; *) fail "ratio $(field ratio)" ;; esac
+expect 0 "$HOTSET" pack "$MODEL" "$WORK/packed"
+expect 0 "$HOTSET" pack --check "$MODEL" "$WORK/packed"
+expect 0 "$HOTSET" verify "$WORK/packed" --json
+one_line
+[ "$(field ok)" = true ] || fail "verify of a sound pack"
+expect 0 "$HOTSET" inspect "$WORK/packed" --json
+one_line
+[ "$(field packed)" = true ] || fail "inspect: packed"
+[ "$(field arch)" = '"deepseek_v3"' ] || fail "inspect: arch"
+[ "$(field experts_per_layer)" = 64 ] || fail "inspect: experts_per_layer"
+expect 0 "$HOTSET" unpack "$WORK/packed" "$WORK/back"
+diff -r "$MODEL" "$WORK/back" || fail "unpack is not what was packed"
+expect 0 "$HOTSET" unpack "$WORK/packed" "$WORK/back"
+
+# A different file in the way is not overwritten.
+echo other > "$WORK/back/config.json"
+expect 1 "$HOTSET" unpack "$WORK/packed" "$WORK/back"
+says config.json
+[ "$(cat "$WORK/back/config.json")" = other ] || fail "unpack overwrote a file"
+
+# damage FILE OFFSET : one byte becomes another
+damage() {
+    byte=$(od -An -tu1 -j "$2" -N 1 "$1" | tr -d ' ')
+    printf "$(printf '\\%03o' $(((byte + 1) % 256)))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2> /dev/null
+}
+shard=$(ls "$WORK/packed"/experts-*.hss | head -n 1)
+size=$(wc -c < "$shard")
+damage "$shard" 5000
+expect 1 "$HOTSET" verify "$WORK/packed"
+says "$(basename "$shard")"
+says "record 0"
+expect 1 "$HOTSET" pack --check "$MODEL" "$WORK/packed"
+expect 1 "$HOTSET" unpack "$WORK/packed" "$WORK/back2"
+# Every expert of the first layer is used by a long enough prompt: the error names the record, no file is left.
+seq 5 404 > "$WORK/many.ids"
+expect 1 "$HOTSET" eval "$WORK/packed" --ids "$WORK/many.ids" --logits "$WORK/l.npy" --routes "$WORK/r.csv"
+says "record 0"
+[ ! -e "$WORK/l.npy" ] && [ ! -e "$WORK/r.csv" ] || fail "output of a failed eval"
+[ -z "$(ls "$WORK" | grep tmp || true)" ] || fail "temporary files of a failed eval"
+
+dd if="$shard" of="$WORK/short" bs=4096 count=$((size / 8192)) 2> /dev/null
+mv "$WORK/short" "$shard"
+expect 1 "$HOTSET" verify "$WORK/packed"
+says "$(basename "$shard")"
+expect 1 "$HOTSET" eval "$WORK/packed" --ids "$DATA/short.ids"
+says "$(basename "$shard")"
+
+# A truncated safetensors file.
+mkdir "$WORK/cut"
+cp "$MODEL"/*.json "$WORK/cut/"
+dd if="$MODEL/model.safetensors" of="$WORK/cut/model.safetensors" bs=65536 count=100 2> /dev/null
+for verb in inspect plan; do
+    expect 1 "$HOTSET" $verb "$WORK/cut"
+    says model.safetensors
+done
+expect 1 "$HOTSET" pack "$WORK/cut" "$WORK/cutpack"
+says model.safetensors

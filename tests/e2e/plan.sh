@@ -1,0 +1,36 @@
+#!/bin/sh
+# The memory plan: a budget at the floor runs, one under it is refused with the figures by every verb, and the process
+# never grows beyond what was planned.
+. "$(dirname "$0")/lib.sh"
+
+expect 0 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --json
+one_line
+floor=$(field floor)
+recommended=$(field recommended)
+[ "$floor" -gt 0 ] && [ "$recommended" -ge "$floor" ] || fail "floor $floor, recommended $recommended"
+[ "$(field fits)" = true ] || fail "fits"
+
+expect 0 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --ram "$floor" --json
+[ "$(field total)" -le "$floor" ] || fail "total $(field total) is over the limit $floor"
+expect 1 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --ram $((floor - 1)) --json
+one_line
+[ "$(field fits)" = false ] || fail "a plan under the floor fits"
+says floor
+
+expect 1 "$HOTSET" eval "$MODEL" --config "$WORK/empty.conf" --ids "$DATA/short.ids" --set memory.limit=8M
+says floor
+expect 1 "$HOTSET" bench "$MODEL" --config "$WORK/empty.conf" --set cache.size=1%
+says floor
+expect 1 "$HOTSET" serve --config "$WORK/empty.conf" --model "tale=$MODEL" --listen "unix:$SOCKET" --set memory.limit=8M
+says floor
+[ ! -e "$SOCKET" ] || fail "a socket of a daemon that did not start"
+expect 1 "$HOTSET" run "$MODEL" hello --config "$WORK/empty.conf" --set cache.size=1k
+says floor
+
+expect 0 "$HOTSET" eval "$MODEL" --config "$WORK/empty.conf" --ids "$DATA/oz.ids" --greedy 8 --set "memory.limit=$floor" --json
+# Two models share one limit.
+expect 0 "$HOTSET" serve --config "$WORK/empty.conf" --check-config --model "a=$MODEL" --model "b=$MODEL" \
+    --set memory.limit=600M
+expect 1 "$HOTSET" serve --config "$WORK/empty.conf" --check-config --model "a=$MODEL" --model "b=$MODEL" \
+    --set "memory.limit=$floor"
+says floor

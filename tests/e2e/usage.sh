@@ -1,0 +1,78 @@
+#!/bin/sh
+# Exit statuses and sentences: help, wrong flags, wrong options, wrong config lines.
+. "$(dirname "$0")/lib.sh"
+
+expect 0 "$HOTSET" help
+for verb in serve run pack unpack verify inspect plan eval tokenize template bench help version; do
+    grep -q "^  $verb" "$WORK/out" || fail "help does not list $verb"
+done
+for verb in serve run pack unpack verify inspect plan eval tokenize template bench help version; do
+    expect 0 "$HOTSET" $verb --help
+    grep -q "^usage: hotset $verb" "$WORK/out" || fail "$verb --help"
+    [ ! -s "$WORK/err" ] || fail "$verb --help writes to stderr"
+    expect 0 "$HOTSET" help $verb
+done
+expect 0 "$HOTSET" --version
+grep -q '^hotset [0-9]' "$WORK/out" || fail version
+expect 0 "$HOTSET" version --json
+one_line
+
+expect 2 "$HOTSET"
+expect 2 "$HOTSET" srve
+says "did you mean serve?"
+says "See hotset help."
+expect 2 "$HOTSET" pack "$MODEL"
+says "missing operand: hotset pack SRC DST"
+says "See hotset pack --help."
+expect 2 "$HOTSET" pack "$MODEL" a b
+expect 2 "$HOTSET" eval "$MODEL" --ids "$DATA/short.ids" --gredy 3
+says "unknown flag --gredy; did you mean --greedy?"
+expect 2 "$HOTSET" eval "$MODEL"
+says "--ids FILE or --text FILE"
+expect 2 "$HOTSET" eval "$MODEL" --ids "$DATA/short.ids" --greedy x
+expect 2 "$HOTSET" eval "$MODEL" --ids "$DATA/short.ids" --set cache.size=huge
+says "cache.size: 'huge' is not auto, a percentage or a size"
+expect 2 "$HOTSET" eval "$MODEL" --ids "$DATA/short.ids" --set cash.size=1G
+says "unknown section [cash]"
+expect 2 "$HOTSET" serve --model "$MODEL"
+says "--model needs NAME=PATH"
+expect 2 "$HOTSET" bench
+[ ! -s "$WORK/out" ] || fail "a usage error writes to stdout"
+
+# A wrong line in a file: file and line, status 1.
+printf '[cache]\nsize = 25%%\n\n[io]\nengien = pread\n' > "$WORK/bad.conf"
+expect 1 "$HOTSET" plan "$MODEL" --config "$WORK/bad.conf"
+says "$WORK/bad.conf:5: unknown key 'engien' in [io]"
+printf '[cache]\nnonsense\n' > "$WORK/bad.conf"
+expect 1 "$HOTSET" plan "$MODEL" --config "$WORK/bad.conf"
+says "$WORK/bad.conf:2:"
+expect 1 "$HOTSET" plan "$MODEL" --config "$WORK/none.conf"
+says "$WORK/none.conf"
+expect 1 env HOTSET_CACHE_SIZE=much "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf"
+says "environment HOTSET_CACHE_SIZE"
+
+# Precedence: flag over environment over file over default.
+printf '[cache]\npolicy = lru\n[io]\nread_size = 2M\n[prefetch]\nmode = off\n' > "$WORK/good.conf"
+expect 0 env HOTSET_CACHE_POLICY=lfu HOTSET_IO_READ_SIZE=512k "$HOTSET" serve --config "$WORK/good.conf" \
+    --set io.read_size=256k --print-config
+grep -q '^policy = lfu ' "$WORK/out" || fail "the environment does not override the file"
+grep -q '^read_size = 256k ' "$WORK/out" || fail "the flag does not override the environment"
+grep -q '^mode = off ' "$WORK/out" || fail "the file does not override the default"
+
+# No model, no such model, a file that is no model.
+expect 1 "$HOTSET" serve --config "$WORK/empty.conf"
+says "no model to serve"
+expect 1 "$HOTSET" inspect "$WORK/nowhere"
+says "$WORK/nowhere"
+expect 1 "$HOTSET" run "$WORK/nowhere" hello --config "$WORK/empty.conf"
+mkdir "$WORK/empty"
+expect 1 "$HOTSET" inspect "$WORK/empty"
+says "config.json"
+
+# stdout that cannot be written.
+if [ -w /dev/full ]; then
+    got=0
+    "$HOTSET" help > /dev/full 2> "$WORK/err" || got=$?
+    [ $got -eq 1 ] || fail "a full stdout is not noticed"
+    says "stdout"
+fi
