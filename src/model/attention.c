@@ -55,6 +55,12 @@ void hs__attend_block(const hs_model *m, hs__attend *s, hs_kv_type type, const c
     }
 }
 
+uint32_t hs__heads_per_task(const hs_model *m, uint32_t heads, uint32_t most)
+{
+    uint32_t n = heads / (2 * hs_pool_threads(m->pool));
+    return n < 1 ? 1 : n > most ? most : n;
+}
+
 void hs__attend_end(hs__attend *s, uint32_t v_dim)
 {
     for (uint32_t d = 0; d < v_dim; d++)

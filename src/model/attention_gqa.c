@@ -42,7 +42,7 @@ static void store(hs_model *m, const hs__pass *p, uint32_t layer)
 typedef struct decode_job {
     hs_model *m;
     const hs__pass *p;
-    uint32_t layer, per_kv, groups; /* query heads of a kv head; tasks of a kv head */
+    uint32_t layer, per_kv, per_task, groups; /* query heads of a kv head, of a task; tasks of a kv head */
 } decode_job;
 
 static void decode_task(void *ctx, uint32_t index, uint32_t thread)
@@ -52,8 +52,8 @@ static void decode_task(void *ctx, uint32_t index, uint32_t thread)
     const hs_arch *a = m->a;
     (void)thread;
     uint32_t group = index % j->groups, kv_head = index / j->groups % a->kv_heads;
-    uint32_t seq = index / j->groups / a->kv_heads, first = group * HEADS_PER_TASK;
-    uint32_t n_heads = j->per_kv - first < HEADS_PER_TASK ? j->per_kv - first : HEADS_PER_TASK;
+    uint32_t seq = index / j->groups / a->kv_heads, first = group * j->per_task;
+    uint32_t n_heads = j->per_kv - first < j->per_task ? j->per_kv - first : j->per_task;
     uint32_t head0 = kv_head * j->per_kv + first;
     const hs_kv *kv = j->p->kvs[seq];
     size_t value_bytes = hs__kv_value_bytes(kv->type), row_bytes = a->kv_row * value_bytes;
@@ -78,7 +78,8 @@ static void decode(hs_model *m, const hs__pass *p, uint32_t layer)
 {
     const hs_arch *a = m->a;
     uint32_t per_kv = a->heads / a->kv_heads;
-    decode_job j = {m, p, layer, per_kv, (per_kv + HEADS_PER_TASK - 1) / HEADS_PER_TASK};
+    uint32_t per_task = hs__heads_per_task(m, a->heads * p->n, HEADS_PER_TASK);
+    decode_job j = {m, p, layer, per_kv, per_task, (per_kv + per_task - 1) / per_task};
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < p->n; i++)
         bytes += (uint64_t)(p->kvs[i]->length + 1) * a->head_dim * a->heads * 2;

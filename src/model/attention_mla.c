@@ -9,7 +9,7 @@
 
 #include "model/model_int.h"
 
-#define HEADS_PER_TASK 4u /* share the cache rows while they are in L2 */
+#define HEADS_PER_TASK 4u /* at most: they share the cache rows while those are in L2 */
 
 static void project_queries(hs_model *m, const hs__pass *p, const hs__layer *l)
 {
@@ -47,7 +47,7 @@ typedef struct decode_job {
     hs_model *m;
     const hs__pass *p;
     const hs_mat *kv_b;
-    uint32_t layer, groups;
+    uint32_t layer, per_task, groups; /* heads of a task, tasks of a sequence */
 } decode_job;
 
 static void decode_task(void *ctx, uint32_t index, uint32_t thread)
@@ -55,8 +55,8 @@ static void decode_task(void *ctx, uint32_t index, uint32_t thread)
     const decode_job *j = ctx;
     hs_model *m = j->m;
     const hs_arch *a = m->a;
-    uint32_t seq = index / j->groups, head0 = index % j->groups * HEADS_PER_TASK;
-    uint32_t n_heads = a->heads - head0 < HEADS_PER_TASK ? a->heads - head0 : HEADS_PER_TASK;
+    uint32_t seq = index / j->groups, head0 = index % j->groups * j->per_task;
+    uint32_t n_heads = a->heads - head0 < j->per_task ? a->heads - head0 : j->per_task;
     uint32_t per_head = a->nope + a->v_dim, n_keys = j->p->kvs[seq]->length + 1;
     float *scratch = (float *)(void *)(m->thread_scratch + thread * m->thread_bytes);
     hs__attend at[HEADS_PER_TASK];
@@ -89,7 +89,8 @@ static void decode_task(void *ctx, uint32_t index, uint32_t thread)
 static void decode(hs_model *m, const hs__pass *p, uint32_t layer)
 {
     const hs_arch *a = m->a;
-    decode_job j = {m, p, &m->layers[layer].w[HS__W_KV_B], layer, (a->heads + HEADS_PER_TASK - 1) / HEADS_PER_TASK};
+    uint32_t per_task = hs__heads_per_task(m, a->heads * p->n, HEADS_PER_TASK);
+    decode_job j = {m, p, &m->layers[layer].w[HS__W_KV_B], layer, per_task, (a->heads + per_task - 1) / per_task};
     uint64_t bytes = hs_mat_bytes(j.kv_b) * p->n;
     for (uint32_t i = 0; i < p->n; i++)
         bytes += (uint64_t)(p->kvs[i]->length + 1) * a->kv_row * a->heads;

@@ -10,7 +10,6 @@
 
 #include "model/model_int.h"
 
-#define TASK_BYTES  (32u << 10)
 #define SPIN_ROUNDS 2000
 
 typedef struct decode_job {
@@ -59,13 +58,6 @@ static void decode_task(void *ctx, uint32_t index, uint32_t thread)
     down(j, &j->items[i], index - j->items[i].first_down);
 }
 
-static uint32_t tile_rows(const hs_mat *w, uint32_t matrices)
-{
-    uint32_t row_bytes = w->cols * hs_dtype_size(w->dtype) * matrices;
-    uint32_t rows = (TASK_BYTES / row_bytes + 7) / 8 * 8;
-    return rows ? rows : 8;
-}
-
 uint64_t hs__ffn_item_bytes(const hs__ffn_item *it)
 {
     return hs_mat_bytes(&it->gate) + hs_mat_bytes(&it->up) + hs_mat_bytes(&it->down);
@@ -75,19 +67,20 @@ void hs__ffn_decode(hs_model *m, hs__ffn_item *items, uint32_t n_items)
 {
     uint32_t task = 0;
     uint64_t bytes = 0;
+    for (uint32_t i = 0; i < n_items; i++)
+        bytes += hs__ffn_item_bytes(&items[i]) * items[i].n_rows;
     for (uint32_t i = 0; i < n_items; i++) {
         hs__ffn_item *it = &items[i];
-        it->tile = tile_rows(&it->gate, 2);
+        it->tile = hs__tile_rows(m, bytes, 2 * hs_mat_bytes(&it->gate) / it->gate.rows);
         it->n_tiles = (it->gate.rows + it->tile - 1) / it->tile;
         it->first = task;
         task += it->n_tiles;
-        bytes += hs__ffn_item_bytes(it) * it->n_rows;
         atomic_store_explicit(&it->done, 0, memory_order_relaxed);
     }
     decode_job j = {m->k, items, n_items, task};
     for (uint32_t i = 0; i < n_items; i++) {
         hs__ffn_item *it = &items[i];
-        it->down_tile = tile_rows(&it->down, 1);
+        it->down_tile = hs__tile_rows(m, bytes, hs_mat_bytes(&it->down) / it->down.rows);
         it->n_down_tiles = (it->down.rows + it->down_tile - 1) / it->down_tile;
         it->first_down = task;
         task += it->n_down_tiles;

@@ -6,11 +6,19 @@
 #include "model/model_int.h"
 
 #define MAX_PRODUCTS 3
-#define TASK_BYTES   (32u << 10) /* of weights: a few microseconds */
 
 void hs__run(hs_model *m, uint64_t work_bytes, uint32_t n_tasks, hs_task_fn fn, void *ctx)
 {
     hs_pool_run(work_bytes <= HS__INLINE_BYTES ? m->inline_pool : m->pool, n_tasks, fn, ctx);
+}
+
+/* Eight tasks for each thread balance the work; smaller ones than 4 KiB would cost more than they compute. */
+uint32_t hs__tile_rows(const hs_model *m, uint64_t job_bytes, uint64_t row_bytes)
+{
+    uint64_t task = job_bytes / (8 * hs_pool_threads(m->pool));
+    task = task < (4u << 10) ? 4u << 10 : task > (64u << 10) ? 64u << 10 : task;
+    uint32_t rows = (uint32_t)(task / row_bytes) / 8 * 8;
+    return rows ? rows : 8;
 }
 
 typedef struct vec_job {
@@ -37,12 +45,11 @@ static void by_vectors(hs_model *m, const hs__product *p, uint32_t n_products, u
 {
     vec_job j = {.k = m->k, .p = p, .n_products = n_products, .n = n};
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < n_products; i++) {
-        uint32_t row_bytes = p[i].w->cols * hs_dtype_size(p[i].w->dtype);
-        uint32_t rows = (TASK_BYTES / row_bytes + 7) / 8 * 8;
-        j.rows[i] = rows ? rows : 8;
-        j.first[i + 1] = j.first[i] + (p[i].w->rows + j.rows[i] - 1) / j.rows[i];
+    for (uint32_t i = 0; i < n_products; i++)
         bytes += hs_mat_bytes(p[i].w);
+    for (uint32_t i = 0; i < n_products; i++) {
+        j.rows[i] = hs__tile_rows(m, bytes, hs_mat_bytes(p[i].w) / p[i].w->rows);
+        j.first[i + 1] = j.first[i] + (p[i].w->rows + j.rows[i] - 1) / j.rows[i];
     }
     hs__run(m, bytes * n, j.first[n_products], vec_task, &j);
 }

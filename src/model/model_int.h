@@ -282,6 +282,8 @@ void hs__attend_begin(hs__attend *s, const float *q, float *acc, uint32_t v_dim)
 /* Keys at key + i * row_bytes, values at value + i * row_bytes, i < n <= HS__DECODE_KEYS. */
 void hs__attend_block(const hs_model *m, hs__attend *s, hs_kv_type type, const char *key, const char *value,
                       size_t row_bytes, uint32_t n, uint32_t qk_dim, uint32_t v_dim);
+/* How many of a step's heads a task takes: enough tasks for all threads, at most `most`. */
+uint32_t hs__heads_per_task(const hs_model *m, uint32_t heads, uint32_t most);
 void hs__attend_end(hs__attend *s, uint32_t v_dim);
 
 /* Prefill: units (heads that share keys) as tasks. load fills a block's keys [KEY_BLOCK][qk_dim] and transposed values
@@ -313,7 +315,9 @@ void hs__linear(hs_model *m, hs_phase phase, const hs__product *p, uint32_t n_pr
 void hs__rmsnorm_rows(const hs_model *m, const float *x, size_t x_stride, const float *w, uint32_t width, float eps,
                       uint32_t n, float *out, size_t out_stride);
 /* Work on this many bytes or fewer stays on the calling thread: waking the pool would cost more. */
-#define HS__INLINE_BYTES (48u << 10)
+#define HS__INLINE_BYTES (16u << 10)
+/* Rows of a task in a job over job_bytes of weights; a multiple of 8. Tasks do not influence bits. */
+uint32_t hs__tile_rows(const hs_model *m, uint64_t job_bytes, uint64_t row_bytes);
 void hs__run(hs_model *m, uint64_t work_bytes, uint32_t n_tasks, hs_task_fn fn, void *ctx);
 
 /* rope.c */
