@@ -40,11 +40,11 @@ skip() {
 
 # expect STATUS COMMAND... : runs it, stdout in $WORK/out, stderr in $WORK/err
 expect() {
-    wanted=$1
+    _status=$1
     shift
     got=0
     "$@" > "$WORK/out" 2> "$WORK/err" || got=$?
-    [ $got -eq "$wanted" ] || fail "exit status $got instead of $wanted: $*"
+    [ $got -eq "$_status" ] || fail "exit status $got instead of $_status: $*"
 }
 # says TEXT : the last command's stderr has it
 says() {

@@ -67,7 +67,7 @@ says "$WORK/nowhere"
 expect 1 "$HOTSET" run "$WORK/nowhere" hello --config "$WORK/empty.conf"
 mkdir "$WORK/empty"
 expect 1 "$HOTSET" inspect "$WORK/empty"
-says "config.json"
+says "neither a packed model"
 
 # stdout that cannot be written.
 if [ -w /dev/full ]; then
