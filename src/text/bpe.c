@@ -1,0 +1,184 @@
+/*
+ * bpe.c - merging: of all neighbouring pairs the one with the lowest rank goes first, of equal ones the leftmost.
+ *
+ * Symbols form a doubly linked list in an array. Short pieces look for the lowest rank by walking the list; long ones
+ * keep a heap of (rank, place), whose entries go stale when a neighbour merges and are recognised by their rank: a
+ * pair's rank is its own.
+ */
+#include "text/bpe.h"
+
+#include "base/mem.h"
+
+#define SHORT_PIECE 32
+#define NONE        UINT32_MAX
+
+struct hs__symbol {
+    uint32_t id;
+    uint32_t prev, next; /* places, NONE at the ends */
+    uint32_t rank;       /* of the pair with the next symbol, NONE if they do not merge */
+    uint32_t merged;     /* what the pair becomes */
+};
+
+void hs__bpe_deinit(hs__bpe *b)
+{
+    hs_free(b->symbols);
+    hs_free(b->heap);
+    *b = (hs__bpe){0};
+}
+
+int hs__ids_append(hs__ids *ids, uint32_t id)
+{
+    if (ids->n == ids->cap) {
+        size_t cap = ids->cap ? ids->cap + ids->cap / 2 : 64;
+        uint32_t *p = hs_realloc(ids->p, cap * sizeof *p);
+        if (!p)
+            return -ENOMEM;
+        ids->p = p;
+        ids->cap = cap;
+    }
+    ids->p[ids->n++] = id;
+    return 0;
+}
+
+static void look_up_pair(hs__bpe *b, uint32_t i)
+{
+    hs__symbol *s = &b->symbols[i];
+    const hs__merge *m = s->next == NONE ? NULL : hs__vocab_merge(b->vocab, s->id, b->symbols[s->next].id);
+    s->rank = m ? m->rank : NONE;
+    s->merged = m ? m->id : NONE;
+}
+
+/* One symbol per byte; returns their number. */
+static uint32_t split_bytes(hs__bpe *b, const char *piece, size_t len)
+{
+    uint32_t n = 0;
+    bool after_unk = false;
+    for (size_t i = 0; i < len; i++) {
+        uint32_t id = b->vocab->byte_id[(unsigned char)piece[i]];
+        bool is_unk = id == HS_NO_TOKEN;
+        if (is_unk && (b->unk == HS_NO_TOKEN || (after_unk && b->fuse_unk)))
+            continue;
+        after_unk = is_unk;
+        b->symbols[n] = (hs__symbol){.id = is_unk ? b->unk : id, .prev = n - 1, .next = n + 1};
+        n++;
+    }
+    if (n)
+        b->symbols[n - 1].next = NONE;
+    for (uint32_t i = 0; i < n; i++)
+        look_up_pair(b, i);
+    return n;
+}
+
+/* Merges the symbol at i with its next one, which leaves the list. */
+static void merge_at(hs__bpe *b, uint32_t i)
+{
+    hs__symbol *s = &b->symbols[i], *gone = &b->symbols[s->next];
+    s->id = s->merged;
+    s->next = gone->next;
+    gone->rank = NONE;
+    if (s->next != NONE)
+        b->symbols[s->next].prev = i;
+    look_up_pair(b, i);
+    if (s->prev != NONE)
+        look_up_pair(b, s->prev);
+}
+
+static void merge_short(hs__bpe *b)
+{
+    for (;;) {
+        uint32_t best = NONE, rank = NONE;
+        for (uint32_t i = 0; i != NONE; i = b->symbols[i].next) {
+            if (b->symbols[i].rank < rank) {
+                rank = b->symbols[i].rank;
+                best = i;
+            }
+        }
+        if (best == NONE)
+            return;
+        merge_at(b, best);
+    }
+}
+
+static int heap_push(hs__bpe *b, uint32_t i)
+{
+    if (b->symbols[i].rank == NONE)
+        return 0;
+    if (b->n_heap == b->cap_heap) {
+        size_t cap = b->cap_heap ? b->cap_heap * 2 : 256;
+        uint64_t *p = hs_realloc(b->heap, cap * sizeof *p);
+        if (!p)
+            return -ENOMEM;
+        b->heap = p;
+        b->cap_heap = cap;
+    }
+    uint64_t key = (uint64_t)b->symbols[i].rank << 32 | i;
+    size_t at = b->n_heap++;
+    for (; at && b->heap[(at - 1) / 2] > key; at = (at - 1) / 2)
+        b->heap[at] = b->heap[(at - 1) / 2];
+    b->heap[at] = key;
+    return 0;
+}
+
+static uint64_t heap_pop(hs__bpe *b)
+{
+    uint64_t top = b->heap[0], key = b->heap[--b->n_heap];
+    size_t at = 0;
+    for (size_t child; (child = 2 * at + 1) < b->n_heap; at = child) {
+        if (child + 1 < b->n_heap && b->heap[child + 1] < b->heap[child])
+            child++;
+        if (b->heap[child] >= key)
+            break;
+        b->heap[at] = b->heap[child];
+    }
+    b->heap[at] = key;
+    return top;
+}
+
+static int merge_long(hs__bpe *b, uint32_t n)
+{
+    int r = 0;
+    b->n_heap = 0;
+    for (uint32_t i = 0; i < n && r == 0; i++)
+        r = heap_push(b, i);
+    while (b->n_heap && r == 0) {
+        uint64_t top = heap_pop(b);
+        uint32_t i = (uint32_t)top;
+        if (b->symbols[i].rank != top >> 32)
+            continue;
+        merge_at(b, i);
+        r = heap_push(b, i);
+        if (r == 0 && b->symbols[i].prev != NONE)
+            r = heap_push(b, b->symbols[i].prev);
+    }
+    return r;
+}
+
+int hs__bpe_encode(hs__bpe *b, const char *piece, size_t len, hs__ids *out)
+{
+    if (!len)
+        return 0;
+    if (b->ignore_merges || len == 1) {
+        uint32_t id = hs__vocab_find(b->vocab, piece, len, true);
+        if (id != HS_NO_TOKEN)
+            return hs__ids_append(out, id);
+    }
+    if (len > b->cap_symbols) {
+        size_t cap = len < 256 ? 256 : len;
+        hs_free(b->symbols);
+        b->symbols = hs_malloc(cap * sizeof *b->symbols);
+        b->cap_symbols = b->symbols ? cap : 0;
+        if (!b->symbols)
+            return -ENOMEM;
+    }
+    uint32_t n = split_bytes(b, piece, len);
+    if (!n)
+        return 0;
+    int r = 0;
+    if (n <= SHORT_PIECE)
+        merge_short(b);
+    else
+        r = merge_long(b, n);
+    for (uint32_t i = 0; i != NONE && r == 0; i = b->symbols[i].next)
+        r = hs__ids_append(out, b->symbols[i].id);
+    return r;
+}

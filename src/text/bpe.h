@@ -1,0 +1,32 @@
+/* bpe.h - one piece of text to ids by merging pairs. Scratch is reused from piece to piece; one per thread. */
+#ifndef HS_TEXT_BPE_H
+#define HS_TEXT_BPE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "text/vocab.h"
+
+typedef struct hs__ids {
+    uint32_t *p;
+    size_t n, cap;
+} hs__ids;
+
+typedef struct hs__symbol hs__symbol;
+typedef struct hs__bpe {
+    const hs__vocab *vocab;
+    uint32_t unk; /* for a byte without a token; HS_NO_TOKEN: such a byte is left out */
+    bool fuse_unk;
+    bool ignore_merges; /* a piece that is a token is that token, whatever the merges say */
+    hs__symbol *symbols;
+    size_t cap_symbols;
+    uint64_t *heap; /* rank << 32 | place */
+    size_t n_heap, cap_heap;
+} hs__bpe;
+
+void hs__bpe_deinit(hs__bpe *b);
+/* Appends the ids of piece, len < 2^31 bytes. O(len log len); scratch is at most 52 bytes per byte. -ENOMEM. */
+int hs__bpe_encode(hs__bpe *b, const char *piece, size_t len, hs__ids *out) HS_MUST_CHECK;
+int hs__ids_append(hs__ids *ids, uint32_t id) HS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,196 @@
+/*
+ * tokenizer.c - encoding and decoding. How a text becomes ids:
+ *
+ *   bytes -> made valid UTF-8 -> added tokens out of the raw text -> the rest normalised -> added tokens out of that
+ *         -> pre-tokeniser -> BPE per piece
+ *
+ * Owns the scratch of one call (struct encoder); the tokenizer itself is read only.
+ */
+#include "text/tokenizer_int.h"
+
+#include <string.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "text/bpe.h"
+#include "text/utf8.h"
+
+#define MAX_FILE (128u << 20)
+#define MAX_TEXT (256u << 20)
+
+typedef struct encoder {
+    const hs_tokenizer *t;
+    bool specials;
+    hs__regex_scratch *scratch;
+    hs__bpe bpe;
+    hs__ids ids;
+    hs_err *err;
+} encoder;
+
+int hs_tokenizer_load(const char *dir, hs_tokenizer **ret_tokenizer, hs_err *err)
+{
+    char *text = NULL, *path = hs_asprintf("%s/tokenizer.json", dir);
+    size_t len = 0;
+    hs_tokenizer *t = hs_calloc(1, sizeof *t);
+    int r = path && t ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", dir);
+    if (r == 0)
+        r = hs_file_read(path, MAX_FILE, &text, &len, err);
+    if (r == 0)
+        r = hs__tokenizer_parse(t, text, len, path, err);
+    hs_free(text);
+    hs_free(path);
+    if (r < 0) {
+        hs_tokenizer_destroy(&t);
+        return r;
+    }
+    *ret_tokenizer = t;
+    return 0;
+}
+
+void hs_tokenizer_destroy(hs_tokenizer **tokenizer)
+{
+    hs_tokenizer *t = *tokenizer;
+    if (!t)
+        return;
+    hs__vocab_deinit(&t->vocab);
+    hs__added_deinit(&t->added);
+    hs__pretok_deinit(&t->pretok);
+    hs_free(t);
+    *tokenizer = NULL;
+}
+
+uint32_t hs_tokenizer_size(const hs_tokenizer *t)
+{
+    return t->vocab.n_tokens;
+}
+
+uint64_t hs_tokenizer_bytes(const hs_tokenizer *t)
+{
+    return sizeof *t + hs__vocab_bytes(&t->vocab) + t->added.bytes + hs__pretok_bytes(&t->pretok);
+}
+
+const char *hs_tokenizer_token_bytes(const hs_tokenizer *t, uint32_t id, size_t *ret_len)
+{
+    if (id >= t->vocab.n_tokens || !t->vocab.tokens[id].exists) {
+        *ret_len = 0;
+        return NULL;
+    }
+    *ret_len = t->vocab.tokens[id].len;
+    return t->vocab.bytes + t->vocab.tokens[id].offset;
+}
+
+bool hs_tokenizer_is_special(const hs_tokenizer *t, uint32_t id)
+{
+    return id < t->vocab.n_tokens && t->vocab.tokens[id].special;
+}
+
+uint32_t hs_tokenizer_find_added(const hs_tokenizer *t, const char *text)
+{
+    const hs__added *a = hs__added_find(&t->added, text);
+    return a ? a->id : HS_NO_TOKEN;
+}
+
+static int out_of_memory(hs_err *err)
+{
+    return hs_err_set(err, -ENOMEM, "tokenizer: out of memory");
+}
+
+static int encode_piece(void *ctx, const char *piece, size_t len)
+{
+    encoder *e = ctx;
+    return hs__bpe_encode(&e->bpe, piece, len, &e->ids) < 0 ? out_of_memory(e->err) : 0;
+}
+
+static int encode_plain(encoder *e, const char *text, size_t len)
+{
+    return hs__pretok_run(&e->t->pretok, e->scratch, text, len, encode_piece, e, e->err);
+}
+
+/* Takes added tokens of one kind out of text and gives what lies between them to `rest`. */
+static int extract(encoder *e, bool normalized, const char *text, size_t len,
+                   int (*rest)(encoder *e, const char *text, size_t len))
+{
+    size_t pos = 0, done = 0, begin, end;
+    uint32_t id;
+    while (e->specials && hs__added_next(&e->t->added, normalized, text, len, &pos, done, &begin, &end, &id)) {
+        int r = begin > done ? rest(e, text + done, begin - done) : 0;
+        if (r < 0)
+            return r;
+        if (hs__ids_append(&e->ids, id) < 0)
+            return out_of_memory(e->err);
+        done = end;
+    }
+    return done < len ? rest(e, text + done, len - done) : 0;
+}
+
+static int encode_raw_rest(encoder *e, const char *text, size_t len)
+{
+    char *owned;
+    int r = hs__normalize(&e->t->normalizer, text, len, &text, &len, &owned);
+    if (r < 0)
+        return out_of_memory(e->err);
+    r = extract(e, true, text, len, encode_plain);
+    hs_free(owned);
+    return r;
+}
+
+/* *ret_text is text itself, or *fixed's data, if it was not UTF-8. */
+static int make_valid(const char *text, size_t len, hs_buf *fixed, const char **ret_text, size_t *ret_len)
+{
+    unsigned char held[4];
+    uint8_t n_held = 0;
+    *ret_text = text;
+    *ret_len = len;
+    if (hs__utf8_is_valid(text, len))
+        return 0;
+    hs__utf8_push(held, &n_held, text, len, fixed);
+    hs__utf8_flush(&n_held, fixed);
+    *ret_text = fixed->data;
+    *ret_len = fixed->len;
+    return fixed->failed;
+}
+
+int hs_tokenizer_encode(const hs_tokenizer *t, const char *text, size_t len, bool specials, uint32_t **ret_ids,
+                        size_t *ret_n, hs_err *err)
+{
+    if (len > MAX_TEXT)
+        return hs_err_set(err, -E2BIG, "tokenizer: the text has %zu bytes; at most %u are possible", len, MAX_TEXT);
+    encoder e = {.t = t, .specials = specials, .err = err};
+    e.bpe = (hs__bpe){.vocab = &t->vocab, .unk = t->unk, .fuse_unk = t->fuse_unk, .ignore_merges = t->ignore_merges};
+    hs_buf fixed;
+    hs_buf_init(&fixed, 3 * (size_t)MAX_TEXT);
+    int r = hs__regex_scratch_create(len, &e.scratch, err);
+    if (r == 0 && make_valid(text, len, &fixed, &text, &len) < 0)
+        r = out_of_memory(err);
+    if (r == 0)
+        r = extract(&e, false, text, len, encode_raw_rest);
+    hs_buf_deinit(&fixed);
+    hs__regex_scratch_destroy(&e.scratch);
+    hs__bpe_deinit(&e.bpe);
+    if (r == 0 && !e.ids.p && !(e.ids.p = hs_calloc(1, sizeof *e.ids.p)))
+        r = out_of_memory(err);
+    if (r < 0) {
+        hs_free(e.ids.p);
+        return r;
+    }
+    *ret_ids = e.ids.p;
+    *ret_n = e.ids.n;
+    return 0;
+}
+
+int hs_tokenizer_decode(const hs_tokenizer *t, const uint32_t *ids, size_t n, bool skip_special, hs_buf *out,
+                        hs_err *err)
+{
+    unsigned char held[4];
+    uint8_t n_held = 0;
+    for (size_t i = 0; i < n && !out->failed; i++) {
+        size_t len;
+        const char *bytes = hs_tokenizer_token_bytes(t, ids[i], &len);
+        if (!(skip_special && hs_tokenizer_is_special(t, ids[i])))
+            hs__utf8_push(held, &n_held, bytes, len, out);
+    }
+    hs__utf8_flush(&n_held, out);
+    if (out->failed)
+        return hs_err_set(err, out->failed, "tokenizer: the text is too long, or out of memory");
+    return 0;
+}
