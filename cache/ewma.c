@@ -28,7 +28,9 @@ typedef struct history {
 } history;
 
 typedef struct ewma {
-    uint64_t now; /* for which the heap's keys hold */
+    uint64_t now;    /* for which the heap's keys hold */
+    uint64_t tokens; /* seen */
+    bool rebuild;    /* tokens have been seen since */
     float fast_step[DECAY_STEPS], slow_step[DECAY_STEPS];
     hs__heap heap;
     history *of; /* [n_objects] */
@@ -73,8 +75,8 @@ static inline uint32_t age_of(const history *h, uint64_t now)
 static float score_at(const ewma *p, const history *h, uint64_t now)
 {
     uint32_t age = age_of(h, now);
-    float prior = (float)h->uses / (float)(now ? now : 1);
-    return 0.5f * (h->fast * decay_fast(p, age) + h->slow * decay_slow(p, age) + (prior < 1 ? prior : 1));
+    float prior = (float)h->uses / (float)(p->tokens ? p->tokens : 1);
+    return 0.5f * (h->fast * decay_fast(p, age) + h->slow * decay_slow(p, age) + prior);
 }
 
 /* Non-negative floats order like their bits; equal scores leave in order of last use. */
@@ -92,6 +94,10 @@ static void ewma_access(void *state, uint32_t object, uint32_t uses, uint32_t sp
     ewma *p = state;
     history *h = &p->of[object];
     uint32_t age = age_of(h, now);
+    if (now > p->tokens) {
+        p->tokens = now;
+        p->rebuild = true;
+    }
     float rate = (float)uses / (float)span;
     h->fast = h->fast * decay_fast(p, age) + rate * (1 - decay_fast(p, span));
     h->slow = h->slow * decay_slow(p, age) + rate * (1 - decay_slow(p, span));
@@ -114,8 +120,9 @@ static void ewma_evict(void *state, uint32_t object)
 static uint32_t ewma_victim(void *state, uint64_t now, hs_policy_keep_fn keep, void *ctx)
 {
     ewma *p = state;
-    if (p->now != now) {
+    if (p->now != now || p->rebuild) {
         p->now = now;
+        p->rebuild = false;
         hs__heap_rebuild(&p->heap, ewma_key, p);
     }
     return hs__heap_least(&p->heap, ewma_key, p, keep, ctx);

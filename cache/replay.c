@@ -9,8 +9,8 @@ typedef struct replay {
     const hs_policy *policy;
     void *state;
     uint8_t *resident;   /* [n_objects] */
+    uint8_t *hit;        /* [n_objects] of the set under way: was it resident when the set began */
     uint32_t *asked_for; /* [n_objects] number of the set that last asked for it */
-    uint32_t *served;    /* [n_objects] number of the set that last got it */
     uint32_t set;
     uint32_t n_resident, n_slots;
 } replay;
@@ -23,7 +23,7 @@ static hs_policy_shape shape_of(const hs_replay_trace *t, uint32_t n_slots)
 size_t hs_replay_bytes(const hs_policy *policy, const hs_replay_trace *t, uint32_t n_slots)
 {
     hs_policy_shape shape = shape_of(t, n_slots);
-    return hs__pad(policy->bytes(&shape)) + hs__pad(t->n_objects) + 2 * hs__pad(t->n_objects * sizeof(uint32_t));
+    return hs__pad(policy->bytes(&shape)) + 2 * hs__pad(t->n_objects) + hs__pad(t->n_objects * sizeof(uint32_t));
 }
 
 static bool is_asked_for(void *ctx, uint32_t object)
@@ -55,20 +55,14 @@ static void use_set(replay *r, const uint32_t *object, uint64_t n, uint64_t now,
     for (uint64_t i = 0; i < n; i++)
         r->asked_for[object[i]] = r->set;
     for (uint64_t i = 0; i < n; i++) {
-        if (!r->resident[object[i]])
-            continue;
         r->policy->access(r->state, object[i], 1, 1, now);
-        r->served[object[i]] = r->set;
-        count->hits++;
+        r->hit[object[i]] = r->resident[object[i]];
+        count->hits += r->hit[object[i]];
     }
     count->accesses += n;
-    for (uint64_t i = 0; i < n; i++) {
-        if (r->served[object[i]] == r->set)
-            continue;
-        r->served[object[i]] = r->set;
-        r->policy->access(r->state, object[i], 1, 1, now);
-        count->bypasses += bring_in(r, object[i], now, in_sets);
-    }
+    for (uint64_t i = 0; i < n; i++)
+        if (!r->hit[object[i]] && !r->resident[object[i]])
+            count->bypasses += bring_in(r, object[i], now, in_sets);
 }
 
 hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, uint32_t n_slots, bool in_sets, void *mem)
@@ -78,11 +72,10 @@ hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, ui
     replay r = {.policy = policy, .state = at, .n_slots = n_slots};
     at += hs__pad(policy->bytes(&shape));
     r.resident = at;
-    r.asked_for = (uint32_t *)(at + hs__pad(t->n_objects));
-    r.served = (uint32_t *)((uint8_t *)r.asked_for + hs__pad(t->n_objects * sizeof(uint32_t)));
+    r.hit = at + hs__pad(t->n_objects);
+    r.asked_for = (uint32_t *)(at + 2 * hs__pad(t->n_objects));
     memset(r.resident, 0, t->n_objects);
     memset(r.asked_for, 0, t->n_objects * sizeof *r.asked_for);
-    memset(r.served, 0, t->n_objects * sizeof *r.served);
     policy->init(r.state, &shape);
     hs_replay_result counted = {0}, warming = {0};
     uint64_t tokens = 0;

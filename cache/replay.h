@@ -22,8 +22,8 @@ typedef struct hs_replay_result {
 
 /* Memory that hs_replay needs. */
 size_t hs_replay_bytes(const hs_policy *policy, const hs_replay_trace *trace, uint32_t n_slots);
-/* in_sets: of a set, the hits come first and none of it is evicted for another, as in the daemon; else each use by
- * itself in the trace's order. mem: hs_replay_bytes, HS_POLICY_ALIGN-aligned. */
+/* in_sets: a set is looked up before any of it is brought in, and none of it is evicted for another, as in the daemon;
+ * else each use by itself in the trace's order. mem: hs_replay_bytes, HS_POLICY_ALIGN-aligned. */
 hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *trace, uint32_t n_slots, bool in_sets,
                            void *mem);
 

@@ -184,9 +184,9 @@ static int wait_some(void *self, uint32_t max, uint32_t *ret_index, hs_expert *r
             return r->failed;
         }
         issue(r, false);
+        hs__prefetch_pump(r);
         if (r->ready.head < r->ready.tail)
             break;
-        hs__prefetch_pump(r);
         if (hs__expand(r, false) || hs__expand(r, true))
             continue;
         if (!reads_under_way(r)) {
@@ -233,6 +233,8 @@ static void end(void *self)
     }
     r->n_wants = r->n_undelivered = 0;
     r->in_layer = false;
+    hs__load_drain(r);
+    hs__prefetch_pump(r);
 }
 
 const hs_experts_ops hs__experts_ops = {

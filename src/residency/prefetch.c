@@ -11,11 +11,11 @@
 
 #define WORTH_STEP  (1.0f / 32)
 #define WORTH_LEAST 0.25f /* at one useful read of four, waste costs about what it saves */
-#define TRY_EVERY   16u   /* tokens between tries of a layer that is switched off */
+#define TRY_EVERY   16u   /* tokens between tries of a class that is left out */
 
-static void judge_layer(hs_residency *r, uint32_t object, bool came_true)
+static void learn(hs_residency *r, uint32_t slot, bool came_true)
 {
-    float *w = &r->worth[object / r->cfg.n_experts];
+    float *w = &r->worth[r->slots[slot].object / r->cfg.n_experts][r->slots[slot].rank];
     *w += WORTH_STEP * ((came_true ? 1.0f : 0.0f) - *w);
 }
 
@@ -32,7 +32,7 @@ static void forget(hs_residency *r, uint32_t slot)
 void hs__prefetch_used(hs_residency *r, uint32_t slot, bool in_time)
 {
     forget(r, slot);
-    judge_layer(r, r->slots[slot].object, true);
+    learn(r, slot, true);
     hs__count(in_time ? &r->count.prefetch_useful : &r->count.prefetch_late, 1);
     hs__count(&r->count.miss_predicted, 1);
 }
@@ -40,7 +40,7 @@ void hs__prefetch_used(hs_residency *r, uint32_t slot, bool in_time)
 void hs__prefetch_lost(hs_residency *r, uint32_t slot)
 {
     forget(r, slot);
-    judge_layer(r, r->slots[slot].object, false);
+    learn(r, slot, false);
     hs__count(&r->count.prefetch_wasted, 1);
 }
 
@@ -50,7 +50,7 @@ void hs__prefetch_pump(hs_residency *r)
     if (r->pending.head < r->pending.tail)
         return;
     for (; r->to_guess_at < r->n_to_guess; r->to_guess_at++) {
-        uint32_t object = r->to_guess[r->to_guess_at];
+        uint32_t object = r->to_guess[r->to_guess_at].object;
         if (r->slot_of[object] != HS__NONE)
             continue;
         if (r->n_guessed == r->max_guessed || !hs__load_possible(r, object, true) ||
@@ -61,6 +61,7 @@ void hs__prefetch_pump(hs_residency *r)
             break;
         hs__load_start(r, slot, object, HS__GUESS);
         r->slots[slot].guess = r->guess_no;
+        r->slots[slot].rank = (uint8_t)r->to_guess[r->to_guess_at].rank;
         r->guessed[r->n_guessed++] = slot;
         hs__count(&r->count.prefetch_issued, 1);
     }
@@ -77,15 +78,17 @@ void hs__hint(void *self, uint32_t layer, const hs_expert_guess *guesses, uint32
         r->guess_no++;
     r->guess_layer = layer;
     r->n_to_guess = r->to_guess_at = 0;
-    bool worth = r->worth[layer] >= WORTH_LEAST || r->tick % TRY_EVERY == 0;
+    uint32_t half = (r->cfg.top_k * r->span + 1) / 2;
+    half = half ? half : 1;
     for (uint32_t i = 0; i < n && i < r->cfg.n_experts; i++) {
         if (guesses[i].expert >= r->cfg.n_experts)
             continue;
         uint32_t object = layer * r->cfg.n_experts + guesses[i].expert, slot = r->slot_of[object];
+        uint32_t rank = i / half < HS__RANKS ? i / half : HS__RANKS - 1;
         if (slot != HS__NONE)
             r->slots[slot].guess = r->guess_no;
-        else if (worth)
-            r->to_guess[r->n_to_guess++] = object;
+        else if (r->worth[layer][rank] >= WORTH_LEAST || r->tick % TRY_EVERY == 0)
+            r->to_guess[r->n_to_guess++] = (hs__to_guess){object, rank};
     }
     hs__prefetch_pump(r);
 }

@@ -43,7 +43,7 @@ uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_slots, uint
         policy = b > policy ? b : policy;
     }
     /* Per layer there are at most n experts: the layer's tables are bounded by that. */
-    uint64_t layer = n * (sizeof(hs__want) + 4 * sizeof(uint32_t) + sizeof(float));
+    uint64_t layer = n * (sizeof(hs__want) + 3 * sizeof(uint32_t) + sizeof(hs__to_guess) + HS__RANKS * sizeof(float));
     return sizeof(hs_residency) + policy + n_slots * (sizeof(hs__slot) + sizeof(uint32_t)) + n * sizeof(uint32_t) +
            n_loads * (sizeof(hs__load) + sizeof(void *)) + n_staging * sizeof(uint32_t) + layer +
            HS__MAX_TASKS * sizeof(hs__task) + n_threads * (hs_decoder_bytes() + sizeof(void *));
@@ -145,7 +145,8 @@ int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_e
     hs__loads_init(r);
     memset(r->want_of, 0xff, cfg->n_experts * sizeof *r->want_of);
     for (uint32_t i = 0; i < cfg->n_layers; i++)
-        r->worth[i] = 1;
+        for (uint32_t k = 0; k < HS__RANKS; k++)
+            r->worth[i][k] = 1;
     *ret = r;
     return 0;
 }

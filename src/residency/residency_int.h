@@ -17,6 +17,7 @@
 #define HS__MAX_LOADS 128u /* loads under way at most */
 #define HS__MAX_GAPS  64u  /* separate pieces of a record that arrived ahead of their turn */
 #define HS__MAX_TASKS 64u  /* frames decoded in one go */
+#define HS__RANKS     4u   /* classes of guesses: best, second, third, last half of a token's experts */
 
 typedef enum hs__state { HS__EMPTY, HS__READING, HS__DECODING, HS__READY } hs__state;
 
@@ -34,6 +35,7 @@ typedef struct hs__slot {
     uint32_t guess;      /* protected while equal to hs_residency.guess_no */
     uint32_t next, prev; /* in the list of EMPTY or of loose slots */
     uint8_t state, kind, pins;
+    uint8_t rank; /* GUESS: its class */
 } hs__slot;
 
 /* A read under way, and the decoding of what it brings. */
@@ -83,6 +85,10 @@ typedef struct hs__want {
 typedef struct hs__queue { /* of places in wants; each enters once per layer */
     uint32_t *item, head, tail;
 } hs__queue;
+
+typedef struct hs__to_guess {
+    uint32_t object, rank;
+} hs__to_guess;
 
 typedef struct hs__task {
     hs__load *load;
@@ -157,10 +163,10 @@ struct hs_residency {
     uint32_t guess_no, guess_layer; /* who is protected, and until which layer's begin */
     uint32_t *guessed;              /* [max_guessed] slots of kind GUESS */
     uint32_t n_guessed, max_guessed;
-    uint32_t *to_guess; /* [n_experts] objects not issued yet, best first, from to_guess_at on */
+    hs__to_guess *to_guess; /* [n_experts] not issued yet, best first, from to_guess_at on */
     uint32_t n_to_guess, to_guess_at;
     uint64_t speculative_flying; /* bytes submitted as speculative whose reads are not over */
-    float *worth;                /* [n_layers] share of guesses that came true lately */
+    float (*worth)[HS__RANKS];   /* [n_layers] share of guesses that came true lately, per class */
 
     hs_decoder **decoders; /* [n_decoders], one per thread of the pool */
     uint32_t n_decoders;

@@ -230,7 +230,7 @@ static uint32_t make_room(hs_residency *r, bool may_evict, uint32_t victim)
 uint32_t hs__slot_for_demand(hs_residency *r, uint32_t object, bool force, hs__kind *ret_kind)
 {
     if (r->empty != HS__NONE) {
-        *ret_kind = HS__RESIDENT;
+        *ret_kind = r->sweep && r->n_loose < r->sweep_window ? HS__LOOSE : HS__RESIDENT;
         return pop_empty(r);
     }
     uint32_t victim = victim_of(r);

@@ -22,7 +22,9 @@
 #define FAKE_PADDED 20480u
 #define FAKE_FRAME  4096u /* every frame but the last */
 #define FAKE_FRAMES 5u
-#define FAKE_MAX    512u
+#ifndef FAKE_MAX
+#define FAKE_MAX 512u /* objects, and requests queued */
+#endif
 
 enum { FAKE_PLAIN, FAKE_CHECKED, FAKE_STAGED, FAKE_MIXED };
 
@@ -57,9 +59,11 @@ static inline uint32_t fake_random(uint32_t *rng, uint32_t below)
     return (uint32_t)(((uint64_t)*rng * below) >> 32);
 }
 
-static inline uint8_t fake_byte(uint32_t object, uint32_t at)
+/* The FAKE_PADDED bytes that are the object. fake_reset fills the noise. */
+static uint8_t fake_noise[FAKE_PADDED + 13 * FAKE_MAX];
+static inline const uint8_t *fake_bytes(uint32_t object)
 {
-    return (uint8_t)(object * 31 + at * 7 + at / 251);
+    return fake_noise + 13 * object;
 }
 
 static inline int fake_kind(uint32_t object)
@@ -137,15 +141,13 @@ int hs_object_decode_frame(const hs_objects *o, uint32_t object, const hs_frame 
                            void *slot, hs_err *err)
 {
     (void)o, (void)d;
-    uint8_t flip = fake_kind(object) == FAKE_STAGED ? 0xff : 0, *to = slot;
-    const uint8_t *from = stored;
-    for (uint32_t i = 0; i < f->raw_bytes; i++) {
-        uint8_t b = from[f->stored_offset + i] ^ flip;
-        if (b != fake_byte(object, (uint32_t)f->raw_offset + i))
-            return hs_err_set(err, -EBADMSG, "fake shard, record %u: damaged", object);
-        if (flip)
-            to[f->raw_offset + i] = b;
-    }
+    const uint8_t *from = (const uint8_t *)stored + f->stored_offset, *is = fake_bytes(object) + f->raw_offset;
+    uint8_t *to = (uint8_t *)slot + f->raw_offset;
+    bool staged = fake_kind(object) == FAKE_STAGED;
+    for (uint32_t i = 0; staged && i < f->raw_bytes; i++)
+        to[i] = from[i] ^ 0xff;
+    if (memcmp(to, is, f->raw_bytes))
+        return hs_err_set(err, -EBADMSG, "fake shard, record %u: damaged", object);
     return 0;
 }
 void hs_object_parts(const hs_objects *o, uint32_t object, const void *slot, const void *ret_parts[HS_OBJECT_MAX_PARTS])
@@ -158,11 +160,7 @@ void hs_object_parts(const hs_objects *o, uint32_t object, const void *slot, con
 /* Whether a delivered expert is the object, all of it. */
 static inline bool fake_is(const hs_expert *x, uint32_t object)
 {
-    const uint8_t *p = x->part[0];
-    for (uint32_t i = 0; i < FAKE_RAW; i++)
-        if (p[i] != fake_byte(object, i))
-            return false;
-    return true;
+    return memcmp(x->part[0], fake_bytes(object), FAKE_RAW) == 0;
 }
 
 /* ---- io ---- */
@@ -174,9 +172,10 @@ static uint32_t object_of(const hs_io_req *req)
 
 static void land(const hs_io_req *req, uint32_t object, uint32_t off, uint32_t len, bool damaged)
 {
-    uint8_t flip = fake_kind(object) == FAKE_STAGED ? 0xff : 0, *dst = req->dst;
-    for (uint32_t i = off; i < off + len; i++)
-        dst[i] = fake_byte(object, i) ^ flip;
+    uint8_t *dst = req->dst;
+    memcpy(dst + off, fake_bytes(object) + off, len);
+    for (uint32_t i = off; fake_kind(object) == FAKE_STAGED && i < off + len; i++)
+        dst[i] ^= 0xff;
     if (damaged && off <= 5000 && 5000 < off + len)
         dst[5000] ^= 1;
 }
@@ -271,6 +270,9 @@ static inline void fake_reset(int kind, uint32_t seed)
     fake.n_queue = fake.n_order = fake.promoted = fake.cancels = 0;
     memset(fake.fail_reads, 0, sizeof fake.fail_reads);
     memset(fake.damage, 0, sizeof fake.damage);
+    uint32_t rng = 99;
+    for (uint32_t i = 0; i < sizeof fake_noise; i++)
+        fake_noise[i] = (uint8_t)fake_random(&rng, 256);
 }
 
 void hs_io_submit_many(hs_io *io, hs_io_req **reqs, uint32_t n)

@@ -1,0 +1,220 @@
+/* labels: unit */
+/* Guesses: read behind demand and within the budget, best first; they protect, they never evict what is needed, and
+ * each ends as useful, late or wasted. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "fake_store.h"
+#include "fixture.h"
+
+static hs_residency_stats stats(const fixture *f)
+{
+    return hs_residency_get_stats(f->r);
+}
+
+static void useful_late_and_wasted(void **state)
+{
+    (void)state;
+    for (int kind = FAKE_PLAIN; kind <= FAKE_STAGED; kind++) {
+        fixture f;
+        fixture_open(&f, kind, "ewma", 32, 8 * FAKE_PADDED);
+        step(&f, HS_PHASE_DECODE, 1);
+        run_layer(&f, 0, 0, 4);
+        hint(&f, 1, 0, 3);
+        assert_int_equal(stats(&f).prefetch_issued, 3);
+        fake_pump(2); /* two have arrived; one that is asked for has not, or has */
+        begin(&f, 1, 2, 4);
+        fake_pump(1000);
+        finish(&f, 4);
+        hs_residency_stats s = stats(&f);
+        assert_int_equal(s.prefetch_useful + s.prefetch_late, 1);
+        assert_int_equal(s.prefetch_wasted, 2);
+        assert_int_equal(s.miss_predicted, 1);
+        assert_int_equal(s.hits, s.prefetch_useful);
+        assert_int_equal(s.late, s.prefetch_late);
+        fixture_close(&f);
+    }
+}
+
+static void in_time_is_a_hit(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "ewma", 32, 8 * FAKE_PADDED);
+    step(&f, HS_PHASE_DECODE, 1);
+    hint(&f, 0, 0, 4);
+    fake_pump(4);
+    assert_int_equal(run_layer(&f, 0, 0, 4), 4);
+    assert_int_equal(stats(&f).prefetch_useful, 4);
+    assert_int_equal(stats(&f).speculative_bytes, 4 * FAKE_PADDED);
+    assert_int_equal(stats(&f).demand_bytes, 0);
+    fixture_close(&f);
+}
+
+static void late_is_promoted(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "ewma", 32, 8 * FAKE_PADDED);
+    step(&f, HS_PHASE_DECODE, 1);
+    hint(&f, 0, 0, 4);
+    begin(&f, 0, 0, 4);
+    assert_int_equal(fake.promoted, 4);
+    assert_int_equal(fake.n_queue, 4); /* no second read of the same */
+    fake_pump(4);
+    finish(&f, 4);
+    assert_int_equal(stats(&f).prefetch_late, 4);
+    assert_int_equal(stats(&f).demand_bytes, 4 * FAKE_PADDED);
+    fixture_close(&f);
+}
+
+static void the_budget_holds_and_the_best_go_first(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "ewma", 64, 2 * FAKE_PADDED);
+    step(&f, HS_PHASE_DECODE, 1);
+    hint(&f, 1, 4, 6);
+    assert_int_equal(fake.n_queue, 2);
+    fake_pump(2);
+    assert_true((fake.order[0] == EXPERTS + 4 && fake.order[1] == EXPERTS + 5) ||
+                (fake.order[0] == EXPERTS + 5 && fake.order[1] == EXPERTS + 4));
+    assert_int_equal(fake.order_class[0], HS_IO_SPECULATIVE);
+    run_layer(&f, 0, 0, 4); /* waiting there lets the next ones go out */
+    fake_pump(1000);
+    assert_true(stats(&f).prefetch_issued > 2);
+    begin(&f, 1, 0, 4);
+    assert_int_equal(f.r->n_to_guess, 0); /* what had not been issued is forgotten */
+    fake_pump(1000);
+    finish(&f, 4);
+    fixture_close(&f);
+}
+
+static void wrong_guesses_are_cancelled(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "ewma", 32, 8 * FAKE_PADDED);
+    step(&f, HS_PHASE_DECODE, 1);
+    hint(&f, 1, 0, 4);
+    begin(&f, 1, 8, 4);
+    assert_int_equal(fake.cancels, 4);
+    fake_pump(1000);
+    finish(&f, 4);
+    assert_int_equal(stats(&f).bytes_read, 4 * FAKE_PADDED); /* none of them was read */
+    assert_int_equal(hs_residency_resident(f.r), 4);
+    assert_int_equal(stats(&f).errors, 0);
+    fixture_close(&f);
+}
+
+static void predicted_residents_are_protected(void **state)
+{
+    (void)state;
+    for (int protect = 0; protect < 2; protect++) {
+        fixture f;
+        fixture_open(&f, FAKE_PLAIN, "lru", 12, 4 * FAKE_PADDED);
+        step(&f, HS_PHASE_DECODE, 1);
+        run_layer(&f, 3, 0, 4); /* the oldest: the next victims */
+        run_layer(&f, 0, 0, 4);
+        run_layer(&f, 1, 0, 4);
+        if (protect)
+            hint(&f, 3, 0, 4);
+        run_layer(&f, 2, 0, 4);
+        assert_int_equal(run_layer(&f, 3, 0, 4), protect ? 4 : 0);
+        fixture_close(&f);
+    }
+}
+
+/* With everything predicted, a demand still finds a slot. */
+static void demand_goes_before_protection(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "lru", 8, 4 * FAKE_PADDED);
+    step(&f, HS_PHASE_DECODE, 1);
+    run_layer(&f, 1, 0, 8);
+    hint(&f, 1, 0, 8);
+    run_layer(&f, 0, 0, 8);
+    fixture_close(&f);
+}
+
+static void guesses_do_not_evict_what_is_asked_for(void **state)
+{
+    (void)state;
+    fixture f;
+    hs_err err;
+    uint32_t index[4];
+    fixture_open(&f, FAKE_PLAIN, "ewma", 5, 8 * FAKE_PADDED);
+    step(&f, HS_PHASE_DECODE, 1);
+    run_layer(&f, 0, 0, 4);
+    assert_int_equal(begin(&f, 0, 0, 4), 4);
+    hint(&f, 1, 0, 8);
+    assert_int_equal(fake.n_queue, 1); /* one slot is not asked for */
+    fake_pump(1);
+    assert_int_equal(wait_for(&f, 4, index, &err), 4);
+    f.x.ops->end(f.x.self);
+    fixture_close(&f);
+}
+
+static void none_in_prefill_or_when_off(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "ewma", 32, 8 * FAKE_PADDED);
+    step(&f, HS_PHASE_DECODE, 1);
+    hint(&f, 2, 0, 2);
+    step(&f, HS_PHASE_PREFILL, 8);
+    assert_int_equal(fake.cancels, 2);
+    hint(&f, 1, 0, 4);
+    assert_int_equal(stats(&f).prefetch_issued, 2);
+    fixture_close(&f);
+    fixture_open(&f, FAKE_PLAIN, "ewma", 32, 0);
+    step(&f, HS_PHASE_DECODE, 1);
+    hint(&f, 1, 0, 4);
+    assert_int_equal(fake.n_queue, 0);
+    fixture_close(&f);
+}
+
+/* Guesses that never come true stop, and start again when they do. */
+static void a_useless_class_is_left_out(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "ewma", 48, 8 * FAKE_PADDED);
+    uint64_t before = 0;
+    for (int token = 0; token < 200; token++) {
+        step(&f, HS_PHASE_DECODE, 1);
+        if (token == 150)
+            before = stats(&f).prefetch_issued;
+        hint(&f, 1, (uint32_t)token % 4, 2);
+        fake_pump(1000);
+        run_layer(&f, 1, 8, 4);
+        run_layer(&f, 0, 0, EXPERTS); /* the wrong ones do not stay */
+        run_layer(&f, 2, 0, EXPERTS);
+        run_layer(&f, 3, 0, EXPERTS);
+    }
+    print_message("%lu issued in the last 50 tokens\n", (unsigned long)(stats(&f).prefetch_issued - before));
+    assert_true(stats(&f).prefetch_issued - before < 20);
+    assert_true(f.r->worth[1][0] < 0.5f && f.r->worth[2][0] == 1);
+    fixture_close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(useful_late_and_wasted),
+        cmocka_unit_test(in_time_is_a_hit),
+        cmocka_unit_test(late_is_promoted),
+        cmocka_unit_test(the_budget_holds_and_the_best_go_first),
+        cmocka_unit_test(wrong_guesses_are_cancelled),
+        cmocka_unit_test(predicted_residents_are_protected),
+        cmocka_unit_test(demand_goes_before_protection),
+        cmocka_unit_test(guesses_do_not_evict_what_is_asked_for),
+        cmocka_unit_test(none_in_prefill_or_when_off),
+        cmocka_unit_test(a_useless_class_is_left_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
