@@ -416,6 +416,13 @@ const char *hs_config_model_str(const hs_config *c, size_t i, const char *key)
     return NULL;
 }
 
+/* The origin stands on a line of its own: a comment after the value would be read as part of it. */
+static void print_entry(hs_buf *out, const entry *e)
+{
+    const char *value = e->value ? e->value : e->option->def;
+    hs_buf_printf(out, "# %s\n%s =%s%s\n", e->origin ? e->origin : "default", e->option->key, *value ? " " : "", value);
+}
+
 int hs_config_print(const hs_config *c, hs_buf *out)
 {
     const char *section = "";
@@ -425,14 +432,12 @@ int hs_config_print(const hs_config *c, hs_buf *out)
             section = e->option->section;
             hs_buf_printf(out, "%s[%s]\n", i ? "\n" : "", section);
         }
-        hs_buf_printf(out, "%s = %s    # %s\n", e->option->key, e->value ? e->value : e->option->def,
-                      e->origin ? e->origin : "default");
+        print_entry(out, e);
     }
     for (size_t m = 0; m < c->n_models; m++) {
         hs_buf_printf(out, "\n[model %s]\n", c->models[m].name);
         for (size_t k = 0; k < c->models[m].n_keys; k++)
-            hs_buf_printf(out, "%s = %s    # %s\n", c->models[m].keys[k].option->key, c->models[m].keys[k].value,
-                          c->models[m].keys[k].origin);
+            print_entry(out, &c->models[m].keys[k]);
     }
     return out->failed;
 }
@@ -480,7 +485,7 @@ static void print_option(hs_buf *out, const hs_option *o)
     }
     if (*o->unit)
         hs_buf_printf(out, " (%s)", o->unit);
-    hs_buf_printf(out, "%s\n# %s = %s\n", o->reloadable ? "; reloadable" : "", o->key, o->def);
+    hs_buf_printf(out, "%s\n# %s =%s%s\n", o->reloadable ? "; reloadable" : "", o->key, *o->def ? " " : "", o->def);
 }
 
 int hs_config_print_reference(const hs_option_table *tables, size_t n_tables, hs_buf *out)

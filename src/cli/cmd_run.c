@@ -2,6 +2,7 @@
  * cmd_run.c - chat in the terminal. stdout is the answer and nothing else; reasoning, progress and the receipt go to
  * stderr, so that `hotset run MODEL "question" > file` does what it looks like.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,7 +187,10 @@ static char *address_of(const hs_args *a, const hs_config *config)
     }
     if (!strncmp(socket, "unix:", 5) || !strncmp(socket, "tcp:", 4))
         return hs_strdup(socket);
-    return hs_asprintf("unix:%s", socket);
+    char folder[PATH_MAX];
+    if (socket[0] == '/' || !getcwd(folder, sizeof folder))
+        return hs_asprintf("unix:%s", socket);
+    return hs_asprintf("unix:%s/%s", folder, socket);
 }
 
 /* The first line of server.api_key_file if it can be read; NULL otherwise, which a Unix socket does not mind. */

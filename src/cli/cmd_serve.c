@@ -247,8 +247,8 @@ static void *load(void *ctx)
             hs_server_set_failed(d->server, r, err.text);
             return NULL;
         }
-        hs_info("model %s is loaded: %s, %s, %u of %u experts may stay in memory", m->model.name,
-                hs_engine_io_name(m->engine), hs_engine_kernels_name(m->engine), m->plan.n_slots, m->plan.n_experts);
+        hs_info("model %s: %s kernels, reads through %s", m->model.name, hs_engine_kernels_name(m->engine),
+                hs_engine_io_name(m->engine));
         hs_server_set_engine(d->server, i, m->engine);
     }
     hs_server_set_ready(d->server);
@@ -263,9 +263,6 @@ static int serve(daemon_state *d, const hs_server_options *so, hs_err *err)
     int r = hs_server_create(so, models, d->n, &d->server, err);
     if (r < 0)
         return r;
-    const char *address;
-    for (size_t i = 0; (address = hs_server_address(d->server, i)); i++)
-        hs_info("listening on %s", address);
     r = -pthread_create(&d->loader, NULL, load, d);
     if (r < 0) {
         hs_err_set(err, r, "cannot start a thread: %s", hs_strerror(r));

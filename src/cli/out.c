@@ -60,7 +60,8 @@ int hs_finish_stdout(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
-    hs_say("cannot write to stdout: %s", hs_strerror(-errno));
+    if (errno != EPIPE) /* whoever closed a pipe knows */
+        hs_say("cannot write to stdout: %s", hs_strerror(-errno));
     return 1;
 }
 

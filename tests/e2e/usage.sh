@@ -55,9 +55,19 @@ says "environment HOTSET_CACHE_SIZE"
 printf '[cache]\npolicy = lru\n[io]\nread_size = 2M\n[prefetch]\nmode = off\n' > "$WORK/good.conf"
 expect 0 env HOTSET_CACHE_POLICY=lfu HOTSET_IO_READ_SIZE=512k "$HOTSET" serve --config "$WORK/good.conf" \
     --set io.read_size=256k --print-config
-grep -q '^policy = lfu ' "$WORK/out" || fail "the environment does not override the file"
-grep -q '^read_size = 256k ' "$WORK/out" || fail "the flag does not override the environment"
-grep -q '^mode = off ' "$WORK/out" || fail "the file does not override the default"
+origin() {
+    grep -B 1 "^$1\$" "$WORK/out" | grep -qF -- "$2" || fail "'$1' does not come from $2"
+}
+origin 'policy = lfu' HOTSET_CACHE_POLICY
+origin 'read_size = 256k' --set
+origin 'mode = off' "$WORK/good.conf:6"
+origin 'engine = auto' default
+# What is printed can be loaded again.
+grep -v '^#' "$WORK/out" > "$WORK/a"
+cp "$WORK/out" "$WORK/printed.conf"
+expect 0 "$HOTSET" serve --config "$WORK/printed.conf" --print-config
+grep -v '^#' "$WORK/out" > "$WORK/b"
+cmp "$WORK/a" "$WORK/b" || fail "the printed configuration is not what is loaded from it"
 
 # No model, no such model, a file that is no model.
 expect 1 "$HOTSET" serve --config "$WORK/empty.conf"
