@@ -45,9 +45,8 @@ static int scan_unicode(scan *s, char *out, size_t *n)
 {
     if (s->end - s->p < 4)
         return bad(s, "unfinished \\u escape");
-    char hex[5] = {s->p[0], s->p[1], s->p[2], s->p[3], 0}, *stop;
-    unsigned long c = strtoul(hex, &stop, 16);
-    if (stop != hex + 4 || c == 0 || (c >= 0xd800 && c < 0xe000))
+    uint64_t c;
+    if (!hs__parse_hex(s->p, 4, &c) || c == 0 || (c >= 0xd800 && c < 0xe000))
         return bad(s, "unusable \\u escape");
     s->p += 4;
     if (c < 0x80) {
@@ -63,6 +62,21 @@ static int scan_unicode(scan *s, char *out, size_t *n)
     return 0;
 }
 
+/* Bytes of the UTF-8 sequence of more than one byte at s->p, 0 if it is malformed or cut. */
+static size_t utf8_length(const scan *s)
+{
+    const unsigned char *p = (const unsigned char *)s->p;
+    size_t n = *p >= 0xf0 && *p < 0xf5 ? 4 : *p >= 0xe0 ? 3 : *p >= 0xc2 ? 2 : 0;
+    if (!n || *p >= 0xf5 || (size_t)(s->end - s->p) < n)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
+    bool beyond = (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf4 && p[1] > 0x8f);
+    return overlong || beyond ? 0 : n;
+}
+
 /* A JSON string of at most cap-4 bytes into out. */
 static int scan_string(scan *s, char *out, size_t cap, size_t *ret_len)
 {
@@ -73,6 +87,15 @@ static int scan_string(scan *s, char *out, size_t cap, size_t *ret_len)
     while (s->p < s->end && *s->p != '"') {
         if (n + 4 >= cap)
             return bad(s, "a string is too long");
+        if ((unsigned char)*s->p >= 0x80) {
+            size_t k = utf8_length(s);
+            if (!k)
+                return bad(s, "a string is not UTF-8");
+            memcpy(out + n, s->p, k);
+            n += k;
+            s->p += k;
+            continue;
+        }
         char c = *s->p++;
         if ((unsigned char)c < 0x20)
             return bad(s, "a control character in a string");
@@ -117,7 +140,7 @@ static int scan_u64(scan *s, uint64_t *ret)
     return 0;
 }
 
-/* [a, b, …]: at most cap numbers; more are refused unless they are trailing ones of no use to us. */
+/* [a, b, …]: at most cap numbers. */
 static int scan_list(scan *s, uint64_t *out, uint32_t cap, uint32_t *ret_n)
 {
     uint32_t n = 0;
@@ -354,9 +377,6 @@ static int parse_file(hs_source *s, uint32_t index, hs_err *err)
 
 static int add_name(char ***list, uint32_t *n, const char *name)
 {
-    for (uint32_t i = 0; i < *n; i++)
-        if (!strcmp((*list)[i], name))
-            return 0;
     if (*n == HS__MAX_FILES)
         return -E2BIG;
     char **p = hs_realloc(*list, (*n + 1) * sizeof *p);
@@ -370,35 +390,35 @@ static int add_name(char ***list, uint32_t *n, const char *name)
     return 0;
 }
 
-/* The files an index names. */
+/* The files an index names. They are gathered in a JSON object: an index may name each of them a million times. */
 static int names_from_index(const char *path, char ***list, uint32_t *n, hs_err *err)
 {
-    json_t *j;
-    int r = hs_json_load_file(path, HS__MAX_JSON, &j, err);
-    if (r < 0)
+    json_t *j, *v, *set = json_object();
+    int r = set ? hs_json_load_file(path, HS__MAX_JSON, &j, err) : hs_err_set(err, -ENOMEM, "%s: out of memory", path);
+    if (r < 0) {
+        json_decref(set);
         return r;
-    json_t *map = json_object_get(j, "weight_map"), *v;
-    const char *key;
-    if (!json_is_object(map))
-        r = hs_err_set(err, -EINVAL, "%s: weight_map is missing", path);
-    const char *last = "";
-    if (r == 0) {
-        json_object_foreach(map, key, v)
-        {
-            const char *name = json_string_value(v);
-            if (!name || !hs__name_is_plain(name)) {
-                r = hs_err_set(err, -EINVAL, "%s: weight_map.%.100s is not a plain file name", path, key);
-                break;
-            }
-            if (!strcmp(name, last))
-                continue;
-            last = name;
-            if ((r = add_name(list, n, name)) < 0) {
-                hs_err_set(err, r, "%s: too many files", path);
-                break;
-            }
-        }
     }
+    json_t *map = json_object_get(j, "weight_map");
+    const char *key;
+    if (json_object_size(map) == 0)
+        r = hs_err_set(err, -EINVAL, "%s: weight_map is missing or empty", path);
+    json_object_foreach(map, key, v)
+    {
+        const char *name = json_string_value(v);
+        if (!name || !hs__name_is_plain(name))
+            r = hs_err_set(err, -EINVAL, "%s: weight_map.%.100s is not a plain file name", path, key);
+        else if (json_object_set(set, name, v) < 0)
+            r = hs_err_set(err, -ENOMEM, "%s: out of memory", path);
+        if (r < 0)
+            break;
+    }
+    json_object_foreach(set, key, v)
+    {
+        if (r == 0 && (r = add_name(list, n, key)) < 0)
+            hs_err_set(err, r, "%s: %s", path, r == -E2BIG ? "names too many files" : "out of memory");
+    }
+    json_decref(set);
     json_decref(j);
     return r;
 }
@@ -416,7 +436,8 @@ static int names_from_folder(const hs_source *s, char ***list, uint32_t *n, hs_e
     }
     closedir(d);
     if (r < 0)
-        return hs_err_set(err, r, "%s: too many safetensors files", s->path);
+        return hs_err_set(err, r, "%s: %s", s->path,
+                          r == -E2BIG ? "too many safetensors files" : "out of memory for the list of its files");
     if (!*n)
         return hs_err_set(err, -ENOENT,
                           "%s: neither a packed model (manifest.json) nor a folder with .safetensors files", s->path);

@@ -6,7 +6,6 @@
  * size.
  */
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -20,15 +19,16 @@ static int bad_shard(const hs__file *f, const char *what, hs_err *err)
     return hs_err_set(err, -EBADMSG, "%s: %s", f->path, what);
 }
 
-static int parse_hex(const char *text, uint8_t *out, size_t n)
+/* 2n hex digits as n bytes. */
+static int parse_bytes(const char *text, uint8_t *out, size_t n)
 {
     if (!text || strlen(text) != 2 * n)
         return -EINVAL;
     for (size_t i = 0; i < n; i++) {
-        char two[3] = {text[2 * i], text[2 * i + 1], 0}, *stop;
-        out[i] = (uint8_t)strtoul(two, &stop, 16);
-        if (*stop)
+        uint64_t byte;
+        if (!hs__parse_hex(text + 2 * i, 2, &byte))
             return -EINVAL;
+        out[i] = (uint8_t)byte;
     }
     return 0;
 }
@@ -37,7 +37,7 @@ static int read_header(const hs_source *s, hs__file *f, hs__shard *sh, hs_err *e
 {
     hs_shard_header *h = &sh->header;
     hs_shard_footer t;
-    if (f->bytes < 3 * HS_SHARD_ALIGN || hs_pread_full(f->fd, h, sizeof *h, 0) < 0 ||
+    if (f->bytes < 2 * HS_SHARD_ALIGN || hs_pread_full(f->fd, h, sizeof *h, 0) < 0 ||
         hs_pread_full(f->fd, &t, sizeof t, (off_t)(f->bytes - HS_SHARD_ALIGN)) < 0)
         return bad_shard(f, "too short for a shard", err);
     if (memcmp(h->magic, HS_SHARD_MAGIC, 8))
@@ -60,7 +60,8 @@ static int read_header(const hs_source *s, hs__file *f, hs__shard *sh, hs_err *e
     uint64_t want = h->n_records * sizeof(hs_shard_record) + h->n_parts * sizeof(hs_shard_part) +
                     h->n_frames * sizeof(hs_shard_frame);
     if (h->table_bytes != want || h->table_offset % HS_SHARD_ALIGN || h->table_offset < HS_SHARD_ALIGN ||
-        h->table_offset > f->bytes - HS_SHARD_ALIGN || want > f->bytes - HS_SHARD_ALIGN - h->table_offset)
+        h->table_offset > f->bytes - HS_SHARD_ALIGN ||
+        hs_align_up(h->table_offset + want, HS_SHARD_ALIGN) != f->bytes - HS_SHARD_ALIGN)
         return bad_shard(f, "the table does not fit the file", err);
     return 0;
 }
@@ -149,7 +150,7 @@ static int read_container(hs_source *s, const json_t *item, uint32_t index, cons
     if (r < 0)
         return r;
     if (!header || !hs__name_is_plain(header) || data_start > bytes ||
-        parse_hex(json_string_value(json_object_get(item, "header_xxh3")), want, 8) < 0)
+        parse_bytes(json_string_value(json_object_get(item, "header_xxh3")), want, 8) < 0)
         return hs_err_set(err, -EINVAL, "%s: sources[%u] is malformed", where, index);
     hs__file f;
     r = hs__file_open(s, header, &f, err);
@@ -167,7 +168,10 @@ static int read_container(hs_source *s, const json_t *item, uint32_t index, cons
         XXH64_canonical_t c;
         XXH64_canonicalFromHash(&c, XXH3_64bits(text, f.bytes));
         memcpy(got, c.digest, 8);
-        if (memcmp(got, want, 8))
+        uint64_t len = 0;
+        for (int i = 7; i >= 0; i--)
+            len = len << 8 | (uint8_t)text[i];
+        if (memcmp(got, want, 8) || len != f.bytes - 8)
             r = hs_err_set(err, -EBADMSG, "%s: damaged (checksum)", f.path);
         else
             r = hs__safetensors_parse(s, f.path, index, text + 8, f.bytes - 8, (uint64_t)data_start,
@@ -197,6 +201,24 @@ static hs_tensor *tensor_at(hs_source *s, const uint32_t *first, uint32_t source
     return NULL;
 }
 
+/* Empty tensors at one offset of a container cannot be told apart: those that got no part share a neighbour's place. */
+static void share_places(hs_source *s, uint64_t *offsets)
+{
+    for (int backwards = 0; backwards < 2; backwards++) {
+        for (uint32_t k = 1; k < s->n_tensors; k++) {
+            uint32_t i = backwards ? s->n_tensors - 1 - k : k, from = backwards ? i + 1 : i - 1;
+            hs_tensor *t = &s->tensors[i], *o = &s->tensors[from];
+            if (t->record != HS_NO_RECORD || o->record == HS_NO_RECORD || t->nbytes || o->nbytes ||
+                t->offset != o->offset)
+                continue;
+            t->record = o->record;
+            t->file = o->file;
+            s->places[i] = s->places[from];
+            offsets[i] = offsets[from];
+        }
+    }
+}
+
 /* Gives every tensor its record; each must get exactly one. */
 static int place_tensors(hs_source *s, const uint32_t *first, uint32_t n_sources, hs_err *err)
 {
@@ -213,7 +235,7 @@ static int place_tensors(hs_source *s, const uint32_t *first, uint32_t n_sources
                 const hs_shard_part *p = &sh->parts[part];
                 hs_tensor *t =
                     p->source < n_sources ? tensor_at(s, first, p->source, p->source_offset, p->bytes) : NULL;
-                if (!t || t->record != HS_NO_RECORD) {
+                if (!t || (t->record != HS_NO_RECORD && t->nbytes)) {
                     r = hs_err_set(err, -EBADMSG, "%s: record %u, part %u is no tensor of the source, or one twice",
                                    s->files[f].path, k, i);
                     break;
@@ -225,6 +247,8 @@ static int place_tensors(hs_source *s, const uint32_t *first, uint32_t n_sources
             }
         }
     }
+    if (r == 0)
+        share_places(s, offsets);
     for (uint32_t i = 0; r == 0 && i < s->n_tensors; i++) {
         if (s->tensors[i].record == HS_NO_RECORD)
             r = hs_err_set(err, -EBADMSG, "%s: tensor %s is in no shard", s->path, s->tensors[i].name);
@@ -270,7 +294,7 @@ static int open_manifest(hs_source *s, const json_t *m, const char *where, hs_er
     if (version != HS_PACK_VERSION)
         return hs_err_set(err, -ENOTSUP, "%s: version %lld; this build reads version %d", where, (long long)version,
                           HS_PACK_VERSION);
-    if (parse_hex(json_string_value(json_object_get(m, "identity")), s->identity, 16) < 0)
+    if (parse_bytes(json_string_value(json_object_get(m, "identity")), s->identity, 16) < 0)
         return hs_err_set(err, -EINVAL, "%s: identity is not 32 hexadecimal digits", where);
     const json_t *sources = json_object_get(m, "sources");
     size_t n = json_array_size(sources);

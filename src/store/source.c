@@ -20,6 +20,23 @@ bool hs__name_is_plain(const char *name)
     return n && n < 256 && !strchr(name, '/') && strcmp(name, ".") && strcmp(name, "..");
 }
 
+bool hs__parse_hex(const char *text, size_t n, uint64_t *ret)
+{
+    uint64_t v = 0;
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
+        if (digit < 0)
+            return false;
+        v = v << 4 | (uint64_t)digit;
+    }
+    *ret = v;
+    return true;
+}
+
 int hs__file_open(hs_source *s, const char *name, hs__file *ret, hs_err *err)
 {
     char *path = hs_asprintf("%s/%s", s->path, name);
@@ -114,11 +131,11 @@ static int sort_directory(hs_source *s, hs_err *err)
 }
 
 /* Names, shapes and files' stamps of a safetensors folder. */
-static void make_identity(hs_source *s)
+static int make_identity(hs_source *s, hs_err *err)
 {
     XXH3_state_t *h = XXH3_createState();
     if (!h)
-        return;
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
     XXH3_128bits_reset(h);
     for (uint32_t i = 0; i < s->n_tensors; i++) {
         const hs_tensor *t = &s->tensors[i];
@@ -137,6 +154,7 @@ static void make_identity(hs_source *s)
     XXH128_canonicalFromHash(&c, XXH3_128bits_digest(h));
     memcpy(s->identity, c.digest, 16);
     XXH3_freeState(h);
+    return 0;
 }
 
 int hs_source_open(const char *path, hs_source **ret_source, hs_err *err)
@@ -165,12 +183,12 @@ int hs_source_open(const char *path, hs_source **ret_source, hs_err *err)
         r = load_object(s, "generation_config.json", false, &s->generation, err);
     if (r == 0)
         r = sort_directory(s, err);
+    if (r == 0 && !s->packed)
+        r = make_identity(s, err);
     if (r < 0) {
         hs_source_close(&s);
         return r;
     }
-    if (!s->packed)
-        make_identity(s);
     s->checkpoint.path = s->path;
     s->checkpoint.config = s->config;
     s->checkpoint.generation_config = s->generation;

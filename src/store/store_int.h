@@ -72,6 +72,8 @@ int hs__file_open(hs_source *s, const char *name, hs__file *ret, hs_err *err) HS
 /* A second, independent descriptor of the same file (its flags may be changed). -ESTALE if the path now leads elsewhere
  * or the size has changed. */
 int hs__file_reopen(const hs__file *f, int *ret_fd, hs_err *err) HS_MUST_CHECK;
+/* n <= 16 hexadecimal digits, nothing else; false if there is any other character. */
+bool hs__parse_hex(const char *text, size_t n, uint64_t *ret);
 /* A plain file name: no slash, not "." or "..", at most 255 bytes. */
 bool hs__name_is_plain(const char *name);
 

@@ -1,0 +1,195 @@
+/* folder_packed.c - the packed side of the tests' models, written by hotset/shard_format.h. */
+#include "unit/store/folder.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+#include "unit/store/tiny_int.h"
+
+#define MAX_FRAMES 256
+
+typedef struct writer {
+    uint8_t *bytes;
+    size_t n, cap;
+    hs_shard_record records[TINY_MAX_TENSORS];
+    hs_shard_part parts[TINY_MAX_TENSORS];
+    hs_shard_frame frames[MAX_FRAMES];
+    uint32_t n_records, n_parts, n_frames;
+} writer;
+
+static void put(writer *w, const void *p, size_t n)
+{
+    while (w->n + n > w->cap) {
+        w->cap = w->cap ? 2 * w->cap : 1u << 20;
+        w->bytes = realloc(w->bytes, w->cap);
+        assert_non_null(w->bytes);
+    }
+    if (p)
+        memcpy(w->bytes + w->n, p, n);
+    else
+        memset(w->bytes + w->n, 0, n);
+    w->n += n;
+}
+
+static void pad(writer *w)
+{
+    if (w->n % HS_SHARD_ALIGN)
+        put(w, NULL, HS_SHARD_ALIGN - w->n % HS_SHARD_ALIGN);
+}
+
+static void put_frame(writer *w, hs_codec codec, const uint8_t *raw, uint32_t n)
+{
+    static uint8_t planes[HS_FRAME_RAW], stored[HS_FRAME_MAX_STORED];
+    const uint8_t *from = raw;
+    size_t len = n;
+    if (codec == HS_CODEC_ZSTD_PLANES) {
+        for (uint32_t i = 0; i < n / 2; i++) {
+            planes[i] = raw[2 * i + 1];
+            planes[n / 2 + i] = raw[2 * i];
+        }
+        from = planes;
+    }
+    if (codec != HS_CODEC_RAW) {
+        len = ZSTD_compress(stored, sizeof stored, from, n, 1);
+        assert_false(ZSTD_isError(len));
+        from = stored;
+    }
+    assert_true(w->n_frames < MAX_FRAMES);
+    w->frames[w->n_frames++] = (hs_shard_frame){(uint32_t)len, (uint32_t)XXH3_64bits(from, len)};
+    put(w, from, len);
+}
+
+/* Appends t to the record at work; image: its raw image so far. */
+static void put_part(writer *w, const tiny_tensor *t, uint64_t source_offset, writer *image)
+{
+    hs_shard_record *rec = &w->records[w->n_records];
+    hs_shard_part *p = &w->parts[w->n_parts++];
+    *p = (hs_shard_part){.source = (uint32_t)t->container,
+                         .codec = (uint32_t)t->codec,
+                         .source_offset = source_offset,
+                         .bytes = tiny_nbytes(t),
+                         .raw_offset = image->n};
+    size_t padded = (p->bytes + HS_PART_ALIGN - 1) / HS_PART_ALIGN * HS_PART_ALIGN;
+    put(image, NULL, padded);
+    uint8_t *raw = image->bytes + p->raw_offset;
+    tiny_bytes(t, raw);
+    for (size_t at = 0; at < padded; at += HS_FRAME_RAW)
+        put_frame(w, t->codec, raw + at, (uint32_t)(padded - at < HS_FRAME_RAW ? padded - at : HS_FRAME_RAW));
+    rec->n_parts++;
+}
+
+static void put_record(writer *w, const tiny_model *m, const tiny__image *containers, int record, uint32_t dense)
+{
+    hs_shard_record *rec = &w->records[w->n_records];
+    writer image = {0};
+    *rec = (hs_shard_record){.offset = w->n, .first_part = w->n_parts, .first_frame = w->n_frames};
+    for (uint32_t i = 0; i < m->n; i++)
+        if (record == TINY_DENSE ? i == dense : m->tensors[i].record == record)
+            put_part(w, &m->tensors[i], containers[m->tensors[i].container].offset[i], &image);
+    rec->n_frames = w->n_frames - rec->first_frame;
+    rec->stored_bytes = w->n - rec->offset;
+    rec->raw_bytes = image.n;
+    rec->stored_hash = XXH3_64bits(w->bytes + rec->offset, rec->stored_bytes);
+    rec->raw_hash = XXH3_64bits(image.bytes, image.n);
+    free(image.bytes);
+    pad(w);
+    w->n_records++;
+}
+
+static void finish(writer *w, const char *path, const char *name)
+{
+    hs_shard_header h = {.version = HS_SHARD_VERSION,
+                         .n_records = w->n_records,
+                         .n_parts = w->n_parts,
+                         .n_frames = w->n_frames,
+                         .table_offset = w->n};
+    memcpy(h.magic, HS_SHARD_MAGIC, 8);
+    memset(h.identity, 0xa5, sizeof h.identity);
+    put(w, w->records, w->n_records * sizeof *w->records);
+    put(w, w->parts, w->n_parts * sizeof *w->parts);
+    put(w, w->frames, w->n_frames * sizeof *w->frames);
+    h.table_bytes = w->n - h.table_offset;
+    h.table_hash = XXH3_64bits(w->bytes + h.table_offset, h.table_bytes);
+    pad(w);
+    h.file_bytes = w->n + HS_SHARD_ALIGN;
+    h.header_hash = XXH3_64bits(&h, offsetof(hs_shard_header, header_hash));
+    hs_shard_footer f = {.version = HS_SHARD_VERSION, .file_bytes = h.file_bytes, .header_hash = h.header_hash};
+    memcpy(f.magic, HS_SHARD_FOOTER_MAGIC, 8);
+    f.footer_hash = XXH3_64bits(&f, offsetof(hs_shard_footer, footer_hash));
+    put(w, &f, sizeof f);
+    pad(w);
+    memcpy(w->bytes, &h, sizeof h);
+    folder_write(path, name, w->bytes, w->n);
+    free(w->bytes);
+}
+
+static void write_manifest(const char *path, const tiny__image *containers)
+{
+    char text[4096];
+    size_t at = (size_t)snprintf(text, sizeof text, "{\"format\":\"hotset-pack\",\"version\":1,\"identity\":\"");
+    for (int i = 0; i < 16; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "a5");
+    at += (size_t)snprintf(text + at, sizeof text - at, "\",\"sources\":[");
+    for (int c = 0; c < 2; c++)
+        at += (size_t)snprintf(text + at, sizeof text - at,
+                               "%s{\"name\":\"model-%d.safetensors\",\"bytes\":%zu,\"data_start\":%zu,\"mode\":420,"
+                               "\"header\":\"model-%d.safetensors.header\",\"header_xxh3\":\"%016llx\"}",
+                               c ? "," : "", c, containers[c].n, containers[c].data_start, c,
+                               (unsigned long long)XXH3_64bits(containers[c].bytes, containers[c].data_start));
+    at += (size_t)snprintf(text + at, sizeof text - at,
+                           "],\"shards\":[{\"name\":\"dense-00000.hss\",\"kind\":\"dense\"},"
+                           "{\"name\":\"experts-00000.hss\",\"kind\":\"experts\"}],\"files\":[]}");
+    assert_true(at < sizeof text);
+    folder_write(path, "manifest.json", text, at);
+}
+
+void tiny_write_packed(const tiny_model *m, const char *path)
+{
+    tiny__image containers[2] = {0};
+    char name[64];
+    for (int c = 0; c < 2; c++) {
+        tiny__container(m, c, &containers[c]);
+        snprintf(name, sizeof name, "model-%d.safetensors.header", c);
+        folder_write(path, name, containers[c].bytes, containers[c].data_start);
+    }
+    folder_write(path, "config.json", "{\"model_type\":\"tiny\"}", 21);
+    writer *w = calloc(2, sizeof *w);
+    assert_non_null(w);
+    put(&w[0], NULL, HS_SHARD_ALIGN);
+    put(&w[1], NULL, HS_SHARD_ALIGN);
+    for (uint32_t i = 0; i < m->n; i++)
+        if (m->tensors[i].record == TINY_DENSE)
+            put_record(&w[0], m, containers, TINY_DENSE, i);
+    for (uint32_t r = 0; r < m->n_records; r++)
+        put_record(&w[1], m, containers, (int)r, 0);
+    finish(&w[0], path, "dense-00000.hss");
+    finish(&w[1], path, "experts-00000.hss");
+    write_manifest(path, containers);
+    free(w);
+    free(containers[0].bytes);
+    free(containers[1].bytes);
+}
+
+tiny_area tiny_area_of(const uint8_t *shard, size_t n, size_t at, uint32_t *ret_record)
+{
+    hs_shard_header h;
+    memcpy(&h, shard, sizeof h);
+    if (at < sizeof h)
+        return TINY_HEADER;
+    if (at >= n - HS_SHARD_ALIGN)
+        return at < n - HS_SHARD_ALIGN + sizeof(hs_shard_footer) ? TINY_FOOTER : TINY_PADDING;
+    if (at >= h.table_offset)
+        return at < h.table_offset + h.table_bytes ? TINY_TABLE : TINY_PADDING;
+    for (uint32_t r = 0; r < h.n_records; r++) {
+        hs_shard_record rec;
+        memcpy(&rec, shard + h.table_offset + r * sizeof rec, sizeof rec);
+        if (at >= rec.offset && at < rec.offset + rec.stored_bytes) {
+            *ret_record = r;
+            return TINY_RECORD;
+        }
+    }
+    return TINY_PADDING;
+}
