@@ -1,18 +1,28 @@
-/* replay.c - drives a policy from a trace. State: the policy's, and for each object whether it is resident. */
+/*
+ * replay.c - drives a policy from a trace.
+ *
+ * By single uses, what is not admitted takes no room: the textbook cache. In sets it is the daemon: what is not
+ * admitted still needs a slot while it is used, stays in it as `loose`, and loose slots are the first to be taken,
+ * oldest first.
+ */
 #include "cache/replay.h"
 
 #include <string.h>
 
 #include "cache/heap.h"
 
+enum { ABSENT, RESIDENT, LOOSE };
+
 typedef struct replay {
     const hs_policy *policy;
     void *state;
-    uint8_t *resident;   /* [n_objects] */
-    uint8_t *hit;        /* [n_objects] of the set under way: was it resident when the set began */
-    uint32_t *asked_for; /* [n_objects] number of the set that last asked for it */
+    uint8_t *where;        /* [n_objects] */
+    uint8_t *hit;          /* [n_objects] of the set under way: was it there when the set began */
+    uint32_t *asked_for;   /* [n_objects] number of the set that last asked for it */
+    uint32_t *next, *prev; /* [n_objects + 1] the loose ones that are not asked for; the last entry is the anchor */
+    uint32_t anchor;
     uint32_t set;
-    uint32_t n_resident, n_slots;
+    uint32_t n_used, n_slots;
 } replay;
 
 static hs_policy_shape shape_of(const hs_replay_trace *t, uint32_t n_slots)
@@ -23,7 +33,72 @@ static hs_policy_shape shape_of(const hs_replay_trace *t, uint32_t n_slots)
 size_t hs_replay_bytes(const hs_policy *policy, const hs_replay_trace *t, uint32_t n_slots)
 {
     hs_policy_shape shape = shape_of(t, n_slots);
-    return hs__pad(policy->bytes(&shape)) + 2 * hs__pad(t->n_objects) + hs__pad(t->n_objects * sizeof(uint32_t));
+    return hs__pad(policy->bytes(&shape)) + 2 * hs__pad(t->n_objects) + hs__pad(t->n_objects * sizeof(uint32_t)) +
+           2 * hs__pad((t->n_objects + 1) * sizeof(uint32_t));
+}
+
+static void init(replay *r, const hs_replay_trace *t, const hs_policy_shape *shape, void *mem)
+{
+    uint8_t *at = mem;
+    size_t links = (t->n_objects + 1) * sizeof(uint32_t);
+    r->state = at;
+    r->where = at += hs__pad(r->policy->bytes(shape));
+    r->hit = at += hs__pad(t->n_objects);
+    r->asked_for = (uint32_t *)(at += hs__pad(t->n_objects));
+    r->next = (uint32_t *)(at += hs__pad(t->n_objects * sizeof(uint32_t)));
+    r->prev = (uint32_t *)(at + hs__pad(links));
+    r->anchor = t->n_objects;
+    memset(r->where, ABSENT, t->n_objects);
+    memset(r->asked_for, 0, t->n_objects * sizeof *r->asked_for);
+    r->next[r->anchor] = r->prev[r->anchor] = r->anchor;
+    r->policy->init(r->state, shape);
+}
+
+static void loose_append(replay *r, uint32_t object)
+{
+    uint32_t last = r->prev[r->anchor];
+    r->next[object] = r->anchor;
+    r->prev[object] = last;
+    r->next[last] = r->prev[r->anchor] = object;
+}
+
+static void loose_remove(replay *r, uint32_t object)
+{
+    r->next[r->prev[object]] = r->next[object];
+    r->prev[r->next[object]] = r->prev[object];
+}
+
+static void make_resident(replay *r, uint32_t object, uint64_t now)
+{
+    r->policy->insert(r->state, object, now);
+    r->where[object] = RESIDENT;
+}
+
+static void evict(replay *r, uint32_t victim)
+{
+    r->policy->evict(r->state, victim);
+    r->where[victim] = ABSENT;
+    r->n_used--;
+}
+
+static void use_one(replay *r, uint32_t object, uint64_t now, hs_replay_result *count)
+{
+    r->policy->access(r->state, object, 1, 1, now);
+    count->accesses++;
+    if (r->where[object] == RESIDENT) {
+        count->hits++;
+        return;
+    }
+    if (r->n_used == r->n_slots) {
+        uint32_t victim = r->policy->victim(r->state, now, NULL, NULL);
+        if (victim == HS_POLICY_NONE || !r->policy->admit(r->state, object, victim, false, now)) {
+            count->bypasses++;
+            return;
+        }
+        evict(r, victim);
+    }
+    make_resident(r, object, now);
+    r->n_used++;
 }
 
 static bool is_asked_for(void *ctx, uint32_t object)
@@ -32,60 +107,87 @@ static bool is_asked_for(void *ctx, uint32_t object)
     return r->asked_for[object] == r->set;
 }
 
-/* A miss: true if it was not admitted. */
-static bool bring_in(replay *r, uint32_t object, uint64_t now, bool in_sets)
+/* Whether the object, just used, should stay; *ret_victim is the resident that would leave for it. */
+static bool deserves(replay *r, uint32_t object, uint64_t now, uint32_t *ret_victim)
 {
-    if (r->n_resident == r->n_slots) {
-        uint32_t victim = r->policy->victim(r->state, now, in_sets ? is_asked_for : NULL, r);
-        if (victim == HS_POLICY_NONE || !r->policy->admit(r->state, object, victim, false, now))
-            return true;
-        r->policy->evict(r->state, victim);
-        r->resident[victim] = 0;
-        r->n_resident--;
-    }
-    r->policy->insert(r->state, object, now);
-    r->resident[object] = 1;
-    r->n_resident++;
-    return false;
+    *ret_victim = r->policy->victim(r->state, now, is_asked_for, r);
+    return *ret_victim != HS_POLICY_NONE && r->policy->admit(r->state, object, *ret_victim, false, now);
 }
 
-static void use_set(replay *r, const uint32_t *object, uint64_t n, uint64_t now, bool in_sets, hs_replay_result *count)
+static void meet(replay *r, uint32_t object, uint64_t now)
+{
+    uint32_t victim;
+    if (r->where[object] != LOOSE)
+        return;
+    loose_remove(r, object);
+    if (r->n_used < r->n_slots || deserves(r, object, now, &victim))
+        make_resident(r, object, now);
+}
+
+/* When everything is in use by the set itself, the object is used without ever being kept. */
+static void bring_in(replay *r, uint32_t object, uint64_t now, hs_replay_result *count)
+{
+    bool stays = true;
+    if (r->n_used == r->n_slots) {
+        uint32_t victim, loose = r->next[r->anchor];
+        stays = deserves(r, object, now, &victim);
+        count->bypasses += !stays;
+        if (loose != r->anchor) {
+            loose_remove(r, loose);
+            r->where[loose] = ABSENT;
+            r->n_used--;
+        } else if (victim != HS_POLICY_NONE) {
+            evict(r, victim);
+        } else {
+            return;
+        }
+    }
+    r->n_used++;
+    if (stays)
+        make_resident(r, object, now);
+    else
+        r->where[object] = LOOSE;
+}
+
+static void use_set(replay *r, const uint32_t *object, uint64_t n, uint64_t now, hs_replay_result *count)
 {
     r->set++;
     for (uint64_t i = 0; i < n; i++)
         r->asked_for[object[i]] = r->set;
     for (uint64_t i = 0; i < n; i++) {
         r->policy->access(r->state, object[i], 1, 1, now);
-        r->hit[object[i]] = r->resident[object[i]];
+        r->hit[object[i]] = r->where[object[i]] != ABSENT;
         count->hits += r->hit[object[i]];
+        meet(r, object[i], now);
     }
     count->accesses += n;
     for (uint64_t i = 0; i < n; i++)
-        if (!r->hit[object[i]] && !r->resident[object[i]])
-            count->bypasses += bring_in(r, object[i], now, in_sets);
+        if (!r->hit[object[i]] && r->where[object[i]] == ABSENT)
+            bring_in(r, object[i], now, count);
+    for (int hit = 1; hit >= 0; hit--)
+        for (uint64_t i = 0; i < n; i++)
+            if (r->where[object[i]] == LOOSE && r->hit[object[i]] == hit)
+                loose_append(r, object[i]);
 }
 
 hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, uint32_t n_slots, bool in_sets, void *mem)
 {
     hs_policy_shape shape = shape_of(t, n_slots);
-    uint8_t *at = mem;
-    replay r = {.policy = policy, .state = at, .n_slots = n_slots};
-    at += hs__pad(policy->bytes(&shape));
-    r.resident = at;
-    r.hit = at + hs__pad(t->n_objects);
-    r.asked_for = (uint32_t *)(at + 2 * hs__pad(t->n_objects));
-    memset(r.resident, 0, t->n_objects);
-    memset(r.asked_for, 0, t->n_objects * sizeof *r.asked_for);
-    policy->init(r.state, &shape);
+    replay r = {.policy = policy, .n_slots = n_slots};
+    init(&r, t, &shape, mem);
     hs_replay_result counted = {0}, warming = {0};
     uint64_t tokens = 0;
     for (uint64_t i = 0; i < t->n;) {
+        hs_replay_result *count = t->token[i] >= t->first_counted ? &counted : &warming;
         uint64_t end = i + 1;
         while (in_sets && end < t->n && t->token[end] == t->token[i] &&
                t->object[end] / t->layer_objects == t->object[i] / t->layer_objects)
             end++;
         tokens += i == 0 || t->token[i] != t->token[i - 1];
-        use_set(&r, t->object + i, end - i, tokens, in_sets, t->token[i] >= t->first_counted ? &counted : &warming);
+        if (in_sets)
+            use_set(&r, t->object + i, end - i, tokens, count);
+        else
+            use_one(&r, t->object[i], tokens, count);
         i = end;
     }
     return counted;

@@ -22,8 +22,9 @@ typedef struct hs_replay_result {
 
 /* Memory that hs_replay needs. */
 size_t hs_replay_bytes(const hs_policy *policy, const hs_replay_trace *trace, uint32_t n_slots);
-/* in_sets: a set is looked up before any of it is brought in, and none of it is evicted for another, as in the daemon;
- * else each use by itself in the trace's order. mem: hs_replay_bytes, HS_POLICY_ALIGN-aligned. */
+/* in_sets: as in the daemon: a set is looked up before any of it is brought in, none of it is evicted for another, and
+ * what is not admitted takes a slot while it is used. Else each use by itself, in the trace's order, as in the
+ * literature. mem: hs_replay_bytes, HS_POLICY_ALIGN-aligned. */
 hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *trace, uint32_t n_slots, bool in_sets,
                            void *mem);
 
