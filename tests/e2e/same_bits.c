@@ -199,21 +199,21 @@ int main(int argc, char **argv)
     hs_pack_options po = {.src = argv[1], .dst = packed, .codec = HS_PACK_ZSTD};
     if (hs_pack(&po, &err) < 0)
         return fail("pack", &err);
-    char *paths[] = {argv[1], packed}, *caches[] = {"floor", "25", "100"}, *policies[] = {"lru", "lfu", "ewma"},
-         *prefetch[] = {"on", "off"}, *engines[] = {"io_uring", "pread"}, *threads[] = {"1", "2", "3"},
-         *beside[] = {"alone", "beside"};
+    const char *paths[] = {argv[1], packed}, *caches[] = {"floor", "25", "100"}, *policies[] = {"lru", "lfu", "ewma"},
+               *prefetch[] = {"on", "off"}, *engines[] = {"io_uring", "pread"}, *threads[] = {"1", "2", "3"},
+               *beside[] = {"alone", "beside"};
     tally t = {0};
     uint32_t total = 2 * 3 * 3 * 2 * 2 * 3 * 2;
     for (uint32_t i = 0; i < total; i++) {
         uint32_t k = i;
         char *a[7];
-        a[6] = beside[k % 2], k /= 2;
-        a[5] = threads[k % 3], k /= 3;
-        a[4] = engines[k % 2], k /= 2;
-        a[3] = prefetch[k % 2], k /= 2;
-        a[2] = policies[k % 3], k /= 3;
-        a[1] = caches[k % 3], k /= 3;
-        a[0] = paths[k];
+        a[6] = (char *)beside[k % 2], k /= 2;
+        a[5] = (char *)threads[k % 3], k /= 3;
+        a[4] = (char *)engines[k % 2], k /= 2;
+        a[3] = (char *)prefetch[k % 2], k /= 2;
+        a[2] = (char *)policies[k % 3], k /= 3;
+        a[1] = (char *)caches[k % 3], k /= 3;
+        a[0] = (char *)paths[k];
         result r = {0};
         if (spawn(argv[0], a, &r) < 0) {
             printf("failed: %s cache=%s %s prefetch=%s %s threads=%s %s\n", a[0], a[1], a[2], a[3], a[4], a[5], a[6]);

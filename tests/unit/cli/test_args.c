@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -20,7 +21,8 @@ static const hs_verb verb = {
     .name = "try", .synopsis = "SRC DST", .summary = "Tries.", .flags = flags, .min_operands = 1, .max_operands = 2};
 
 #define PARSE(args, err, ...)                                                                                          \
-    hs_args_parse(&verb, (int)(sizeof((char *[]){__VA_ARGS__}) / sizeof(char *)), (char *[]){__VA_ARGS__}, args, err)
+    hs_args_parse(&verb, (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)),                           \
+                  (char *const *)(const char *const[]){__VA_ARGS__}, args, err)
 
 static void test_grammar(void **state)
 {
@@ -90,14 +92,14 @@ static void test_refusals(void **state)
 static void test_too_many_flags(void **state)
 {
     (void)state;
-    char *argv[HS_ARGS_MAX_GIVEN + 2];
+    const char *argv[HS_ARGS_MAX_GIVEN + 2];
     argv[0] = "src";
     for (int i = 1; i < HS_ARGS_MAX_GIVEN + 2; i++)
         argv[i] = "--json";
     hs_args a = {0};
     hs_err err = {0};
-    assert_int_equal(hs_args_parse(&verb, HS_ARGS_MAX_GIVEN + 1, argv, &a, &err), 0);
-    assert_refused(hs_args_parse(&verb, HS_ARGS_MAX_GIVEN + 2, argv, &a, &err), &err, "more than");
+    assert_int_equal(hs_args_parse(&verb, HS_ARGS_MAX_GIVEN + 1, (char *const *)argv, &a, &err), 0);
+    assert_refused(hs_args_parse(&verb, HS_ARGS_MAX_GIVEN + 2, (char *const *)argv, &a, &err), &err, "more than");
 }
 
 static void test_help_wins_over_mistakes(void **state)
