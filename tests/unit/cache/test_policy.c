@@ -1,0 +1,118 @@
+/* labels: unit */
+/* What every policy owes its caller: it stays in its memory, names only residents, respects keep, and repeats itself.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "canary.h"
+
+#define OBJECTS 60u
+#define SLOTS   20u
+#define STEPS   20000
+
+static void names(void **state)
+{
+    (void)state;
+    assert_ptr_equal(hs_policy_find("ewma"), &hs_policy_ewma);
+    assert_ptr_equal(hs_policy_find("lru"), &hs_policy_lru);
+    assert_ptr_equal(hs_policy_find("lfu"), &hs_policy_lfu);
+    assert_ptr_equal(hs_policy_find("belady"), &hs_policy_belady);
+    assert_null(hs_policy_find("LRU"));
+    assert_null(hs_policy_find(""));
+    assert_ptr_equal(hs_policy_at(0), &hs_policy_ewma);
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(hs_policy_at(i) != &hs_policy_belady);
+    assert_null(hs_policy_at(3));
+}
+
+static bool is_odd(void *ctx, uint32_t object)
+{
+    (void)ctx;
+    return object % 2;
+}
+
+static bool always(void *ctx, uint32_t object)
+{
+    (void)ctx, (void)object;
+    return true;
+}
+
+/* Random uses, insertions and evictions; returns a digest of all victims. */
+static uint64_t random_life(const hs_policy *policy, uint32_t seed)
+{
+    static uint32_t future[STEPS];
+    uint32_t rng = seed, n = 0;
+    for (uint32_t i = 0; i < STEPS; i++)
+        future[i] = roll(&rng, 1 + roll(&rng, OBJECTS));
+    hs_policy_shape shape = {.n_objects = OBJECTS, .n_slots = SLOTS, .future = future, .n_future = STEPS};
+    caged c = caged_new(policy, &shape);
+    bool resident[OBJECTS] = {false};
+    uint64_t digest = 0;
+    assert_int_equal(policy->victim(c.state, 0, NULL, NULL), HS_POLICY_NONE);
+    for (uint32_t i = 0; i < STEPS; i++) {
+        uint32_t o = future[i], now = 1 + i / 8;
+        policy->access(c.state, o, 1, 1, now);
+        assert_true(policy->score(c.state, o, now) == policy->score(c.state, o, now));
+        if (roll(&rng, 50) == 0 && resident[o]) { /* evictions that are not the victim's */
+            policy->evict(c.state, o);
+            resident[o] = false;
+            n--;
+        }
+        if (resident[o])
+            continue;
+        if (n == SLOTS) {
+            assert_int_equal(policy->victim(c.state, now, always, NULL), HS_POLICY_NONE);
+            uint32_t even = policy->victim(c.state, now, is_odd, NULL);
+            assert_true(even == HS_POLICY_NONE || (resident[even] && even % 2 == 0));
+            uint32_t victim = policy->victim(c.state, now, NULL, NULL);
+            assert_true(victim < OBJECTS && resident[victim]);
+            assert_int_equal(policy->victim(c.state, now, NULL, NULL), victim); /* asking changes nothing */
+            digest = digest * 31 + victim;
+            policy->admit(c.state, o, victim, false, now);
+            policy->evict(c.state, victim);
+            resident[victim] = false;
+            n--;
+        }
+        policy->insert(c.state, o, now);
+        resident[o] = true;
+        n++;
+    }
+    caged_free(&c);
+    return digest;
+}
+
+static void random_lives(void **state)
+{
+    (void)state;
+    const hs_policy *all[] = {&hs_policy_lru, &hs_policy_lfu, &hs_policy_ewma, &hs_policy_belady};
+    for (int p = 0; p < 4; p++)
+        for (uint32_t seed = 1; seed <= 5; seed++) {
+            print_message("%s, seed %u\n", all[p]->name, seed);
+            assert_true(random_life(all[p], seed) == random_life(all[p], seed));
+        }
+}
+
+static void one_slot_one_object(void **state)
+{
+    (void)state;
+    for (unsigned p = 0; hs_policy_at(p); p++) {
+        const hs_policy_shape shape = {.n_objects = 1, .n_slots = 1};
+        caged c = caged_new(hs_policy_at(p), &shape);
+        c.policy->access(c.state, 0, 1, 1, 1);
+        c.policy->insert(c.state, 0, 1);
+        assert_int_equal(c.policy->victim(c.state, 1, NULL, NULL), 0);
+        c.policy->evict(c.state, 0);
+        assert_int_equal(c.policy->victim(c.state, 1, NULL, NULL), HS_POLICY_NONE);
+        caged_free(&c);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(random_lives),
+                                       cmocka_unit_test(one_slot_one_object)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

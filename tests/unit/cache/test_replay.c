@@ -1,0 +1,157 @@
+/* labels: unit */
+/* Hit rates: by hand, on real routes of the test model, and on a trace with a skew and a memory. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "cache/replay.h"
+#include "canary.h"
+
+#define LAYERS  5u
+#define EXPERTS 64u
+#define TOP_K   6u
+#define MOST    (1000u * LAYERS * TOP_K)
+
+static uint32_t object[MOST], token[MOST];
+
+static double hit_rate(const char *policy, const hs_replay_trace *t, uint32_t n_slots, bool in_sets)
+{
+    const hs_policy *p = hs_policy_find(policy);
+    size_t bytes = hs_replay_bytes(p, t, n_slots);
+    uint8_t *mem = aligned_alloc(HS_POLICY_ALIGN, (bytes + CANARY + 15) & ~(size_t)15);
+    memset(mem, 0xa5, bytes + CANARY);
+    hs_replay_result r = hs_replay(p, t, n_slots, in_sets, mem);
+    for (int i = 0; i < CANARY; i++)
+        assert_int_equal(mem[bytes + i], 0xa5);
+    free(mem);
+    return (double)r.hits / (double)r.accesses;
+}
+
+static void by_hand(void **state)
+{
+    (void)state;
+    /* Two layers of four experts: sets {0,1} {4}, {0,2} {4}, {1,0} {4} */
+    const uint32_t o[] = {0, 1, 4, 0, 2, 4, 1, 0, 4}, at[] = {0, 0, 0, 1, 1, 1, 2, 2, 2};
+    hs_replay_trace t = {o, at, 9, 8, 4, 0};
+    void *mem = malloc(hs_replay_bytes(&hs_policy_lru, &t, 3));
+    /* 0 1 4 | hit 0, 2 evicts 1, hit 4 | 1 evicts 0, 0 evicts 2, hit 4 */
+    assert_int_equal(hs_replay(&hs_policy_lru, &t, 3, false, mem).hits, 3);
+    /* In sets 0 is found before 1 is brought in, in place of 2. */
+    assert_int_equal(hs_replay(&hs_policy_lru, &t, 3, true, mem).hits, 4);
+    t.first_counted = 2;
+    hs_replay_result r = hs_replay(&hs_policy_lru, &t, 3, true, mem);
+    assert_int_equal(r.accesses, 3);
+    assert_int_equal(r.hits, 2);
+    free(mem);
+}
+
+/* A set bigger than the cache is served, and nothing is lost. */
+static void sets_beyond_the_slots(void **state)
+{
+    (void)state;
+    const uint32_t o[] = {0, 1, 2, 3, 0, 1, 2, 3}, at[] = {0, 0, 0, 0, 1, 1, 1, 1};
+    const hs_replay_trace t = {o, at, 8, 4, 4, 0};
+    for (unsigned p = 0; hs_policy_at(p); p++) {
+        void *mem = malloc(hs_replay_bytes(hs_policy_at(p), &t, 2));
+        hs_replay_result r = hs_replay(hs_policy_at(p), &t, 2, true, mem);
+        assert_int_equal(r.accesses, 8);
+        assert_int_equal(r.hits, 2);
+        free(mem);
+    }
+}
+
+static hs_replay_trace read_routes(void)
+{
+    FILE *f = fopen(TESTS_DIR "/unit/cache/tale-moe.routes", "re");
+    char line[512];
+    uint32_t n = 0, tokens = 0;
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        char *at = line;
+        if (*line == '#')
+            continue;
+        for (uint32_t i = 0; i < LAYERS * TOP_K; i++, n++) {
+            object[n] = i / TOP_K * EXPERTS + (uint32_t)strtoul(at, &at, 10);
+            token[n] = tokens;
+        }
+        tokens++;
+    }
+    fclose(f);
+    assert_int_equal(tokens, 1000);
+    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, tokens / 4};
+}
+
+static void real_routes(void **state)
+{
+    (void)state;
+    hs_replay_trace t = read_routes();
+    static const struct {
+        uint32_t percent;
+        double belady, lru, lfu, ewma;
+    } rows[] = {
+        {10, 39.7, 14.6, 15.0, 15.9},
+        {25, 62.8, 29.7, 33.8, 33.7},
+        {50, 83.5, 57.5, 60.7, 60.9},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint32_t slots = t.n_objects * rows[i].percent / 100;
+        double b = 100 * hit_rate("belady", &t, slots, false), r = 100 * hit_rate("lru", &t, slots, false),
+               f = 100 * hit_rate("lfu", &t, slots, false), e = 100 * hit_rate("ewma", &t, slots, false);
+        print_message("%u%%: belady %.1f lru %.1f lfu %.1f ewma %.1f\n", rows[i].percent, b, r, f, e);
+        assert_true(fabs(b - rows[i].belady) < 0.051 && fabs(r - rows[i].lru) < 0.051 && fabs(f - rows[i].lfu) < 0.051);
+        assert_true(fabs(e - rows[i].ewma) < 0.2); /* libm's last bits decide near-ties */
+    }
+}
+
+/* Popularity falls with rank, every fourth choice repeats a recent one, and the popular ones change halfway. */
+static hs_replay_trace skewed(void)
+{
+    uint32_t n = 0, rng = 42;
+    for (uint32_t at = 0; at < 1000; at++) {
+        for (uint32_t l = 0; l < LAYERS; l++) {
+            bool used[EXPERTS] = {false};
+            for (uint32_t k = 0; k < TOP_K; k++, n++) {
+                uint32_t e;
+                do {
+                    uint32_t back = LAYERS * TOP_K * (1 + roll(&rng, 20));
+                    double u = (roll(&rng, 1000000) + 0.5) / 1e6;
+                    e = ((uint32_t)(EXPERTS * u * u * u) * 37 + at / 500 * 11) % EXPERTS;
+                    if (roll(&rng, 4) == 0 && n >= back + LAYERS * TOP_K)
+                        e = object[n - back] % EXPERTS;
+                } while (used[e]);
+                used[e] = true;
+                object[n] = l * EXPERTS + e;
+                token[n] = at;
+            }
+        }
+    }
+    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, 250};
+}
+
+static void order_of_policies(void **state)
+{
+    (void)state;
+    hs_replay_trace t = skewed();
+    for (uint32_t percent = 10; percent <= 50; percent += 10) {
+        uint32_t slots = t.n_objects * percent / 100;
+        double b = hit_rate("belady", &t, slots, true), r = hit_rate("lru", &t, slots, true),
+               f = hit_rate("lfu", &t, slots, true), e = hit_rate("ewma", &t, slots, true);
+        print_message("%u%%: belady %.3f lru %.3f lfu %.3f ewma %.3f\n", percent, b, r, f, e);
+        assert_true(b > e && b > r && b > f);
+        assert_true(e > r && e > f);
+    }
+    /* Below one token's experts a global LRU finds nothing, a score still does. */
+    assert_true(hit_rate("lru", &t, LAYERS * TOP_K - 8, false) < 0.05);
+    assert_true(hit_rate("ewma", &t, LAYERS * TOP_K - 8, false) > 0.2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand), cmocka_unit_test(sets_beyond_the_slots),
+                                       cmocka_unit_test(real_routes), cmocka_unit_test(order_of_policies)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
