@@ -23,13 +23,15 @@ static void attention_block(hs_model *m, const hs__pass *p, uint32_t layer)
     m->a->attention->run(m, p, layer);
     hs__product o = {&l->w[HS__W_O], m->att, m->proj, m->a->out_width, hidden};
     hs__linear(m, p->phase, &o, 1, p->n);
-    hs_add(m->proj, m->x, p->n * hidden);
+    for (uint32_t i = 0; i < p->n; i++)
+        hs_add(m->proj + (size_t)i * hidden, m->x + (size_t)i * hidden, hidden);
     m->times.attention_ns += hs_now_ns() - t0;
 }
 
 static void dense_block(hs_model *m, const hs__pass *p, uint32_t layer)
 {
     uint64_t t0 = hs_now_ns();
+    uint32_t hidden = m->spec->hidden;
     const hs__layer *l = &m->layers[layer];
     if (p->phase == HS_PHASE_DECODE) {
         hs__ffn_own(m, layer, p->n, m->proj, 0, &m->items[0]);
@@ -37,7 +39,8 @@ static void dense_block(hs_model *m, const hs__pass *p, uint32_t layer)
     } else {
         hs__ffn_gemm(m, &l->w[HS__W_GATE], &l->w[HS__W_UP], &l->w[HS__W_DOWN], m->norm, p->n, m->proj);
     }
-    hs_add(m->proj, m->x, p->n * m->spec->hidden);
+    for (uint32_t i = 0; i < p->n; i++)
+        hs_add(m->proj + (size_t)i * hidden, m->x + (size_t)i * hidden, hidden);
     m->times.dense_ffn_ns += hs_now_ns() - t0;
 }
 
@@ -49,6 +52,8 @@ static int layer_block(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *e
     if (m->a->layers[layer].moe)
         return hs__moe_run(m, p, layer, err);
     dense_block(m, p, layer);
+    if (p->phase == HS_PHASE_DECODE)
+        hs__predict_next(m, layer, p->n);
     return 0;
 }
 

@@ -143,6 +143,7 @@ typedef struct hs__recipe {
     void (*build)(hs__build *b);
 } hs__recipe;
 
+void hs__build_deepseek_v2(hs__build *b);
 void hs__build_deepseek_v3(hs__build *b);
 void hs__build_qwen3_moe(hs__build *b);
 void hs__build_mixtral(hs__build *b);

@@ -11,12 +11,16 @@
 
 #include "model/model_int.h"
 
-/* The residual after attention, plus the shared expert and the experts that have been computed. */
-static void known_residual(const hs_model *m, uint32_t i, bool shared, float *x)
+/* A layer with experts: the residual after attention, the shared expert and the experts that have been computed. A
+ * dense layer: its whole result. */
+static void known_residual(const hs_model *m, uint32_t layer, uint32_t i, float *x)
 {
+    const hs__layer_spec *s = &m->a->layers[layer];
     uint32_t hidden = m->spec->hidden, k = m->spec->top_k;
     memcpy(x, m->x + (size_t)i * hidden, hidden * sizeof *x);
-    if (shared)
+    if (!s->moe)
+        return;
+    if (s->ffn_width)
         hs_add(m->shared + (size_t)i * hidden, x, hidden);
     for (uint32_t r = 0; r < k; r++) {
         size_t pair = (size_t)i * k + r;
@@ -59,7 +63,7 @@ void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n)
     const hs__layer *next = &m->layers[layer + 1];
     for (uint32_t i = 0; i < n; i++) {
         float *x = p->x + (size_t)i * hidden;
-        known_residual(m, i, m->a->layers[layer].ffn_width > 0, x);
+        known_residual(m, layer, i, x);
         m->k->rmsnorm(x, next->v[HS__V_FFN_NORM], hidden, m->a->eps, x);
     }
     hs__product g = {&next->w[HS__W_ROUTER], p->x, p->logits, hidden, n_experts};

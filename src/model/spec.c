@@ -3,6 +3,7 @@
  * Owns the spec. Recipes (arch_*.c) do the reading; this file chooses one, and afterwards makes the list of dense
  * tensors and refuses tensors inside the layers that the recipe has not taken: they would change the result.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,8 @@
 static const hs__recipe recipes[] = {
     {"deepseek_v3", "DeepseekV3ForCausalLM", "deepseek_v3", hs__build_deepseek_v3},
     {"kimi_k2", "DeepseekV3ForCausalLM", "kimi_k2", hs__build_deepseek_v3},
+    {"glm4_moe_lite", "Glm4MoeLiteForCausalLM", "glm4_moe_lite", hs__build_deepseek_v3},
+    {"deepseek_v2", "DeepseekV2ForCausalLM", "deepseek_v2", hs__build_deepseek_v2},
     {"qwen3_moe", "Qwen3MoeForCausalLM", "qwen3_moe", hs__build_qwen3_moe},
     {"mixtral", "MixtralForCausalLM", "mixtral", hs__build_mixtral},
 };
@@ -24,10 +27,13 @@ static const hs__recipe *choose(hs__build *b)
         hs__refuse(b, "model_type and architectures are missing: this is not a language model's config");
         return NULL;
     }
-    for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++)
+    char known[200] = "";
+    for (size_t i = 0, at = 0; i < sizeof recipes / sizeof *recipes; i++) {
         if (!strcmp(wanted, json_is_string(type) ? recipes[i].model_type : recipes[i].architecture))
             return &recipes[i];
-    hs__refuse(b, "the architecture '%.80s' is not supported; deepseek_v3, kimi_k2, qwen3_moe and mixtral are", wanted);
+        at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", recipes[i].model_type);
+    }
+    hs__refuse(b, "the architecture '%.80s' is not supported; these are: %s", wanted, known);
     return NULL;
 }
 

@@ -1,11 +1,13 @@
 /*
- * arch_deepseek_v3.c - DeepSeek-V3, R1, V3.1 and Kimi-K2: latent attention (MLA), leading dense layers, sigmoid router
- * with a bias for selection only, groups, a shared expert. Layers beyond num_hidden_layers (multi-token prediction) are
- * not run.
+ * arch_deepseek.c - the family with latent attention (MLA), leading dense layers and a shared expert: DeepSeek-V3, R1,
+ * V3.1, Kimi-K2 and GLM-4.7-Flash (sigmoid router with a bias for selection only, groups), DeepSeek-V2 (softmax router,
+ * not renormalised). Layers beyond num_hidden_layers (multi-token prediction) are not run.
  *
  * The norms of the two latents always use eps 1e-6, whatever rms_norm_eps says. With YaRN the softmax scale is
  * multiplied by the square of mscale(factor, mscale_all_dim); cos and sin by the quotient of the two mscales.
  */
+#include <string.h>
+
 #include "model/model_int.h"
 
 #define LATENT_EPS 1e-6f
@@ -40,18 +42,44 @@ static void read_attention(hs__build *b)
     }
 }
 
-static void read_router(hs__build *b)
+static void read_router_v3(hs__build *b)
+{
+    hs_arch *a = b->arch;
+    hs__cfg_only(b, "scoring_func", "sigmoid");
+    hs__cfg_only(b, "topk_method", "noaux_tc");
+    a->router = (hs__router_rule){.sigmoid = true, .normalise_eps = 1e-20f};
+    a->router.n_group = hs__cfg_u32_or(b, "n_group", 1, b->spec->n_experts, 1);
+    a->router.topk_group = hs__cfg_u32_or(b, "topk_group", 1, a->router.n_group, 1);
+    a->router.normalise = hs__cfg_bool(b, "norm_topk_prob", true);
+}
+
+/* norm_topk_prob has no effect in the reference; a group's score is its best expert's. */
+static void read_router_v2(hs__build *b)
+{
+    hs_arch *a = b->arch;
+    const char *method = "greedy";
+    hs__cfg_only(b, "scoring_func", "softmax");
+    if (b->r == 0)
+        b->r = hs_json_str_or(b->c->config, b->where, "topk_method", method, &method, b->err);
+    a->router = (hs__router_rule){.group_max = true, .n_group = 1, .topk_group = 1};
+    if (!strcmp(method, "group_limited_greedy")) {
+        a->router.n_group = hs__cfg_u32(b, "n_group", 1, b->spec->n_experts);
+        a->router.topk_group = hs__cfg_u32(b, "topk_group", 1, a->router.n_group);
+    } else if (strcmp(method, "greedy")) {
+        hs__refuse(b, "topk_method '%.80s' is not supported; greedy and group_limited_greedy are", method);
+    }
+}
+
+static void read_router(hs__build *b, bool v2)
 {
     hs_arch *a = b->arch;
     hs_model_spec *s = b->spec;
     s->n_experts = hs__cfg_u32(b, "n_routed_experts", 1, HS__MAX_EXPERTS);
     s->top_k = hs__cfg_u32(b, "num_experts_per_tok", 1, HS__MAX_TOP_K);
-    hs__cfg_only(b, "scoring_func", "sigmoid");
-    hs__cfg_only(b, "topk_method", "noaux_tc");
-    a->router = (hs__router_rule){.sigmoid = true, .normalise_eps = 1e-20f};
-    a->router.n_group = hs__cfg_u32_or(b, "n_group", 1, s->n_experts, 1);
-    a->router.topk_group = hs__cfg_u32_or(b, "topk_group", 1, a->router.n_group, 1);
-    a->router.normalise = hs__cfg_bool(b, "norm_topk_prob", true);
+    if (v2)
+        read_router_v2(b);
+    else
+        read_router_v3(b);
     a->router.scale = (float)hs__cfg_num(b, "routed_scaling_factor", -1e6, 1e6, 1);
     uint32_t per_group = s->n_experts / a->router.n_group;
     if (s->n_experts % a->router.n_group || (a->router.n_group > 1 && per_group < 2))
@@ -90,13 +118,13 @@ static void take_ffn(hs__build *b, uint32_t l, uint32_t width, const char *name)
     hs__take_mat(b, &t->w[HS__W_DOWN], b->spec->hidden, width, "model.layers.%u.%s.down_proj", l, name);
 }
 
-void hs__build_deepseek_v3(hs__build *b)
+static void build(hs__build *b, bool v2)
 {
     hs_arch *a = b->arch;
     hs_model_spec *s = b->spec;
     hs__cfg_common(b, 1e-6);
     read_attention(b);
-    read_router(b);
+    read_router(b, v2);
     uint32_t dense = hs__cfg_u32_or(b, "first_k_dense_replace", 0, HS__MAX_LAYERS, 0);
     uint32_t freq = hs__cfg_u32_or(b, "moe_layer_freq", 1, HS__MAX_LAYERS, 1);
     uint32_t dense_width = hs__cfg_u32(b, "intermediate_size", 1, HS__MAX_WIDTH);
@@ -117,8 +145,20 @@ void hs__build_deepseek_v3(hs__build *b)
             continue;
         }
         hs__take_mat(b, &t->w[HS__W_ROUTER], s->n_experts, s->hidden, "model.layers.%u.mlp.gate", l);
-        hs__take_vec(b, &t->v[HS__V_ROUTER_BIAS], s->n_experts, "model.layers.%u.mlp.gate.e_score_correction_bias", l);
+        if (!v2)
+            hs__take_vec(b, &t->v[HS__V_ROUTER_BIAS], s->n_experts, "model.layers.%u.mlp.gate.e_score_correction_bias",
+                         l);
         take_ffn(b, l, n_shared * a->moe_width, "mlp.shared_experts");
     }
     hs__take_experts(b, "mlp.experts", "gate_proj", "up_proj", "down_proj");
+}
+
+void hs__build_deepseek_v3(hs__build *b)
+{
+    build(b, false);
+}
+
+void hs__build_deepseek_v2(hs__build *b)
+{
+    build(b, true);
 }
