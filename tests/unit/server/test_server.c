@@ -1,0 +1,465 @@
+/* labels: unit */
+/* test_server.c - the routes and the life of a server: loading, serving, reloading, draining. */
+#include "harness.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+
+#define CHAT        "/v1/chat/completions"
+#define COMPLETIONS "/v1/completions"
+#define USER(text)  "\"messages\":[{\"role\":\"user\",\"content\":\"" text "\"}]"
+
+static harness H;
+static hs_server_options O;
+static fake_options F;
+static hs_buf B;
+
+static int prepare(void **state)
+{
+    (void)state;
+    O = harness_options(&H);
+    F = harness_fake();
+    hs_buf_init(&B, 16 << 20);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    prepare(state);
+    harness_start(&H, &O, &F, false);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    harness_end(&H);
+    hs_buf_deinit(&B);
+    return 0;
+}
+
+static const char *body_of(const hs_buf *b)
+{
+    return strstr(b->data, "\r\n\r\n") + 4;
+}
+
+static json_t *parse_body(void)
+{
+    json_error_t e;
+    json_t *j = json_loads(body_of(&B), 0, &e);
+    if (!j)
+        fail_msg("%s: %s", e.text, body_of(&B));
+    return j;
+}
+
+static void test_models(void **state)
+{
+    (void)state;
+    ask(&H, "GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    json_t *j = parse_body();
+    const json_t *m = json_array_get(json_object_get(j, "data"), 0);
+    assert_string_equal(json_string_value(json_object_get(j, "object")), "list");
+    assert_string_equal(json_string_value(json_object_get(m, "id")), "tale");
+    assert_string_equal(json_string_value(json_object_get(m, "object")), "model");
+    assert_int_equal(json_array_size(json_object_get(m, "aliases")), 2);
+    json_decref(j);
+    ask(&H, "GET /v1/models/fable HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    assert_has(&B, "{\"id\":\"tale\"");
+    ask(&H, "GET /v1/models/none HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    assert_has(&B, "404 Not Found");
+    assert_has(&B, "\"code\":\"model_not_found\"");
+}
+
+static void test_chat_whole(void **state)
+{
+    (void)state;
+    ask_post(&H, CHAT,
+             "{\"model\":\"story\",\"temperature\":0.3,\"seed\":11,\"max_tokens\":3,\"stop\":[\"end\"],"
+             "\"chat_template_kwargs\":{\"enable_thinking\":true},"
+             "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]," USER("hi") "}",
+             &B);
+    json_t *j = parse_body();
+    const json_t *choice = json_array_get(json_object_get(j, "choices"), 0);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(choice, "message"), "content")),
+                        "tok tok tok ");
+    assert_string_equal(json_string_value(json_object_get(choice, "finish_reason")), "length");
+    assert_string_equal(json_string_value(json_object_get(j, "model")), "tale");
+    const json_t *usage = json_object_get(j, "usage"), *h = json_object_get(usage, "hotset");
+    assert_int_equal(json_integer_value(json_object_get(usage, "completion_tokens")), 3);
+    assert_int_equal(json_integer_value(json_object_get(h, "bytes_read")), 3000);
+    assert_true(json_number_value(json_object_get(h, "hit_rate")) == 0.75);
+    json_decref(j);
+    char *prompt = fake_engine_last_prompt(H.engine);
+    assert_string_equal(prompt, "user:hi\ntools:1\nthinking\nassistant:");
+    free(prompt);
+    hs_request_options o = fake_engine_last(H.engine);
+    assert_true(o.sampling.temperature == 0.3f && o.sampling.seed == 11 && o.sampling.top_k == 7);
+    assert_int_equal(o.n_stop, 1);
+    assert_int_equal(o.client, getpid());
+}
+
+static void test_chat_stream(void **state)
+{
+    (void)state;
+    ask_post(&H, CHAT, "{\"stream\":true,\"stream_options\":{\"include_usage\":true}," USER("THINK") "}", &B);
+    assert_has(&B, "Content-Type: text/event-stream");
+    const char *role = strstr(B.data, "{\"role\":\"assistant\"}"),
+               *thought = strstr(B.data, "{\"reasoning_content\":\"deep\"}"),
+               *content = strstr(B.data, "{\"content\":\"plain\"}"),
+               *finish = strstr(B.data, "\"finish_reason\":\"stop\""),
+               *usage = strstr(B.data, "\"choices\":[],\"usage\":{\"prompt_tokens\":"),
+               *done = strstr(B.data, "data: [DONE]\n\n");
+    assert_true(role && role < thought && thought < content && content < finish && finish < usage && usage < done);
+    assert_int_equal(count_of(&B, "\"usage\""), 1);
+    hs_buf_clear(&B);
+    ask_post(&H, CHAT, "{\"stream\":true," USER("QUOTE") "}", &B);
+    assert_has(&B, "{\"content\":\"a\\\"b\\\\c\\n\\u0009\\u0001 \xc3\xa9\"}");
+    assert_has(&B, "\"finish_reason\":\"stop\"}],\"usage\":{");
+}
+
+static void test_completions(void **state)
+{
+    (void)state;
+    ask_post(&H, COMPLETIONS, "{\"prompt\":\"once\",\"max_tokens\":2}", &B);
+    assert_has(&B, "\"object\":\"text_completion\"");
+    assert_has(&B, "\"text\":\"tok tok \"");
+    char *prompt = fake_engine_last_prompt(H.engine);
+    assert_string_equal(prompt, "once");
+    free(prompt);
+    ask_post(&H, COMPLETIONS, "{\"prompt\":[65,66],\"stream\":true,\"max_tokens\":1}", &B);
+    prompt = fake_engine_last_prompt(H.engine);
+    assert_string_equal(prompt, "AB");
+    free(prompt);
+    assert_has(&B, "\"text\":\"tok \"");
+    assert_has_not(&B, "role");
+    assert_has(&B, "data: [DONE]");
+}
+
+static void check_error(const char *path, const char *body, const char *status, const char *part)
+{
+    ask_post(&H, path, body, &B);
+    assert_has(&B, status);
+    json_t *j = parse_body();
+    const json_t *e = json_object_get(j, "error");
+    assert_true(json_is_string(json_object_get(e, "message")) && json_is_string(json_object_get(e, "type")));
+    assert_true(json_object_get(e, "param") && json_object_get(e, "code"));
+    json_decref(j);
+    assert_has(&B, part);
+}
+
+static void test_errors(void **state)
+{
+    (void)state;
+    check_error(CHAT, "{\"model\":\"x\"," USER("hi") "}", "404 ", "model_not_found");
+    check_error(CHAT, "nonsense", "400 ", "invalid_json");
+    check_error(CHAT, "{\"n\":3," USER("hi") "}", "400 ", "\"param\":\"n\"");
+    check_error(CHAT, "{" USER("RAISE") "}", "400 ", "must alternate");
+    check_error(CHAT, "{\"max_tokens\":70000," USER("hi") "}", "400 ", "context_length_exceeded");
+    check_error(CHAT, "{" USER("FAIL") "}", "500 ", "record 7");
+    char *big = hs_malloc(70000);
+    memset(big, 'a', 69999);
+    big[69999] = '\0';
+    char *body = hs_asprintf("{\"prompt\":\"%s\"}", big);
+    check_error(COMPLETIONS, body, "400 ", "context_length_exceeded");
+    hs_free(body);
+    hs_free(big);
+    ask_post(&H, CHAT, "{\"stream\":true," USER("FAIL") "}", &B);
+    assert_has(&B, "200 OK");
+    assert_has(&B, "data: {\"error\":{\"message\":\"record 7: its bytes are damaged\",\"type\":\"server_error\"");
+    assert_has_not(&B, "[DONE]");
+}
+
+static void test_queue_full(void **state)
+{
+    prepare(state);
+    F.parallel = 1;
+    F.max_queue = 1;
+    harness_start(&H, &O, &F, false);
+    int fds[2];
+    char *request = post(CHAT, "{\"stream\":true," USER("HANG") "}", NULL);
+    for (int i = 0; i < 2; i++) {
+        fds[i] = harness_connect(&H);
+        send_text(fds[i], request);
+        hs_buf_clear(&B);
+        read_until(fds[i], &B, "assistant");
+        wait_active(&H, 1);
+    }
+    check_error(CHAT, "{" USER("hi") "}", "429 ", "Retry-After: ");
+    hs_buf_clear(&B);
+    read_until(fds[1], &B, ": queued 0\n\n");
+    hs_buf_clear(&B);
+    read_until(fds[0], &B, ": prefill ");
+    close(fds[0]);
+    close(fds[1]);
+    wait_active(&H, 0);
+    ask_post(&H, CHAT, "{" USER("hi") "}", &B);
+    assert_has(&B, "200 OK");
+    hs_free(request);
+}
+
+static void test_ping(void **state)
+{
+    prepare(state);
+    O.ping_interval_s = 1;
+    F.parallel = 0; /* everything waits */
+    F.max_queue = 10;
+    harness_start(&H, &O, &F, false);
+    char *request = post(CHAT, "{\"stream\":true," USER("hi") "}", NULL);
+    int fd = harness_connect(&H);
+    send_text(fd, request);
+    read_until(fd, &B, "\r\n: ping\n\n");
+    close(fd);
+    hs_free(request);
+}
+
+static void test_limits(void **state)
+{
+    prepare(state);
+    O.max_tokens = 4;
+    O.max_context = 30;
+    harness_start(&H, &O, &F, false);
+    check_error(CHAT, "{\"max_tokens\":5," USER("hi") "}", "400 ", "limits.max_tokens");
+    check_error(COMPLETIONS, "{\"prompt\":\"123456789012345678901234567890\"}", "400 ", "limits.max_context");
+    ask_post(&H, COMPLETIONS, "{\"prompt\":\"x\"}", &B);
+    assert_has(&B, "\"completion_tokens\":4");
+    ask_post(&H, COMPLETIONS, "{\"prompt\":\"1234567890123456789012345678\"}", &B);
+    assert_has(&B, "\"completion_tokens\":2");
+}
+
+/* An answer that does not fit into memory ends with a sentence that says what to do. */
+static void test_answer_too_long(void **state)
+{
+    prepare(state);
+    O.buffer_memory = O.max_body = 5000;
+    F.step_us = 20;
+    harness_start(&H, &O, &F, false);
+    check_error(CHAT, "{" USER("ENDLESS") "}", "500 ", "stream");
+    wait_active(&H, 0);
+}
+
+static void test_metrics(void **state)
+{
+    (void)state;
+    ask_post(&H, CHAT, "{" USER("hi") "}", &B);
+    ask(&H, "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    ask(&H, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    assert_has(&B, "Content-Type: text/plain; version=0.0.4");
+    assert_has(&B, "hotset_requests_total{endpoint=\"/v1/chat/completions\",code=\"200\"} 1\n");
+    assert_has(&B, "hotset_requests_total{endpoint=\"other\",code=\"404\"} 1\n");
+    assert_has(&B, "hotset_generated_tokens_total{model=\"tale\"} 5\n");
+    assert_has(&B, "hotset_time_to_first_token_seconds_count 1\n");
+    assert_has(&B, "hotset_inter_token_seconds_count 4\n");
+    assert_has(&B, "hotset_queue_depth{model=\"tale\"} 0\n");
+    for (char *line = strtok((char *)(uintptr_t)body_of(&B), "\n"); line; line = strtok(NULL, "\n"))
+        assert_true(line[0] == '#' || (!strncmp(line, "hotset_", 7) && strchr(line, ' ')));
+}
+
+static void test_loading(void **state)
+{
+    prepare(state);
+    harness_start(&H, &O, &F, true);
+    hs_server_set_progress(H.server, "loading tale: 42 %");
+    ask(&H, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    assert_has(&B, "503 ");
+    assert_has(&B, "Loading model");
+    assert_has(&B, "unavailable_error");
+    check_error(CHAT, "{" USER("hi") "}", "503 ", "42 %");
+    ask(&H, "GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    assert_has(&B, "\"status\":\"loading\"");
+    hs_server_set_engine(H.server, 0, H.engine);
+    ask(&H, "GET /ready HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    assert_has(&B, "503 ");
+    ask(&H, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    assert_has(&B, "200 OK");
+    hs_server_set_ready(H.server);
+    ask(&H, "GET /ready HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    assert_has(&B, "200 OK");
+}
+
+static void test_loading_fails(void **state)
+{
+    prepare(state);
+    harness_start(&H, &O, &F, true);
+    hs_server_set_failed(H.server, -ENOENT, "no such folder: /x");
+    harness_join(&H);
+    assert_int_equal(H.result, -ENOENT);
+    assert_string_equal(H.err.text, "no such folder: /x");
+}
+
+static void test_drain(void **state)
+{
+    (void)state;
+    F.step_us = 1000;
+    char *request = post(CHAT, "{\"stream\":true,\"max_tokens\":300," USER("hi") "}", NULL);
+    int idle = harness_connect(&H), busy = harness_connect(&H);
+    send_text(busy, request);
+    read_until(busy, &B, "tok");
+    assert_false(hs_server_is_stopping(H.server));
+    hs_server_stop(H.server);
+    hs_buf end;
+    hs_buf_init(&end, 10000);
+    read_to_end(idle, &end);
+    assert_int_equal(end.len, 0);
+    check_error(CHAT, "{" USER("hi") "}", "503 ", "shutting down");
+    assert_true(hs_server_is_stopping(H.server));
+    read_to_end(busy, &B);
+    assert_has(&B, "data: [DONE]");
+    harness_join(&H);
+    assert_int_equal(H.result, 0);
+    hs_buf_deinit(&end);
+    hs_free(request);
+    close(idle);
+    close(busy);
+}
+
+static void test_second_stop(void **state)
+{
+    (void)state;
+    char *request = post(CHAT, "{\"stream\":true," USER("HANG") "}", NULL);
+    int fd = harness_connect(&H);
+    send_text(fd, request);
+    read_until(fd, &B, "assistant");
+    hs_server_stop(H.server);
+    hs_server_stop(H.server);
+    harness_join(&H);
+    assert_int_equal(H.result, 0);
+    close(fd);
+    hs_free(request);
+}
+
+static void test_signal(void **state)
+{
+    (void)state;
+    ask(&H, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    kill(getpid(), SIGTERM);
+    harness_join(&H);
+    assert_int_equal(H.result, 0);
+}
+
+static int reload(void *ctx, hs_err *err)
+{
+    (void)ctx;
+    O.max_tokens = 2;
+    return hs_server_apply(H.server, &O, err);
+}
+
+static void test_reload(void **state)
+{
+    prepare(state);
+    O.reload = reload;
+    harness_start(&H, &O, &F, false);
+    ask_post(&H, COMPLETIONS, "{\"prompt\":\"x\",\"max_tokens\":3}", &B);
+    assert_has(&B, "200 OK");
+    kill(getpid(), SIGHUP);
+    for (int i = 0; i < 1000 && !strstr(B.data, "400 "); i++) {
+        usleep(5000);
+        ask_post(&H, COMPLETIONS, "{\"prompt\":\"x\",\"max_tokens\":3}", &B);
+    }
+    assert_has(&B, "limits.max_tokens is 2");
+}
+
+/* systemd's side of the datagrams. */
+static int notify_socket(const char *path)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    strcpy(un.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (void *)&un, sizeof un), 0);
+    struct timeval tv = {.tv_sec = 10};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+    return fd;
+}
+
+static void expect_notice(int fd, const char *text)
+{
+    char data[600];
+    ssize_t n;
+    while ((n = recv(fd, data, sizeof data - 1, 0)) > 0) {
+        data[n] = '\0';
+        if (strstr(data, text))
+            return;
+    }
+    fail_msg("no %s from the server", text);
+}
+
+static void test_notify(void **state)
+{
+    char path[100], pid[20];
+    prepare(state);
+    snprintf(path, sizeof path, "%s/n", H.dir);
+    snprintf(pid, sizeof pid, "%d", getpid());
+    int fd = notify_socket(path);
+    O.service = (hs_service_env){.notify_socket = path, .watchdog_usec = "40000", .watchdog_pid = pid};
+    O.reload = reload;
+    harness_start(&H, &O, &F, true);
+    hs_server_set_progress(H.server, "loading tale: 7 %");
+    expect_notice(fd, "STATUS=loading tale: 7 %\nEXTEND_TIMEOUT_USEC=");
+    hs_server_set_engine(H.server, 0, H.engine);
+    hs_server_set_ready(H.server);
+    expect_notice(fd, "READY=1");
+    expect_notice(fd, "WATCHDOG=1");
+    kill(getpid(), SIGHUP);
+    expect_notice(fd, "RELOADING=1");
+    expect_notice(fd, "READY=1");
+    hs_server_stop(H.server);
+    expect_notice(fd, "STOPPING=1");
+    harness_join(&H);
+    close(fd);
+    unlink(path);
+}
+
+static void test_names(void **state)
+{
+    prepare(state);
+    hs_server *s = NULL;
+    hs_err err = {0};
+    hs_server_model m[2] = {{.name = "a", .aliases = "b c"}, {.name = "c"}};
+    assert_int_equal(hs_server_create(&O, m, 2, &s, &err), -EEXIST);
+    assert_non_null(strstr(err.text, "c"));
+    assert_int_equal(hs_server_create(&O, m, 0, &s, &err), -EINVAL);
+    O.listen = "";
+    assert_int_equal(hs_server_create(&O, m, 1, &s, &err), -EINVAL);
+    O.listen = "tcp:0.0.0.0:0";
+    assert_int_equal(hs_server_create(&O, m, 1, &s, &err), -EACCES);
+    assert_non_null(strstr(err.text, "api_key_file"));
+    O.buffer_memory = 10;
+    assert_int_equal(hs_server_create(&O, m, 1, &s, &err), -EINVAL);
+    assert_null(s);
+    rmdir(H.dir);
+    hs_buf_deinit(&B);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_models),
+        T(test_chat_whole),
+        T(test_chat_stream),
+        T(test_completions),
+        T(test_errors),
+        T(test_metrics),
+        T(test_drain),
+        T(test_second_stop),
+        T(test_signal),
+        cmocka_unit_test_teardown(test_queue_full, teardown),
+        cmocka_unit_test_teardown(test_ping, teardown),
+        cmocka_unit_test_teardown(test_limits, teardown),
+        cmocka_unit_test_teardown(test_answer_too_long, teardown),
+        cmocka_unit_test_teardown(test_loading, teardown),
+        cmocka_unit_test_teardown(test_loading_fails, teardown),
+        cmocka_unit_test_teardown(test_reload, teardown),
+        cmocka_unit_test_teardown(test_notify, teardown),
+        cmocka_unit_test(test_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
