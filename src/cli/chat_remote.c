@@ -1,4 +1,6 @@
 /* chat_remote.c - asks a running daemon through its socket: /v1/chat/completions as an event stream. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -78,6 +80,17 @@ static int on_event(const char *text, size_t len, const hs_chat_sink *sink, hs_c
     return r;
 }
 
+/* "queued N", "prefill DONE/TOTAL", "ping" */
+static void on_comment(const char *text, const hs_chat_sink *sink)
+{
+    unsigned long long done, total;
+    text += strspn(text, " ");
+    if (sscanf(text, "prefill %llu/%llu", &done, &total) == 2 && done <= total)
+        sink->status(sink->ctx, "prefill", done, total);
+    else if (!strncmp(text, "queued", 6))
+        sink->status(sink->ctx, "queued", 0, 0);
+}
+
 static int ask(hs_chat *chat, const json_t *messages, const hs_chat_sink *sink, hs_chat_cost *ret_cost, hs_err *err)
 {
     remote_chat *c = (remote_chat *)chat;
@@ -98,6 +111,8 @@ static int ask(hs_chat *chat, const json_t *messages, const hs_chat_sink *sink, 
             break;
         else if (event == HS_CLIENT_DATA)
             r = on_event(text, len, sink, &cost, err);
+        else
+            on_comment(text, sink);
     }
     hs_client_close(&stream);
     free(body);

@@ -81,8 +81,8 @@ json_t *hs_receipt_json(const hs_receipt *r)
 {
     uint64_t uses = r->expert_hits + r->expert_misses;
     return json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "bytes_read", (json_int_t)r->bytes_read,
-                     "hits", (json_int_t)r->expert_hits, "misses", (json_int_t)r->expert_misses,
-                     "hit_rate", uses ? (double)r->expert_hits / (double)uses : 1.0, "queue_s", r->queue_s, "prefill_s",
+                     "hits", (json_int_t)r->expert_hits, "misses", (json_int_t)r->expert_misses, "hit_rate",
+                     uses ? (double)r->expert_hits / (double)uses : 1.0, "queue_s", r->queue_s, "prefill_s",
                      r->prefill_s, "decode_s", r->decode_s, "disk_wait_s", r->disk_wait_s, "expand_s", r->expand_s,
                      "prefetch_issued", (json_int_t)r->prefetch_issued, "prefetch_useful",
                      (json_int_t)r->prefetch_useful);
