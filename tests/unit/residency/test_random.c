@@ -141,7 +141,7 @@ static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, b
     assert_int_equal(hs_residency_create(&cfg, &w.r, &err), 0);
     w.x = hs_residency_experts(w.r);
     fake_start();
-    for (uint32_t token = 0; token < 60; token++) {
+    for (uint32_t token = 0; token < 40; token++) {
         bool prefill = below(&w, 10) == 0;
         w.x.ops->step(w.x.self, prefill ? HS_PHASE_PREFILL : HS_PHASE_DECODE, prefill ? 1 + below(&w, 40) : 1);
         for (uint32_t l = 0; l < N_LAYERS; l++)
