@@ -117,9 +117,13 @@ static int converse(hs_chat *chat, const hs_args *a, screen *s)
         fputs("> ", stderr);
         ssize_t n = getline(&line, &cap, stdin);
         if (n < 0 && hs_stop_asked()) {
-            fputc('\n', stderr);
-            break;
+            fputs("\n/exit or Ctrl-D ends.\n", stderr);
+            clearerr(stdin);
+            hs_stop_forget();
+            continue;
         }
+        if (n < 0)
+            fputc('\n', stderr);
         if (n < 0 || !strcmp(line, "/exit\n"))
             break;
         if (!strcmp(line, "/clear\n")) {
