@@ -2,10 +2,11 @@
  * gemm.c - prompt tokens: OpenBLAS on dequantised tiles of fixed shape.
  *
  * A task is ROW_TILE rows of the matrix. It walks K_TILE columns at a time: dequantises that piece once, and multiplies
- * it with all tokens, BIG tokens a call, then SMALL, the last tile padded with zeros to SMALL. Each output element is
- * so the sum over K tiles in order, each computed by one OpenBLAS micro-kernel; hs_math_setup checks on this processor
- * that BIG and SMALL calls and all places in them give the same bits, else only SMALL is used. K_TILE is below
- * OpenBLAS's own K blocking (256 to 384 on x86).
+ * it with all tokens, BIG tokens a call, then SMALL. Whatever does not fill a tile (last tokens, rows or columns) is
+ * padded with zeros to SMALL x ROW_TILE x K_TILE, so OpenBLAS only ever sees two shapes. Each output element is so the
+ * sum over K tiles in order, each computed by one OpenBLAS micro-kernel: hs_math_setup checks on this processor that
+ * both shapes and all places in them give the same bits. If only SMALL passes, only that is used; if neither does, or
+ * before hs_math_setup, the kernel set's dot takes OpenBLAS's place. K_TILE is not above OpenBLAS's own K blocking.
  */
 #include <cblas.h>
 #include <stdatomic.h>
@@ -24,54 +25,67 @@ typedef struct thread_scratch {
     float y[SMALL * ROW_TILE];
 } thread_scratch;
 
-static _Atomic int big_is_exact;
+typedef enum gemm_mode { MODE_DOT, MODE_SMALL, MODE_BIG } gemm_mode;
 
-static void multiply(uint32_t m, uint32_t rows, uint32_t k, const float *x, size_t x_stride, const float *w, float *y,
-                     size_t y_stride)
+static _Atomic int mode; /* a gemm_mode, set by hs_math_setup */
+
+/* Y[m][ROW_TILE] += X[m][K_TILE] W[ROW_TILE][K_TILE]^T */
+static void multiply(uint32_t m, const float *x, size_t x_stride, const float *w, float *y, size_t y_stride)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)m, (blasint)rows, (blasint)k, 1.0f, x,
-                (blasint)x_stride, w, (blasint)K_TILE, 1.0f, y, (blasint)y_stride);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)m, ROW_TILE, K_TILE, 1.0f, x, (blasint)x_stride, w,
+                K_TILE, 1.0f, y, (blasint)y_stride);
 }
 
-/* The same 64 tokens as one big call and as four small ones with the tokens in another order: equal bits? */
-static int self_check(void)
+typedef struct check_buffers {
+    float x[BIG * K_TILE], shuffled[BIG * K_TILE], w[ROW_TILE * K_TILE];
+    float big[BIG * ROW_TILE], small[BIG * ROW_TILE], moved[BIG * ROW_TILE];
+} check_buffers;
+
+/* Where token t of the shuffled batch stands in the unshuffled one: another place in its tile, and another tile. */
+static uint32_t shuffled_from(uint32_t t)
 {
-    size_t n = BIG * K_TILE;
-    float *x = hs_malloc(n * sizeof *x), *w = hs_malloc(n * sizeof *w);
-    float *a = hs_calloc(BIG * ROW_TILE, sizeof *a), *b = hs_calloc(BIG * ROW_TILE, sizeof *b);
-    float *xs = hs_malloc(SMALL * K_TILE * sizeof *xs);
-    int same = x && w && a && b && xs;
+    return (t * 23 + 5) % BIG;
+}
+
+static void check_fill(check_buffers *b)
+{
     uint32_t seed = 12345;
-    for (size_t i = 0; same && i < n; i++) {
+    for (size_t i = 0; i < BIG * K_TILE; i++) {
         seed = seed * 1664525u + 1013904223u;
-        x[i] = (float)(int32_t)seed * 0x1p-31f;
+        b->x[i] = (float)(int32_t)seed * 0x1p-31f;
+    }
+    for (size_t i = 0; i < ROW_TILE * K_TILE; i++) {
         seed = seed * 1664525u + 1013904223u;
-        w[i] = (float)(int32_t)seed * 0x1p-31f;
+        b->w[i] = (float)(int32_t)seed * 0x1p-31f;
     }
-    if (same) {
-        multiply(BIG, ROW_TILE, K_TILE, x, K_TILE, w, a, ROW_TILE);
-        for (uint32_t t = 0; t < BIG; t += SMALL) {
-            for (uint32_t i = 0; i < SMALL; i++)
-                memcpy(xs + i * K_TILE, x + (t + (i * 7) % SMALL) * K_TILE, K_TILE * sizeof *x);
-            multiply(SMALL, ROW_TILE, K_TILE, xs, K_TILE, w, b + t * ROW_TILE, ROW_TILE);
-        }
-        for (uint32_t t = 0; t < BIG; t++) {
-            uint32_t from = t / SMALL * SMALL + (t % SMALL * 7) % SMALL;
-            same &= !memcmp(b + t * ROW_TILE, a + from * ROW_TILE, ROW_TILE * sizeof *a);
-        }
+    for (uint32_t t = 0; t < BIG; t++)
+        memcpy(b->shuffled + t * K_TILE, b->x + shuffled_from(t) * K_TILE, K_TILE * sizeof *b->x);
+}
+
+/* The same tokens as one big call, as small ones, and as small ones in another order: equal bits? */
+static gemm_mode self_check(void)
+{
+    check_buffers *b = hs_calloc(1, sizeof *b);
+    if (!b)
+        return MODE_DOT;
+    check_fill(b);
+    multiply(BIG, b->x, K_TILE, b->w, b->big, ROW_TILE);
+    for (uint32_t t = 0; t < BIG; t += SMALL) {
+        multiply(SMALL, b->x + t * K_TILE, K_TILE, b->w, b->small + t * ROW_TILE, ROW_TILE);
+        multiply(SMALL, b->shuffled + t * K_TILE, K_TILE, b->w, b->moved + t * ROW_TILE, ROW_TILE);
     }
-    hs_free(x);
-    hs_free(w);
-    hs_free(a);
+    int same = 1;
+    for (uint32_t t = 0; t < BIG; t++)
+        same &= !memcmp(b->moved + t * ROW_TILE, b->small + shuffled_from(t) * ROW_TILE, ROW_TILE * sizeof *b->moved);
+    gemm_mode m = !same ? MODE_DOT : memcmp(b->big, b->small, sizeof b->big) ? MODE_SMALL : MODE_BIG;
     hs_free(b);
-    hs_free(xs);
-    return same;
+    return m;
 }
 
 void hs_math_setup(void)
 {
     openblas_set_num_threads(1);
-    atomic_store(&big_is_exact, self_check());
+    atomic_store(&mode, (int)self_check());
 }
 
 uint64_t hs_gemm_scratch_bytes(uint32_t n_threads)
@@ -89,42 +103,71 @@ typedef struct job {
     char *scratch;
 } job;
 
-static void dequant_piece(const job *j, uint32_t row0, uint32_t rows, uint32_t k0, uint32_t n, float *out)
+/* One piece of the matrix: rows [row0, row0 + rows) and columns [k0, k0 + n), dequantised into s->w. */
+typedef struct piece {
+    uint32_t row0, rows, k0, n;
+} piece;
+
+static void dequant_piece(const job *j, piece p, float *out)
 {
-    for (uint32_t r = 0; r < rows; r++)
-        j->k->dequant_span(j->w, row0 + r, k0, k0 + n, out + r * K_TILE);
+    for (uint32_t r = 0; r < p.rows; r++) {
+        j->k->dequant_span(j->w, p.row0 + r, p.k0, p.k0 + p.n, out + r * K_TILE);
+        memset(out + r * K_TILE + p.n, 0, (K_TILE - p.n) * sizeof *out);
+    }
+    memset(out + p.rows * K_TILE, 0, (size_t)(ROW_TILE - p.rows) * K_TILE * sizeof *out);
+}
+
+/* Tokens [t, t + m), m <= SMALL, through zero-padded copies. */
+static void multiply_padded(const job *j, thread_scratch *s, piece p, uint32_t t, uint32_t m)
+{
+    memset(s->x, 0, sizeof s->x);
+    memset(s->y, 0, sizeof s->y);
+    for (uint32_t i = 0; i < m; i++) {
+        memcpy(s->x + i * K_TILE, j->x + (t + i) * j->x_stride + p.k0, p.n * sizeof(float));
+        memcpy(s->y + i * ROW_TILE, j->y + (t + i) * j->y_stride + p.row0, p.rows * sizeof(float));
+    }
+    multiply(SMALL, s->x, K_TILE, s->w, s->y, ROW_TILE);
+    for (uint32_t i = 0; i < m; i++)
+        memcpy(j->y + (t + i) * j->y_stride + p.row0, s->y + i * ROW_TILE, p.rows * sizeof(float));
+}
+
+static void multiply_piece(const job *j, thread_scratch *s, piece p, gemm_mode how)
+{
+    uint32_t t = 0;
+    if (p.rows == ROW_TILE && p.n == K_TILE) {
+        for (uint32_t m = how == MODE_BIG ? BIG : SMALL; m >= SMALL; m = m > SMALL ? SMALL : 0)
+            for (; t + m <= j->m; t += m)
+                multiply(m, j->x + t * j->x_stride + p.k0, j->x_stride, s->w, j->y + t * j->y_stride + p.row0,
+                         j->y_stride);
+    }
+    for (; t < j->m; t += SMALL)
+        multiply_padded(j, s, p, t, j->m - t < SMALL ? j->m - t : SMALL);
+}
+
+static void dot_piece(const job *j, const thread_scratch *s, piece p)
+{
+    for (uint32_t t = 0; t < j->m; t++)
+        for (uint32_t r = 0; r < p.rows; r++)
+            j->y[t * j->y_stride + p.row0 + r] += j->k->dot(s->w + r * K_TILE, j->x + t * j->x_stride + p.k0, p.n);
 }
 
 static void task(void *ctx, uint32_t index, uint32_t thread)
 {
     const job *j = ctx;
     thread_scratch *s = (thread_scratch *)(void *)(j->scratch + thread * hs_align_up(sizeof(thread_scratch), 64));
-    uint32_t row0 = index * ROW_TILE;
-    uint32_t rows = j->w->rows - row0 < ROW_TILE ? j->w->rows - row0 : ROW_TILE;
-    uint32_t whole = j->m / SMALL * SMALL, rest = j->m - whole;
-    int big = atomic_load_explicit(&big_is_exact, memory_order_relaxed);
-    for (uint32_t i = 0; i < whole; i++)
-        memset(j->y + i * j->y_stride + row0, 0, rows * sizeof(float));
-    memset(s->y, 0, sizeof s->y);
-    memset(s->x, 0, sizeof s->x);
-    for (uint32_t k0 = 0; k0 < j->w->cols; k0 += K_TILE) {
-        uint32_t n = j->w->cols - k0 < K_TILE ? j->w->cols - k0 : K_TILE;
-        dequant_piece(j, row0, rows, k0, n, s->w);
-        uint32_t t = 0;
-        for (; big && t + BIG <= whole; t += BIG)
-            multiply(BIG, rows, n, j->x + t * j->x_stride + k0, j->x_stride, s->w, j->y + t * j->y_stride + row0,
-                     j->y_stride);
-        for (; t < whole; t += SMALL)
-            multiply(SMALL, rows, n, j->x + t * j->x_stride + k0, j->x_stride, s->w, j->y + t * j->y_stride + row0,
-                     j->y_stride);
-        if (!rest)
-            continue;
-        for (uint32_t i = 0; i < rest; i++)
-            memcpy(s->x + i * K_TILE, j->x + (whole + i) * j->x_stride + k0, n * sizeof(float));
-        multiply(SMALL, rows, n, s->x, K_TILE, s->w, s->y, ROW_TILE);
+    piece p = {.row0 = index * ROW_TILE};
+    p.rows = j->w->rows - p.row0 < ROW_TILE ? j->w->rows - p.row0 : ROW_TILE;
+    gemm_mode how = (gemm_mode)atomic_load_explicit(&mode, memory_order_relaxed);
+    for (uint32_t t = 0; t < j->m; t++)
+        memset(j->y + t * j->y_stride + p.row0, 0, p.rows * sizeof(float));
+    for (; p.k0 < j->w->cols; p.k0 += p.n) {
+        p.n = j->w->cols - p.k0 < K_TILE ? j->w->cols - p.k0 : K_TILE;
+        dequant_piece(j, p, s->w);
+        if (how == MODE_DOT)
+            dot_piece(j, s, p);
+        else
+            multiply_piece(j, s, p, how);
     }
-    for (uint32_t i = 0; i < rest; i++)
-        memcpy(j->y + (whole + i) * j->y_stride + row0, s->y + i * ROW_TILE, rows * sizeof(float));
 }
 
 void hs_gemm(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const float *x, size_t x_stride, uint32_t m, float *y,
@@ -133,5 +176,5 @@ void hs_gemm(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const float *x
     if (!m)
         return;
     job j = {k, w, x, y, x_stride, y_stride, m, scratch};
-    hs_pool_run(pool, (w->rows + ROW_TILE - 1) / ROW_TILE, task, &j);
+    hs_pool_run(pool, w->rows / ROW_TILE + (w->rows % ROW_TILE != 0), task, &j);
 }

@@ -1,25 +1,10 @@
-/* half.c - IEEE binary16 in software, bit for bit what F16C does; and the operations built on libm that both sets
- * share. */
+/*
+ * half.c - rounding to IEEE binary16 in software, bit for bit what F16C does (the other direction is in math_int.h);
+ * and the operations built on libm that all kernel sets share.
+ */
 #include <math.h>
 
 #include "math/math_int.h"
-
-float hs__f16_to_f32(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = (h >> 10) & 31, man = h & 0x3ff, bits;
-    float f;
-    if (exp == 31) {
-        bits = sign | 0x7f800000 | man << 13 | (man ? 0x400000 : 0); /* quiet the NaN, as hardware does */
-    } else if (exp) {
-        bits = sign | (exp + 112) << 23 | man << 13;
-    } else {
-        f = (float)man * 0x1p-24f;
-        memcpy(&bits, &f, sizeof bits);
-        bits |= sign;
-    }
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
 
 uint16_t hs__f32_to_f16(float f)
 {

@@ -3,8 +3,10 @@
 
 #include "math/math_int.h"
 
-/* Rows of one task: enough that taking a task costs nothing beside it, few enough to balance 256-row matrices. */
-#define TASK_ROWS 32
+/* Rows of one task: long streams of memory in big matrices, several tasks a thread in small ones. */
+#define MIN_TASK_ROWS    16u
+#define MAX_TASK_ROWS    256u
+#define TASKS_PER_THREAD 4u
 
 int hs_kernel_set_parse(const char *text, hs_kernel_set *ret)
 {
@@ -44,21 +46,23 @@ typedef struct job {
     const float *x;
     float *y;
     size_t x_stride, y_stride;
-    uint32_t n_vec;
+    uint32_t n_vec, task_rows;
 } job;
 
 static void task(void *ctx, uint32_t index, uint32_t thread)
 {
     const job *j = ctx;
     (void)thread;
-    uint32_t row0 = index * TASK_ROWS;
-    uint32_t row1 = j->w->rows - row0 < TASK_ROWS ? j->w->rows : row0 + TASK_ROWS;
+    uint32_t row0 = index * j->task_rows;
+    uint32_t row1 = j->w->rows - row0 < j->task_rows ? j->w->rows : row0 + j->task_rows;
     j->k->matvec(j->w, row0, row1, j->x, j->x_stride, j->n_vec, j->y, j->y_stride);
 }
 
 void hs_matvec(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const float *x, size_t x_stride, uint32_t n_vec,
                float *y, size_t y_stride)
 {
-    job j = {k, w, x, y, x_stride, y_stride, n_vec};
-    hs_pool_run(pool, (w->rows + TASK_ROWS - 1) / TASK_ROWS, task, &j);
+    uint32_t rows = w->rows / (TASKS_PER_THREAD * hs_pool_threads(pool)) / MIN_TASK_ROWS * MIN_TASK_ROWS;
+    rows = rows < MIN_TASK_ROWS ? MIN_TASK_ROWS : rows > MAX_TASK_ROWS ? MAX_TASK_ROWS : rows;
+    job j = {k, w, x, y, x_stride, y_stride, n_vec, rows};
+    hs_pool_run(pool, w->rows / rows + (w->rows % rows != 0), task, &j);
 }

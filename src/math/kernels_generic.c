@@ -1,25 +1,34 @@
 /*
  * kernels_generic.c - every kernel in portable C: always built, always right. Others are optimisations of it.
- * Order: a row's sum runs over 8 interleaved partial sums, block of scales by block, so that compilers may vectorise
- * it.
+ *
+ * Order: a row's sum runs over 8 interleaved partial sums per piece of at most PIECE columns, which also ends with each
+ * block of scales; pieces are added up in order. Written so that compilers may vectorise it without reordering.
  */
 #include <math.h>
 
 #include "math/math_int.h"
 
-#define LANES 8
+#define LANES 8u
+#define PIECE 128u
 
-static float weight_at(const char *row, hs_dtype t, uint32_t k)
+static void load_piece(const char *p, hs_dtype t, uint32_t n, float *out)
 {
     switch (t) {
     case HS_DTYPE_F32:
-        return hs__load_f32(row + 4 * (size_t)k);
+        memcpy(out, p, n * sizeof *out);
+        break;
     case HS_DTYPE_BF16:
-        return hs__from_bf16(hs__load_u16(row + 2 * (size_t)k));
+        for (uint32_t i = 0; i < n; i++)
+            out[i] = hs__from_bf16(hs__load_u16(p + 2 * (size_t)i));
+        break;
     case HS_DTYPE_F16:
-        return hs__f16_to_f32(hs__load_u16(row + 2 * (size_t)k));
+        for (uint32_t i = 0; i < n; i++)
+            out[i] = hs__f16_to_f32(hs__load_u16(p + 2 * (size_t)i));
+        break;
     default:
-        return hs_f8_e4m3[(unsigned char)row[k]];
+        for (uint32_t i = 0; i < n; i++)
+            out[i] = hs_f8_e4m3[(unsigned char)p[i]];
+        break;
     }
 }
 
@@ -28,50 +37,68 @@ static float reduce(const float *s)
     return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
 }
 
-static float row_dot(const hs_mat *w, uint32_t r, const float *x)
+/* The end of the piece that begins at column k: PIECE columns, or the end of its block of scales, or end. */
+static uint32_t piece_end(const hs_mat *w, uint32_t k, uint32_t end)
 {
-    const char *row = hs__row(w, r);
-    uint32_t block = hs__block_cols(w);
-    float total[LANES] = {0};
-    for (uint32_t k0 = 0; k0 < w->cols; k0 += block) {
-        uint32_t end = w->cols - k0 < block ? w->cols : k0 + block;
-        float sum[LANES] = {0};
-        for (uint32_t k = k0; k < end; k++)
-            sum[(k - k0) % LANES] += weight_at(row, w->dtype, k) * x[k];
-        float scale = w->dtype == HS_DTYPE_F8_E4M3 ? hs__block_scale(w, r, k0) : 1.0f;
-        for (uint32_t l = 0; l < LANES; l++)
-            total[l] += sum[l] * scale;
-    }
-    return reduce(total);
+    uint32_t n = PIECE;
+    if (w->dtype == HS_DTYPE_F8_E4M3 && w->scale && w->block_cols - k % w->block_cols < n)
+        n = w->block_cols - k % w->block_cols;
+    return end - k < n ? end : k + n;
 }
+
+static float scale_of(const hs_mat *w, uint32_t r, uint32_t k)
+{
+    return w->dtype == HS_DTYPE_F8_E4M3 ? hs__block_scale(w, r, k) : 1.0f;
+}
+
+static const char *element(const hs_mat *w, uint32_t r, uint32_t k)
+{
+    return hs__row(w, r) + (size_t)k * hs_dtype_size(w->dtype);
+}
+
+static float dot(const float *a, const float *b, uint32_t n);
 
 static void matvec(const hs_mat *w, uint32_t row0, uint32_t row1, const float *x, size_t x_stride, uint32_t n_vec,
                    float *y, size_t y_stride)
 {
-    for (uint32_t r = row0; r < row1; r++)
+    float piece[PIECE];
+    for (uint32_t r = row0; r < row1; r++) {
         for (uint32_t v = 0; v < n_vec; v++)
-            y[v * y_stride + r] = row_dot(w, r, x + v * x_stride);
+            y[v * y_stride + r] = 0;
+        for (uint32_t k = 0, end; k < w->cols; k = end) {
+            end = piece_end(w, k, w->cols);
+            load_piece(element(w, r, k), w->dtype, end - k, piece);
+            float scale = scale_of(w, r, k);
+            for (uint32_t v = 0; v < n_vec; v++)
+                y[v * y_stride + r] += dot(piece, x + v * x_stride + k, end - k) * scale;
+        }
+    }
 }
 
 static void dequant_span(const hs_mat *w, uint32_t r, uint32_t col0, uint32_t col1, float *out)
 {
-    const char *row = hs__row(w, r);
-    for (uint32_t k = col0; k < col1; k++) {
-        float v = weight_at(row, w->dtype, k);
-        out[k - col0] = w->dtype == HS_DTYPE_F8_E4M3 ? v * hs__block_scale(w, r, k) : v;
+    for (uint32_t k = col0, end; k < col1; k = end) {
+        end = piece_end(w, k, col1);
+        float *at = out + (k - col0), scale = scale_of(w, r, k);
+        load_piece(element(w, r, k), w->dtype, end - k, at);
+        for (uint32_t i = 0; i < end - k; i++)
+            at[i] *= scale;
     }
 }
 
 static void matvec_t(const hs_mat *w, uint32_t row0, uint32_t row1, uint32_t col0, uint32_t col1, const float *x,
                      float *y)
 {
+    float piece[PIECE];
     for (uint32_t k = col0; k < col1; k++)
         y[k - col0] = 0;
     for (uint32_t r = row0; r < row1; r++) {
-        const char *row = hs__row(w, r);
-        for (uint32_t k = col0; k < col1; k++) {
-            float v = weight_at(row, w->dtype, k);
-            y[k - col0] += (w->dtype == HS_DTYPE_F8_E4M3 ? v * hs__block_scale(w, r, k) : v) * x[r - row0];
+        for (uint32_t k = col0, end; k < col1; k = end) {
+            end = piece_end(w, k, col1);
+            float *at = y + (k - col0), s = scale_of(w, r, k) * x[r - row0];
+            load_piece(element(w, r, k), w->dtype, end - k, piece);
+            for (uint32_t i = 0; i < end - k; i++)
+                at[i] += piece[i] * s;
         }
     }
 }
@@ -79,8 +106,12 @@ static void matvec_t(const hs_mat *w, uint32_t row0, uint32_t row1, uint32_t col
 static float dot(const float *a, const float *b, uint32_t n)
 {
     float s[LANES] = {0};
-    for (uint32_t i = 0; i < n; i++)
-        s[i % LANES] += a[i] * b[i];
+    uint32_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (uint32_t l = 0; l < LANES; l++)
+            s[l] += a[i + l] * b[i + l];
+    for (uint32_t l = 0; i < n; i++, l++)
+        s[l] += a[i] * b[i];
     return reduce(s);
 }
 
@@ -92,10 +123,13 @@ static void axpy(float a, const float *x, float *y, uint32_t n)
 
 static float dot_f16(const uint16_t *a, const float *b, uint32_t n)
 {
-    float s[LANES] = {0};
-    for (uint32_t i = 0; i < n; i++)
-        s[i % LANES] += hs__f16_to_f32(a[i]) * b[i];
-    return reduce(s);
+    float piece[PIECE], sum = 0;
+    for (uint32_t i = 0, m; i < n; i += m) {
+        m = n - i < PIECE ? n - i : PIECE;
+        load_piece((const char *)(a + i), HS_DTYPE_F16, m, piece);
+        sum += dot(piece, b + i, m);
+    }
+    return sum;
 }
 
 static void axpy_f16(float a, const uint16_t *x, float *y, uint32_t n)
