@@ -14,6 +14,7 @@ typedef struct hs_reasoning {
     char held[64];
     uint32_t n_held;
     uint8_t state; /* private to reasoning.c */
+    bool at_begin; /* only blanks since the begin mark */
 } hs_reasoning;
 
 /* marks NULL: everything is answer. prompt: the rendered prompt; if it ends inside an open reasoning block

@@ -1,0 +1,177 @@
+/*
+ * jinja_utf8.c - characters of UTF-8 strings, with Python's idea of white space, printable and case.
+ * Strings are valid UTF-8 (the source is checked when it is compiled, JSON when it is parsed). Stateless.
+ */
+#include "text/jinja_int.h"
+
+#include <string.h>
+#include <utf8proc.h>
+
+uint32_t hs__jutf8_next(const char **p, const char *end)
+{
+    const unsigned char *s = (const unsigned char *)*p;
+    size_t left = (size_t)(end - *p);
+    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    if (n > left)
+        n = left;
+    uint32_t c = n == 1 ? s[0] : s[0] & (0xffu >> (n + 1));
+    for (size_t i = 1; i < n; i++)
+        c = c << 6 | (s[i] & 0x3f);
+    *p += n;
+    return c;
+}
+
+size_t hs__jutf8_put(uint32_t c, char out[4])
+{
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i > 0; i--) {
+        out[i] = (char)(0x80 | (c & 0x3f));
+        c >>= 6;
+    }
+    out[0] = (char)((0xf00u >> n & 0xf0) | c);
+    return n;
+}
+
+size_t hs__jutf8_count(const char *s, size_t n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += ((unsigned char)s[i] & 0xc0) != 0x80;
+    return count;
+}
+
+size_t hs__jutf8_offset(const char *s, size_t n, size_t i)
+{
+    const char *p = s, *end = s + n;
+    while (i-- > 0 && p < end)
+        hs__jutf8_next(&p, end);
+    return (size_t)(p - s);
+}
+
+bool hs__jutf8_valid(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        utf8proc_int32_t c;
+        utf8proc_ssize_t k = utf8proc_iterate((const utf8proc_uint8_t *)s + i, (utf8proc_ssize_t)(n - i), &c);
+        if (k <= 0)
+            return false;
+        i += (size_t)k;
+    }
+    return true;
+}
+
+bool hs__jis_space(uint32_t c)
+{
+    return (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+bool hs__jis_printable(uint32_t c)
+{
+    if (c < 0x7f)
+        return c >= 0x20;
+    switch (utf8proc_category((utf8proc_int32_t)c)) {
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+    case UTF8PROC_CATEGORY_ZS:
+        return false;
+    default:
+        return true;
+    }
+}
+
+size_t hs__jskip_space(const char *s, size_t n)
+{
+    const char *p = s, *end = s + n;
+    while (p < end) {
+        const char *q = p;
+        if (!hs__jis_space(hs__jutf8_next(&q, end)))
+            break;
+        p = q;
+    }
+    return (size_t)(p - s);
+}
+
+size_t hs__jtrail_space(const char *s, size_t n)
+{
+    size_t keep = n;
+    while (keep > 0) {
+        size_t i = keep - 1;
+        while (i > 0 && ((unsigned char)s[i] & 0xc0) == 0x80)
+            i--;
+        const char *p = s + i;
+        if (!hs__jis_space(hs__jutf8_next(&p, s + keep)))
+            break;
+        keep = i;
+    }
+    return n - keep;
+}
+
+static bool is_cased(uint32_t c)
+{
+    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+    return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT;
+}
+
+static int put_cased(hs__jrun *r, uint32_t c, bool upper, bool title)
+{
+    char out[4];
+    if (upper && c == 0xdf)
+        return hs__jput(r, title ? "Ss" : "SS", 2);
+    utf8proc_int32_t m = !upper ? utf8proc_tolower((utf8proc_int32_t)c)
+                         : title ? utf8proc_totitle((utf8proc_int32_t)c)
+                                 : utf8proc_toupper((utf8proc_int32_t)c);
+    return hs__jput(r, out, hs__jutf8_put((uint32_t)m, out));
+}
+
+/* The characters after which the title filter begins a word. */
+static bool is_word_break(uint32_t c)
+{
+    return c == '-' || c == '(' || c == '{' || c == '[' || c == '<' || hs__jis_space(c);
+}
+
+int hs__jchange_case(hs__jrun *r, const hs__jval *s, hs__jcase how, hs__jval *ret)
+{
+    const char *p = s->as.s, *end = p + s->len;
+    size_t mark = hs__jbegin(r);
+    bool at_start = true;
+    int code = hs__jcharge(r, s->len / 8);
+    while (p < end && code == 0) {
+        uint32_t c = hs__jutf8_next(&p, end);
+        bool upper = how == HS__CASE_UPPER || (how != HS__CASE_LOWER && at_start);
+        code = put_cased(r, c, upper, upper && how != HS__CASE_UPPER && how != HS__CASE_WORDS);
+        if (how == HS__CASE_TITLE)
+            at_start = !is_cased(c);
+        else if (how == HS__CASE_WORDS)
+            at_start = is_word_break(c);
+        else
+            at_start = false;
+    }
+    return code < 0 ? code : hs__jend(r, mark, ret);
+}
+
+const char *hs__jfind(const char *s, size_t n, const char *needle, size_t n_needle)
+{
+    return n_needle == 0 ? s : memmem(s, n, needle, n_needle);
+}
+
+const char *hs__jfind_last(const char *s, size_t n, const char *needle, size_t n_needle)
+{
+    if (n_needle > n)
+        return NULL;
+    for (const char *p = s + (n - n_needle);; p--) {
+        if (!memcmp(p, needle, n_needle))
+            return p;
+        if (p == s)
+            return NULL;
+    }
+}
