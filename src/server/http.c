@@ -122,6 +122,18 @@ static int on_value(llhttp_t *p, const char *at, size_t n)
     return count_header(h, n);
 }
 
+/* Blanks at the end do not belong to the value. */
+static int on_value_complete(llhttp_t *p)
+{
+    hs__http *h = p->data;
+    hs__field *f = h->field;
+    if (!f || f->repeated || h->head_done)
+        return 0;
+    while (f->len && (f->text[f->len - 1] == ' ' || f->text[f->len - 1] == '\t'))
+        f->text[--f->len] = '\0';
+    return 0;
+}
+
 /* The target must be a path; proxies' absolute form is not served. */
 static int check_head(hs__http *h)
 {
@@ -190,6 +202,7 @@ static const llhttp_settings_t settings = {
     .on_header_field = on_field,
     .on_header_field_complete = on_field_complete,
     .on_header_value = on_value,
+    .on_header_value_complete = on_value_complete,
     .on_headers_complete = on_head_complete,
     .on_body = on_body,
     .on_message_complete = on_complete,

@@ -124,8 +124,7 @@ void send_text(int fd, const char *text)
     send_bytes(fd, text, strlen(text));
 }
 
-/* false at the end. */
-static bool read_some(int fd, hs_buf *b)
+bool read_some(int fd, hs_buf *b)
 {
     char data[65536];
     struct pollfd p = {.fd = fd, .events = POLLIN};

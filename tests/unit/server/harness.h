@@ -39,6 +39,8 @@ int harness_connect(const harness *h);
 int harness_connect_tcp(uint16_t port);
 void send_text(int fd, const char *text);
 void send_bytes(int fd, const void *data, size_t n);
+/* One read; false at the end. */
+bool read_some(int fd, hs_buf *b);
 /* Reads until the text occurs in what has come since the buffer was emptied, at most 10 s. */
 void read_until(int fd, hs_buf *b, const char *text);
 /* Reads until the peer closes. */

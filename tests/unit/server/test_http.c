@@ -54,6 +54,7 @@ static void test_every_cut(void **state)
         assert_string_equal(h.head.path, "/v1/x");
         assert_string_equal(h.head.host.text, "example");
         assert_string_equal(h.head.content_type.text, "application/json");
+        assert_string_equal(h.head.origin.text, "http://o");
         assert_string_equal(h.head.authorization.text, "Bearer k");
         assert_true(h.head.keep_alive);
         assert_string_equal(h.body.data, "hello");
