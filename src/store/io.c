@@ -131,8 +131,8 @@ void hs_io_destroy(hs_io **io_ptr)
     for (int c = 0; c < 2; c++)
         while (io->queued[c].head)
             hs__io_drop(io, io->queued[c].head, -ECANCELED);
+    io->ops->wake(io->engine); /* under the lock: the thread ends, and its engine with it, once it has seen stop */
     pthread_mutex_unlock(&io->lock);
-    io->ops->wake(io->engine);
     pthread_join(io->thread, NULL);
     tear_down(io);
 }
