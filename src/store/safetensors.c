@@ -334,7 +334,8 @@ int hs__safetensors_parse(hs_source *src, const char *where, uint32_t file, cons
     skip_space(&s);
     if (s.p != s.end)
         return bad(&s, "text after the header's end");
-    qsort(src->tensors + first, src->n_tensors - first, sizeof *src->tensors, by_offset);
+    if (src->n_tensors > first)
+        qsort(src->tensors + first, src->n_tensors - first, sizeof *src->tensors, by_offset);
     uint64_t at = 0;
     for (uint32_t i = first; i < src->n_tensors; i++) {
         hs_tensor *t = &src->tensors[i];

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/source.h"
 #include "unit/store/tiny_int.h"
 
 void folder_create(char path[FOLDER_PATH])
@@ -42,7 +43,10 @@ int folder_open(const char *path, const char *name, int flags)
 
 void folder_write(const char *path, const char *name, const void *data, size_t n)
 {
-    int fd = folder_open(path, name, O_WRONLY | O_CREAT | O_TRUNC);
+    char full[FOLDER_PATH + 260];
+    snprintf(full, sizeof full, "%s/%s", path, name);
+    unlink(full); /* truncating instead would make some filesystems write the old file out */
+    int fd = folder_open(path, name, O_WRONLY | O_CREAT | O_EXCL);
     for (size_t done = 0; done < n;) {
         ssize_t k = write(fd, (const char *)data + done, n - done);
         assert_true(k > 0);
@@ -76,6 +80,19 @@ void folder_safetensors(const char *path, const char *name, const char *header, 
         memcpy(image + 8 + len, data, n);
     folder_write(path, name, image, 8 + len + n);
     free(image);
+}
+
+void folder_refused(const char *path, const char *part)
+{
+    hs_source *s = NULL;
+    hs_err err = {0};
+    int r = hs_source_open(path, &s, &err);
+    if (r == 0)
+        fail_msg("opened, although '%s' was expected", part);
+    assert_null(s);
+    assert_int_equal(err.code, r);
+    if (!strstr(err.text, part))
+        fail_msg("'%s' is not in: %s", part, err.text);
 }
 
 /* ---- the models ---- */

@@ -26,6 +26,9 @@ int folder_open(const char *path, const char *name, int flags);
 /* A safetensors file from its header's text and n bytes of data (NULL: zeros). */
 void folder_safetensors(const char *path, const char *name, const char *header, const void *data, size_t n);
 
+/* Opening the folder must fail with a sentence that contains `part`. */
+void folder_refused(const char *path, const char *part);
+
 #define TINY_MAX_TENSORS 32
 #define TINY_DENSE       (-1)
 

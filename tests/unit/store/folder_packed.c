@@ -22,6 +22,8 @@ typedef struct writer {
 
 static void put(writer *w, const void *p, size_t n)
 {
+    if (!n)
+        return;
     while (w->n + n > w->cap) {
         w->cap = w->cap ? 2 * w->cap : 1u << 20;
         w->bytes = realloc(w->bytes, w->cap);
@@ -73,6 +75,10 @@ static void put_part(writer *w, const tiny_tensor *t, uint64_t source_offset, wr
                          .bytes = tiny_nbytes(t),
                          .raw_offset = image->n};
     size_t padded = (p->bytes + HS_PART_ALIGN - 1) / HS_PART_ALIGN * HS_PART_ALIGN;
+    if (!padded) {
+        rec->n_parts++;
+        return;
+    }
     put(image, NULL, padded);
     uint8_t *raw = image->bytes + p->raw_offset;
     tiny_bytes(t, raw);

@@ -59,38 +59,25 @@ static void plain_and_packed_give_the_same_directory(void **state)
     }
 }
 
-/* Opening must fail with a sentence that has `part`. */
-static void refused(const char *path, const char *part)
-{
-    hs_source *s = NULL;
-    hs_err err = {0};
-    int r = hs_source_open(path, &s, &err);
-    assert_true(r < 0);
-    assert_null(s);
-    assert_int_equal(err.code, r);
-    if (!strstr(err.text, part))
-        fail_msg("'%s' is not in: %s", part, err.text);
-}
-
 static void what_is_no_model_is_refused_by_name(void **state)
 {
     (void)state;
     char path[FOLDER_PATH], sub[FOLDER_PATH + 32];
     folder_create(path);
-    refused("/nonexistent/folder", "/nonexistent/folder: ");
-    refused(path, "neither a packed model");
+    folder_refused("/nonexistent/folder", "/nonexistent/folder: ");
+    folder_refused(path, "neither a packed model");
     folder_write(path, "model.gguf", "GGUF", 4);
     snprintf(sub, sizeof sub, "%s/model.gguf", path);
-    refused(sub, "not a folder");
+    folder_refused(sub, "not a folder");
     folder_safetensors(path, "model.safetensors", "{}", NULL, 0);
-    refused(path, "config.json");
+    folder_refused(path, "config.json");
     folder_write(path, "config.json", "[1]", 3);
-    refused(path, "config.json: not a JSON object");
+    folder_refused(path, "config.json: not a JSON object");
     folder_write(path, "config.json", "{\"a\":", 5);
-    refused(path, "config.json");
+    folder_refused(path, "config.json");
     folder_write(path, "config.json", "{}", 2);
     folder_write(path, "generation_config.json", "7", 1);
-    refused(path, "generation_config.json: not a JSON object");
+    folder_refused(path, "generation_config.json: not a JSON object");
     folder_write(path, "generation_config.json", "{}", 2);
     hs_source *s;
     assert_int_equal(hs_source_open(path, &s, NULL), 0);
@@ -98,7 +85,7 @@ static void what_is_no_model_is_refused_by_name(void **state)
     hs_source_close(&s);
     snprintf(sub, sizeof sub, "%s/other.safetensors", path);
     assert_int_equal(mkdir(sub, 0755), 0);
-    refused(path, "other.safetensors: not a regular file");
+    folder_refused(path, "other.safetensors: not a regular file");
     folder_destroy(path);
 }
 
@@ -111,7 +98,7 @@ static void a_tensor_in_two_files_is_refused(void **state)
     const char *h = "{\"same\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}";
     folder_safetensors(path, "a.safetensors", h, "abcd", 4);
     folder_safetensors(path, "b.safetensors", h, "abcd", 4);
-    refused(path, "tensor same appears twice");
+    folder_refused(path, "tensor same appears twice");
     folder_destroy(path);
 }
 

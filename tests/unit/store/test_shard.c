@@ -1,0 +1,368 @@
+/* labels: unit fault */
+/* test_shard.c - packed folders that are damaged, cut, incomplete, or that lie with right checksums. */
+#include "unit/store/folder.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "store/source.h"
+
+static char path[FOLDER_PATH];
+
+static int setup(void **state)
+{
+    (void)state;
+    folder_create(path);
+    tiny_write_packed(&tiny_small, path);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    folder_destroy(path);
+    return 0;
+}
+
+static const char *const shards[] = {"dense-00000.hss", "experts-00000.hss"};
+
+static void opens(void)
+{
+    hs_source *s;
+    hs_err err = {0};
+    if (hs_source_open(path, &s, &err) < 0)
+        fail_msg("%s", err.text);
+    hs_source_close(&s);
+}
+
+/* Opening finds damage to whatever it reads; records are checked when they are read, padding by `verify`. */
+static void every_damaged_byte_of_header_table_and_footer_is_found(void **state)
+{
+    (void)state;
+    for (int f = 0; f < 2; f++) {
+        size_t n;
+        uint8_t *shard = folder_read(path, shards[f], &n);
+        int fd = folder_open(path, shards[f], O_RDWR);
+        for (size_t at = 0; at < n; at++) {
+            uint32_t record;
+            tiny_area area = tiny_area_of(shard, n, at, &record);
+            if (area == TINY_PADDING && at % 61)
+                continue;
+            uint8_t bad = shard[at] ^ (uint8_t)(1u << at % 8);
+            assert_int_equal(pwrite(fd, &bad, 1, (off_t)at), 1);
+            if (area == TINY_PADDING || area == TINY_RECORD)
+                opens();
+            else
+                folder_refused(path, shards[f]);
+            assert_int_equal(pwrite(fd, &shard[at], 1, (off_t)at), 1);
+        }
+        close(fd);
+        free(shard);
+    }
+    opens();
+}
+
+static void a_cut_longer_or_missing_shard_is_refused(void **state)
+{
+    (void)state;
+    char full[FOLDER_PATH + 32];
+    for (int f = 0; f < 2; f++) {
+        size_t n;
+        uint8_t *shard = folder_read(path, shards[f], &n);
+        for (size_t cut = 0; cut < n; cut += cut % 4096 == 4095 || n - cut < 4 ? 1 : 1365)
+            folder_write(path, shards[f], shard, cut), folder_refused(path, shards[f]);
+        shard = realloc(shard, n + 4096);
+        memset(shard + n, 0, 4096);
+        folder_write(path, shards[f], shard, n + 4096);
+        folder_refused(path, shards[f]);
+        snprintf(full, sizeof full, "%s/%s", path, shards[f]);
+        assert_int_equal(unlink(full), 0);
+        folder_refused(path, shards[f]);
+        folder_write(path, shards[f], shard, n);
+        free(shard);
+    }
+    opens();
+}
+
+/* ---- right checksums, wrong contents ---- */
+
+static uint8_t *image;
+static size_t image_n;
+static hs_shard_header head;
+
+static void begin_lie(const uint8_t *good, size_t n)
+{
+    image = malloc(n);
+    assert_non_null(image);
+    memcpy(image, good, n);
+    image_n = n;
+    memcpy(&head, good, sizeof head);
+}
+
+/* Makes the checksums of table, header and footer right and puts the shard in its place. */
+static void end_lie(const char *name)
+{
+    if (head.table_offset <= image_n && head.table_bytes <= image_n - head.table_offset)
+        head.table_hash = XXH3_64bits(image + head.table_offset, head.table_bytes);
+    head.header_hash = XXH3_64bits(&head, offsetof(hs_shard_header, header_hash));
+    memcpy(image, &head, sizeof head);
+    hs_shard_footer foot;
+    memcpy(&foot, image + image_n - HS_SHARD_ALIGN, sizeof foot);
+    foot.header_hash = head.header_hash;
+    foot.footer_hash = XXH3_64bits(&foot, offsetof(hs_shard_footer, footer_hash));
+    memcpy(image + image_n - HS_SHARD_ALIGN, &foot, sizeof foot);
+    folder_write(path, name, image, image_n);
+    free(image);
+}
+
+typedef enum where { HEAD, RECORD, PART, FRAME } where;
+#define IN(kind, field) offsetof(hs_shard_##kind, field), sizeof(((hs_shard_##kind *)0)->field)
+
+/* Field of the index-th entry := value. */
+static const struct lie {
+    where in;
+    uint32_t index;
+    size_t offset, size;
+    uint64_t value;
+    const char *part;
+} lies[] = {
+    {HEAD, 0, IN(header, magic), 1, "not a hotset shard"},
+    {HEAD, 0, IN(header, version), 2, "version 2"},
+    {HEAD, 0, IN(header, n_records), UINT32_MAX, "than possible"},
+    {HEAD, 0, IN(header, n_records), 1, "does not fit the file"},
+    {HEAD, 0, IN(header, n_parts), 1ull << 40, "than possible"},
+    {HEAD, 0, IN(header, n_parts), UINT64_MAX, "than possible"},
+    {HEAD, 0, IN(header, n_frames), UINT64_MAX / 8, "than possible"},
+    {HEAD, 0, IN(header, n_frames), 1u << 20, "does not fit the file"},
+    {HEAD, 0, IN(header, table_offset), 4095, "does not fit the file"},
+    {HEAD, 0, IN(header, table_offset), 0, "does not fit the file"},
+    {HEAD, 0, IN(header, table_offset), UINT64_MAX & ~4095ull, "does not fit the file"},
+    {HEAD, 0, IN(header, table_bytes), UINT64_MAX, "does not fit the file"},
+    {HEAD, 0, IN(header, table_bytes), 0, "does not fit the file"},
+    {HEAD, 0, IN(header, file_bytes), 1ull << 50, "its header says"},
+    {HEAD, 0, IN(header, identity), 0, "another packed model"},
+    {RECORD, 0, IN(record, offset), 8192, "record 0 lies outside"},
+    {RECORD, 1, IN(record, offset), 4096, "record 1 lies outside"},
+    {RECORD, 1, IN(record, offset), UINT64_MAX, "record 1 lies outside"},
+    {RECORD, 0, IN(record, stored_bytes), UINT64_MAX, "record 0 lies outside"},
+    {RECORD, 0, IN(record, stored_bytes), 1, "do not add up"},
+    {RECORD, 0, IN(record, raw_bytes), UINT64_MAX, "record 0 lies outside"},
+    {RECORD, 0, IN(record, raw_bytes), 64, "do not add up"},
+    {RECORD, 0, IN(record, first_part), 1, "out of order"},
+    {RECORD, 1, IN(record, first_part), UINT32_MAX, "out of order"},
+    {RECORD, 0, IN(record, n_parts), UINT32_MAX, "out of order"},
+    {RECORD, 0, IN(record, n_parts), 0, "do not add up"},
+    {RECORD, 0, IN(record, first_frame), 7, "out of order"},
+    {RECORD, 0, IN(record, n_frames), UINT32_MAX, "out of order"},
+    {RECORD, 0, IN(record, n_frames), 0, "too few frames"},
+    {PART, 0, IN(part, source), 2, "no tensor of the source"},
+    {PART, 0, IN(part, source), UINT32_MAX, "no tensor of the source"},
+    {PART, 0, IN(part, codec), 3, "bad codec"},
+    {PART, 0, IN(part, source_offset), 1, "no tensor of the source"},
+    {PART, 0, IN(part, source_offset), UINT64_MAX, "no tensor of the source"},
+    {PART, 0, IN(part, bytes), UINT64_MAX, "bad codec, size"},
+    {PART, 0, IN(part, bytes), 1ull << 40, "too few frames"},
+    {PART, 0, IN(part, bytes), 287, "no tensor of the source"},
+    {PART, 0, IN(part, bytes), 1, "place"},
+    {PART, 1, IN(part, raw_offset), 0, "place"},
+    {PART, 1, IN(part, raw_offset), UINT64_MAX & ~63ull, "place"},
+    {PART, 7, IN(part, source_offset), 0, "no tensor of the source"},
+    {FRAME, 0, IN(frame, stored_bytes), 0, "bad size"},
+    {FRAME, 0, IN(frame, stored_bytes), UINT32_MAX, "bad size"},
+    {FRAME, 0, IN(frame, stored_bytes), HS_FRAME_MAX_STORED, "do not add up"},
+    {FRAME, 7, IN(frame, stored_bytes), 1, "bad size"},
+};
+
+static uint8_t *entry(const struct lie *l)
+{
+    static const size_t size[] = {0, sizeof(hs_shard_record), sizeof(hs_shard_part), sizeof(hs_shard_frame)};
+    uint8_t *table = image + head.table_offset;
+    if (l->in == HEAD)
+        return (uint8_t *)&head;
+    if (l->in >= PART)
+        table += head.n_records * sizeof(hs_shard_record);
+    if (l->in == FRAME)
+        table += head.n_parts * sizeof(hs_shard_part);
+    return table + l->index * size[l->in];
+}
+
+static void a_table_that_lies_is_refused(void **state)
+{
+    (void)state;
+    size_t n;
+    uint8_t *good = folder_read(path, shards[1], &n);
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+        begin_lie(good, n);
+        memcpy(entry(&lies[i]) + lies[i].offset, &lies[i].value, lies[i].size < 8 ? lies[i].size : 8);
+        end_lie(shards[1]);
+        folder_refused(path, shards[1]);
+        folder_refused(path, lies[i].part);
+    }
+    begin_lie(good, n); /* the same tensor twice */
+    struct lie second = {.in = PART, .index = 4}, first = {.in = PART};
+    hs_shard_part p, q;
+    memcpy(&p, entry(&first), sizeof p);
+    memcpy(&q, entry(&second), sizeof q);
+    q.source = p.source;
+    q.source_offset = p.source_offset;
+    memcpy(entry(&second), &q, sizeof q);
+    end_lie(shards[1]);
+    folder_refused(path, "or one twice");
+    begin_lie(good, n);
+    end_lie(shards[1]);
+    opens();
+    free(good);
+}
+
+/* Random lies with right checksums: an error, or a folder that can be loaded without harm. */
+static void random_tables_do_no_harm(void **state)
+{
+    (void)state;
+    static uint8_t mem[1 << 16];
+    hs_pool *pool;
+    uint32_t seed = 11;
+    size_t n, taken = 0;
+    assert_int_equal(hs_pool_create(1, &pool, NULL), 0);
+    uint8_t *good = folder_read(path, shards[1], &n);
+    for (int k = 0; k < 1500; k++) {
+        begin_lie(good, n);
+        uint8_t *table = image + head.table_offset;
+        uint32_t range = 48 + (uint32_t)head.table_bytes; /* the header's counts and places, and the table */
+        for (int m = 0; m <= k % 3; m++) {
+            seed = seed * 1664525u + 1013904223u;
+            uint32_t at = (seed >> 8) % range;
+            uint8_t *b = at < 48 ? (uint8_t *)&head + at : table + (at - 48);
+            *b = (uint8_t)(seed % 3 ? seed >> 24 : *b ^ 1u << seed % 8);
+        }
+        end_lie(shards[1]);
+        hs_source *s;
+        hs_err err = {0};
+        if (hs_source_open(path, &s, &err) < 0) {
+            assert_true(err.text[0]);
+            continue;
+        }
+        taken++;
+        const hs_checkpoint *c = hs_source_checkpoint(s);
+        for (uint32_t i = 0; i < c->n_tensors; i++) {
+            hs_load l = {i, mem};
+            assert_true(c->tensors[i].nbytes <= sizeof mem);
+            assert_true(hs_source_stored_bytes(s, i) <= n);
+            int r = hs_source_load(s, &l, 1, pool, NULL, NULL, &err);
+            assert_true(r == 0 || err.text[0]);
+        }
+        hs_source_close(&s);
+    }
+    assert_true(taken > 0);
+    hs_pool_destroy(&pool);
+    free(good);
+}
+
+/* ---- manifest and headers ---- */
+
+static void a_damaged_container_header_is_refused(void **state)
+{
+    (void)state;
+    for (int c = 0; c < 2; c++) {
+        char name[64];
+        size_t n;
+        snprintf(name, sizeof name, "model-%d.safetensors.header", c);
+        uint8_t *text = folder_read(path, name, &n);
+        for (size_t i = 0; i < n; i++) {
+            text[i] ^= 4;
+            folder_write(path, name, text, n);
+            folder_refused(path, name);
+            text[i] ^= 4;
+        }
+        folder_write(path, name, text, n - 1);
+        folder_refused(path, name);
+        folder_write(path, name, text, n);
+        free(text);
+    }
+    opens();
+}
+
+/* The manifest with `from` replaced by `to`. */
+static void manifest_refused(const char *good, const char *from, const char *to, const char *part)
+{
+    char text[8192];
+    const char *at = strstr(good, from);
+    assert_non_null(at);
+    int n = snprintf(text, sizeof text, "%.*s%s%s", (int)(at - good), good, to, at + strlen(from));
+    folder_write(path, "manifest.json", text, (size_t)n);
+    folder_refused(path, part);
+}
+
+static void a_bad_manifest_is_refused_by_field(void **state)
+{
+    (void)state;
+    size_t n;
+    char *good = (char *)folder_read(path, "manifest.json", &n);
+    good[n] = '\0';
+    manifest_refused(good, "hotset-pack", "tar", "manifest.json: format");
+    manifest_refused(good, "\"version\":1", "\"version\":2", "version 2");
+    manifest_refused(good, "\"version\":1", "\"version\":\"1\"", "version");
+    manifest_refused(good, "a5a5", "a5g5", "identity");
+    manifest_refused(good, "a5a5", "a5+5", "identity");
+    manifest_refused(good, "a5a5", "a5", "identity");
+    manifest_refused(good, "a5a5", "a5a6", "another packed model");
+    manifest_refused(good, "\"sources\":", "\"fountains\":", "sources is missing");
+    manifest_refused(good, "\"shards\":", "\"shreds\":", "shards is missing");
+    manifest_refused(good, "dense-00000.hss", "../dense-00000.hss", "shards[0].name");
+    manifest_refused(good, "dense-00000.hss", "dense-00001.hss", "dense-00001.hss: ");
+    manifest_refused(good, "dense-00000.hss", "experts-00000.hss", "one twice");
+    manifest_refused(good, "model-1.safetensors.header", "/etc/passwd", "sources[1]");
+    manifest_refused(good, "\"data_start\":", "\"data_start\":9", "");
+    manifest_refused(good, "\"data_start\":", "\"data_start\":-", "data_start");
+    manifest_refused(good, "\"bytes\":", "\"bytes\":-", "bytes");
+    manifest_refused(good, "\"bytes\":", "\"bytes\":9", "model-0.safetensors.header");
+    manifest_refused(good, "\"header_xxh3\":\"", "\"header_xxh3\":\"0", "sources[0]");
+    for (size_t i = 0; i < n; i++) {
+        folder_write(path, "manifest.json", good, i);
+        folder_refused(path, "manifest.json");
+    }
+    folder_write(path, "manifest.json", good, n);
+    opens();
+    free(good);
+}
+
+static void no_manifest_byte_crashes_the_reader(void **state)
+{
+    (void)state;
+    size_t n;
+    uint8_t *text = folder_read(path, "manifest.json", &n);
+    for (size_t i = 0; i < n; i++) {
+        static const char tries[] = "\"}0-x";
+        uint8_t was = text[i];
+        for (const char *c = tries; *c; c++) {
+            text[i] = (uint8_t)*c;
+            folder_write(path, "manifest.json", text, n);
+            hs_source *s;
+            hs_err err = {0};
+            if (hs_source_open(path, &s, &err) < 0)
+                assert_true(err.text[0]);
+            else
+                hs_source_close(&s);
+        }
+        text[i] = was;
+    }
+    free(text);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(every_damaged_byte_of_header_table_and_footer_is_found),
+        TEST(a_cut_longer_or_missing_shard_is_refused),
+        TEST(a_table_that_lies_is_refused),
+        TEST(random_tables_do_no_harm),
+        TEST(a_damaged_container_header_is_refused),
+        TEST(a_bad_manifest_is_refused_by_field),
+        TEST(no_manifest_byte_crashes_the_reader),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
