@@ -159,7 +159,7 @@ static void flip(const char *path, const char *name, size_t at)
     close(fd);
 }
 
-/* Every byte of every record of a small shard, one after the other. */
+/* Every byte of a small dense shard's records, and every 5th of the experts', of which test_objects.c tries each. */
 static void every_damaged_record_byte_is_named(void **state)
 {
     (void)state;
@@ -175,7 +175,7 @@ static void every_damaged_record_byte_is_named(void **state)
         uint8_t *shard = folder_read(path, names[f], &n);
         for (size_t at = 0; at < n; at++) {
             uint32_t record = 0;
-            if (tiny_area_of(shard, n, at, &record) != TINY_RECORD)
+            if (tiny_area_of(shard, n, at, &record) != TINY_RECORD || (f && at % 5))
                 continue;
             hs_err err = {0};
             flip(path, names[f], at);
@@ -186,7 +186,7 @@ static void every_damaged_record_byte_is_named(void **state)
             flip(path, names[f], at);
             tried++;
         }
-        assert_true(tried > 400);
+        assert_true(tried > 100);
         free(shard);
     }
     assert_int_equal(load(&l, pool, NULL, NULL, NULL), 0);
