@@ -12,7 +12,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
-#include "text/normalize.h"
+#include "text/nfc.h"
 #include "text/vocab.h"
 
 #define HS__MAX_ADDED     65536u

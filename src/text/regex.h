@@ -23,11 +23,12 @@ int hs__regex_create(const char *pattern, size_t len, const char *where, hs__reg
 void hs__regex_destroy(hs__regex **re);
 uint64_t hs__regex_bytes(const hs__regex *re);
 
-/* text_len: of the whole text that will be searched piece by piece; the allowance for backtracking grows with it. */
+/* text_len: of the whole text that will be searched piece by piece; what the searches may cost grows with it. */
 int hs__regex_scratch_create(size_t text_len, hs__regex_scratch **ret, hs_err *err) HS_MUST_CHECK;
 void hs__regex_scratch_destroy(hs__regex_scratch **s);
 
-/* The first match in text[from, len), which is valid UTF-8: 1 and [*ret_begin, *ret_end), 0 if there is none. */
+/* The first match in text[from, len), which is valid UTF-8: 1 and [*ret_begin, *ret_end), 0 if there is none. -E2BIG:
+ * too many steps or too much memory; -ETIMEDOUT. */
 int hs__regex_find(const hs__regex *re, hs__regex_scratch *s, const char *text, size_t len, size_t from,
                    size_t *ret_begin, size_t *ret_end, hs_err *err) HS_MUST_CHECK;
 

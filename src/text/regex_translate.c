@@ -14,6 +14,7 @@ typedef struct translator {
     const char *p, *end;
     const char *where;
     bool in_class;
+    size_t depth; /* of groups */
     hs_buf *out;
     hs_err *err;
 } translator;
@@ -107,8 +108,11 @@ static int translate_interval(translator *t)
 static int translate_group(translator *t)
 {
     const char *p = t->p;
+    t->depth++;
     if (p < t->end && *p == '*')
         return refuse(t, "(*");
+    if (t->end - p >= 2 && p[0] == '?' && p[1] == '#')
+        return refuse(t, "a comment");
     if (p < t->end && *p == '?')
         for (p++; p < t->end && (*p == '-' || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')); p++)
             if (*p != 'i' && *p != '-')
@@ -155,6 +159,8 @@ int hs__regex_translate(const char *pattern, size_t len, const char *where, hs_b
             r = begin_class(&t);
         else if (c == '(')
             r = translate_group(&t);
+        else if (c == ')' && !t.depth--)
+            r = hs_err_set(err, -EINVAL, "%s: regular expression: a closing parenthesis too many", where);
         else if (c == '{')
             r = translate_interval(&t);
         else
@@ -162,7 +168,5 @@ int hs__regex_translate(const char *pattern, size_t len, const char *where, hs_b
     }
     if (out->failed)
         return hs_err_set(err, out->failed, "%s: the regular expression is too long, or out of memory", where);
-    if (r == 0 && hs_buf_puts(out, "") < 0)
-        return hs_err_set(err, -ENOMEM, "%s: out of memory", where);
     return r;
 }

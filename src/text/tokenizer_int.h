@@ -3,7 +3,7 @@
 #define HS_TEXT_TOKENIZER_INT_H
 
 #include "text/added.h"
-#include "text/normalize.h"
+#include "text/nfc.h"
 #include "text/pretok.h"
 #include "text/tokenizer.h"
 #include "text/vocab.h"

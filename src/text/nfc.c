@@ -1,11 +1,11 @@
 /*
- * normalize.c - NFC, NFD, NFKC, NFKD over utf8proc's tables.
+ * nfc.c - NFC, NFD, NFKC, NFKD over utf8proc's tables.
  * Marks are put into canonical order here, with a counting sort per run of marks: utf8proc's own ordering takes
  * quadratic time on a long run, which a request could be made of.
  * The reference tokenizers normalise with the tables of Unicode 9: what has been added since (is_young) stays where it
  * is. The table was made by asking the reference about every mark; compositions differ in one character.
  */
-#include "text/normalize.h"
+#include "text/nfc.h"
 
 #include <string.h>
 #include <utf8proc.h>

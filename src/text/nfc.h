@@ -1,6 +1,6 @@
-/* normalize.h - Unicode normalisation as tokenizer.json's "normalizer" asks for it. Immutable once made. */
-#ifndef HS_TEXT_NORMALIZE_H
-#define HS_TEXT_NORMALIZE_H
+/* nfc.h - Unicode normalisation as tokenizer.json's "normalizer" asks for it. Immutable once made. */
+#ifndef HS_TEXT_NFC_H
+#define HS_TEXT_NFC_H
 
 #include "base/err.h"
 #include "base/json.h"
