@@ -44,6 +44,13 @@ for i in 1 2 3 4; do
     cmp "$WORK/many.$i" "$WORK/local" || fail "client $i got another answer"
 done
 
+# All that, and the process never took more than was planned.
+peak=$(sed -n 's/^VmHWM: *\([0-9]*\) kB$/\1/p' "/proc/$DAEMON/status")
+expect 0 "$HOTSET" plan "$WORK/packed" --config "$WORK/empty.conf" --set cache.size=25% --json
+if [ -n "$peak" ] && [ -z "${SANITIZED:-}" ]; then
+    [ $((peak * 1024)) -le "$(field total)" ] || fail "peak memory $peak kB is over the plan of $(field total) bytes"
+fi
+
 expect 1 ask other "$question" --socket "$SOCKET"
 says other
 printf '[server]\nidle_timeout = 30\n' > "$WORK/empty.conf"
