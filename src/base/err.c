@@ -26,8 +26,13 @@ int hs_err_prefix(hs_err *err, const char *fmt, ...)
     va_start(ap, fmt);
     int n = vsnprintf(err->text, sizeof err->text, fmt, ap);
     va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof err->text)
-        snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", old);
+    if (n >= 0 && (size_t)n + 2 < sizeof err->text) {
+        size_t room = sizeof err->text - 1 - ((size_t)n + 2), len = strnlen(old, sizeof old);
+        len = len < room ? len : room;
+        memcpy(err->text + n, ": ", 2);
+        memcpy(err->text + n + 2, old, len);
+        err->text[(size_t)n + 2 + len] = '\0';
+    }
     return err->code ? err->code : -EIO;
 }
 

@@ -26,7 +26,7 @@ void hs_rope_neox(float *x, const float *cos, const float *sin, uint32_t n)
 void hs_topk(const float *score, uint32_t n, uint32_t k, uint32_t *ret_index)
 {
     uint32_t have = 0;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n && k; i++) {
         if (have == k && !(score[i] > score[ret_index[k - 1]]))
             continue;
         uint32_t at = have < k ? have++ : k - 1;
