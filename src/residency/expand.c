@@ -29,13 +29,21 @@ static uint32_t take_frames(hs_residency *r, hs__load *l, uint32_t n, uint32_t m
     return n;
 }
 
-bool hs__expand(hs_residency *r, bool guesses)
+static bool is_meant(const hs_residency *r, const hs__load *l, hs__whose whose)
 {
-    uint32_t n = 0, most = guesses ? r->n_decoders : 4 * r->n_decoders; /* short rounds: what lands is delivered soon */
+    bool wanted = r->slots[l->slot].want != HS__NONE;
+    return !l->damaged && !l->cancelled &&
+           (whose == HS__GUESSES ? !wanted : wanted && (whose == HS__WANTED || l->over));
+}
+
+bool hs__expand(hs_residency *r, hs__whose whose)
+{
+    uint32_t n = 0, most = whose == HS__GUESSES ? r->n_decoders
+                                                : 4 * r->n_decoders; /* short rounds: what lands is delivered soon */
     most = most < HS__MAX_TASKS ? most : HS__MAX_TASKS;
     hs__load_look(r);
     for (hs__load *l = r->active_first; l && n < most; l = l->next)
-        if (!l->damaged && !l->cancelled && (r->slots[l->slot].want == HS__NONE) == guesses)
+        if (is_meant(r, l, whose))
             n = take_frames(r, l, n, most);
     if (!n)
         return false;

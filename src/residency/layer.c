@@ -1,9 +1,10 @@
 /*
  * layer.c - hs_experts for the layer under way: begin announces, wait delivers, release unpins, end closes.
  *
- * A want goes PENDING -> LOADING -> READY -> DELIVERED -> RELEASED, a hit enters at READY. What finds no slot stays
- * PENDING until a release frees one: a layer may ask for more experts than there are slots. While the engine thread
- * waits it decodes: first what is asked for, then guesses, and only then it sleeps.
+ * begin starts all reads, then decodes what had been read ahead in full: that counts as in memory. A want goes PENDING
+ * -> LOADING -> READY -> DELIVERED -> RELEASED, a hit enters at READY. What finds no slot stays PENDING until a release
+ * frees one: a layer may ask for more experts than there are slots. While the engine thread waits it decodes: first
+ * what is asked for, then guesses, and only then it sleeps.
  */
 #include "base/clock.h"
 #include "residency/residency_int.h"
@@ -61,25 +62,33 @@ static void step(void *self, hs_phase phase, uint32_t n_tokens)
         hs__prefetch_drop_all(r);
 }
 
-/* An object that has a slot already: READY, or a read that somebody started earlier. */
-static void meet(hs_residency *r, uint32_t want, uint32_t slot)
+static bool is_in_memory(const hs_residency *r, uint32_t slot)
+{
+    return slot != HS__NONE && (r->slots[slot].state == HS__READY || r->slots[slot].state == HS__DECODING);
+}
+
+/* An object that has a slot already: it is in memory, or a read of it is under way. True: it only has to be decoded. */
+static bool meet(hs_residency *r, uint32_t want, uint32_t slot)
 {
     hs__slot *s = &r->slots[slot];
-    bool is_ready = s->state == HS__READY, was_guess = s->kind == HS__GUESS;
+    bool in_time = is_in_memory(r, slot), was_guess = s->kind == HS__GUESS;
     r->wants[want].slot = slot;
     hs__slot_want(r, slot, want);
     if (was_guess)
-        hs__prefetch_used(r, slot, is_ready);
+        hs__prefetch_used(r, slot, in_time);
     if (was_guess || s->kind == HS__LOOSE)
         hs__slot_judge(r, slot);
-    hs__count(is_ready ? &r->count.hits : &r->count.misses, 1);
-    if (is_ready) {
+    hs__count(in_time ? &r->count.hits : &r->count.misses, 1);
+    if (s->state == HS__READY) {
         hs__want_ready(r, want);
-        return;
+        return false;
     }
-    hs__count(&r->count.late, 1);
     r->wants[want].state = HS__WANT_LOADING;
-    hs__load_promote(r, &r->loads[s->load]);
+    if (!in_time) {
+        hs__count(&r->count.late, 1);
+        hs__load_promote(r, &r->loads[s->load]);
+    }
+    return in_time;
 }
 
 static int check_wants(hs_residency *r, uint32_t layer, const hs_expert_want *wants, uint32_t n, hs_err *err)
@@ -111,15 +120,16 @@ static int begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32
     r->n_wants = r->n_undelivered = n;
     r->ready.head = r->ready.tail = r->pending.head = r->pending.tail = 0;
     r->failed = 0;
+    bool arrived = false;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t object = layer * r->cfg.n_experts + wants[i].expert, slot = r->slot_of[object];
         uint32_t uses = wants[i].n_tokens < 1 ? 1 : wants[i].n_tokens > r->span ? r->span : wants[i].n_tokens;
         r->wants[i] = (hs__want){.object = object, .slot = HS__NONE, .state = HS__WANT_PENDING};
         if (ret_resident)
-            ret_resident[i] = slot != HS__NONE && r->slots[slot].state == HS__READY;
+            ret_resident[i] = is_in_memory(r, slot);
         r->policy->access(r->policy_state, object, uses, r->span, r->tick);
         if (slot != HS__NONE) {
-            meet(r, i, slot);
+            arrived |= meet(r, i, slot);
             continue;
         }
         hs__count(&r->count.misses, 1);
@@ -127,6 +137,8 @@ static int begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32
     }
     hs__prefetch_resolve(r, layer);
     issue(r, false);
+    while (arrived && hs__expand(r, HS__ARRIVED))
+        ;
     return 0;
 }
 
@@ -187,7 +199,7 @@ static int wait_some(void *self, uint32_t max, uint32_t *ret_index, hs_expert *r
         hs__prefetch_pump(r);
         if (r->ready.head < r->ready.tail)
             break;
-        if (hs__expand(r, false) || hs__expand(r, true))
+        if (hs__expand(r, HS__WANTED) || hs__expand(r, HS__GUESSES))
             continue;
         if (!reads_under_way(r)) {
             issue(r, true);

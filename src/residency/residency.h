@@ -55,16 +55,17 @@ uint32_t hs_residency_slots(const hs_residency *r);
 uint32_t hs_residency_resident(const hs_residency *r);
 
 typedef struct hs_residency_stats {
-    uint64_t hits, misses, evictions,
-        bypasses; /* per expert use; a use that found its read already under way counts as a miss, and also as late */
-    uint64_t late;
+    /* Per expert use. A hit had all its bytes in memory when its layer began; one whose read was under way then is a
+     * miss, and late. */
+    uint64_t hits, misses, late;
+    uint64_t evictions, bypasses; /* bypasses: misses that were used without being admitted */
     uint64_t bytes_read, demand_bytes, speculative_bytes;
-    uint64_t prefetch_issued, prefetch_useful, prefetch_late, prefetch_wasted; /* experts */
-    uint64_t
-        miss_predicted; /* misses-to-be that a prefetch turned into hits or shortened: numerator of recall of misses */
-    uint64_t wait_ns;   /* engine thread stood in wait without anything to decode */
-    uint64_t decode_ns; /* engine thread spent decoding frames */
-    uint64_t errors;
+    /* Experts read ahead: used and there in time, used but late, not used. */
+    uint64_t prefetch_issued, prefetch_useful, prefetch_late, prefetch_wasted;
+    uint64_t miss_predicted; /* useful + late: over (misses + useful) it is the recall of misses */
+    uint64_t wait_ns;        /* engine thread stood in wait without anything to decode */
+    uint64_t decode_ns;      /* engine thread spent decoding frames */
+    uint64_t errors;         /* reads that failed or brought damaged frames, first tries included */
 } hs_residency_stats;
 hs_residency_stats hs_residency_get_stats(const hs_residency *r);
 

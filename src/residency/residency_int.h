@@ -238,8 +238,13 @@ void hs__load_settle(hs_residency *r, hs__load *l);
 void hs__load_look(hs_residency *r);
 
 /* ---- expand.c ---- */
-/* Decodes frames that have arrived, on the pool: of what is asked for, or of guesses. False: there were none. */
-bool hs__expand(hs_residency *r, bool guesses);
+typedef enum hs__whose {
+    HS__WANTED,  /* what is asked for */
+    HS__ARRIVED, /* of that, only records of which every byte is there */
+    HS__GUESSES  /* what nobody asks for */
+} hs__whose;
+/* Decodes one round of frames that have arrived, on the pool. False: there were none. */
+bool hs__expand(hs_residency *r, hs__whose whose);
 
 /* ---- layer.c ---- */
 extern const hs_experts_ops hs__experts_ops;

@@ -95,17 +95,17 @@ static void frames_are_taken_as_they_arrive(void **state)
     hs_io_req *req = fake.queue[0];
     fake.n_queue = 0;
     land(req, 0, 0, FAKE_PADDED, false);
-    assert_false(hs__expand(f.r, false));
+    assert_false(hs__expand(f.r, HS__WANTED));
     req->on_progress(req, 0, 8192, 4096);
-    assert_false(hs__expand(f.r, false));
+    assert_false(hs__expand(f.r, HS__WANTED));
     req->on_progress(req, 0, 0, 4096);
-    assert_true(hs__expand(f.r, false));
+    assert_true(hs__expand(f.r, HS__WANTED));
     assert_int_equal(f.r->active_first->frames_left, FAKE_FRAMES - 1);
     req->on_progress(req, 0, 4096, 4096); /* joins the third, which came first */
-    assert_true(hs__expand(f.r, false));
+    assert_true(hs__expand(f.r, HS__WANTED));
     assert_int_equal(f.r->active_first->frames_left, FAKE_FRAMES - 3);
     req->on_progress(req, 0, 12288, 8192);
-    assert_true(hs__expand(f.r, false));
+    assert_true(hs__expand(f.r, HS__WANTED));
     assert_int_equal(f.r->active_first->frames_left, 0);
     assert_false(is_resident(&f, 0, 0)); /* the read is not over */
     req->on_done(req, 0);
