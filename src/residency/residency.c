@@ -109,6 +109,9 @@ static void set_sizes(hs_residency *r)
     r->staging_bytes = round_up(hs_objects_staging_bytes(c->objects));
     r->n_staging = r->staging_bytes ? c->n_staging : 0;
     r->n_decoders = hs_pool_threads(c->pool);
+    uint64_t biggest = r->slot_bytes > r->staging_bytes ? r->slot_bytes : r->staging_bytes;
+    if (c->prefetch && c->prefetch_budget < biggest)
+        r->cfg.prefetch_budget = biggest;
     uint32_t least = min_u32(hs_residency_min_slots(c->top_k), r->n_slots);
     r->max_guessed = min_u32((r->n_slots - least + 3) / 4, HS__MAX_LOADS / 2);
     r->sweep_window = min_u32(r->n_slots / 8 > least ? r->n_slots / 8 : least, r->n_loads);

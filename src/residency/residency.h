@@ -30,7 +30,7 @@ typedef struct hs_residency_config {
     const char *policy; /* "lru", "lfu", "ewma" */
     uint32_t n_staging; /* staging buffers; 0 if nothing is staged */
     bool prefetch;
-    uint64_t prefetch_budget; /* speculative bytes outstanding at most */
+    uint64_t prefetch_budget; /* speculative bytes outstanding at most; raised to one expert if less */
     uint64_t seed;
 } hs_residency_config;
 

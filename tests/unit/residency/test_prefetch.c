@@ -93,6 +93,17 @@ static void the_budget_holds_and_the_best_go_first(void **state)
     fixture_close(&f);
 }
 
+static void a_small_budget_is_one_expert(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_STAGED, "ewma", 64, 1);
+    step(&f, HS_PHASE_DECODE, 1);
+    hint(&f, 1, 4, 6);
+    assert_int_equal(fake.n_queue, 1);
+    fixture_close(&f);
+}
+
 static void wrong_guesses_are_cancelled(void **state)
 {
     (void)state;
@@ -209,6 +220,7 @@ int main(void)
         cmocka_unit_test(in_time_is_a_hit),
         cmocka_unit_test(late_is_promoted),
         cmocka_unit_test(the_budget_holds_and_the_best_go_first),
+        cmocka_unit_test(a_small_budget_is_one_expert),
         cmocka_unit_test(wrong_guesses_are_cancelled),
         cmocka_unit_test(predicted_residents_are_protected),
         cmocka_unit_test(demand_goes_before_protection),
