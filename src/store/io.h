@@ -56,7 +56,9 @@ typedef struct hs_io_config {
     bool buffered;      /* do not use O_DIRECT even where possible (reads go through the page cache) */
     const int *fds;     /* borrowed; must stay open; O_DIRECT is switched on or off on them as `buffered` says */
     uint32_t n_fds;
-    const struct iovec *buffers; /* memory that reads land in, for registration; may be NULL */
+    /* Memory that reads land in; may be NULL. It may be pinned: it must stay mapped, and none of it may be given back
+     * with madvise, for as long as the hs_io lives. */
+    const struct iovec *buffers;
     uint32_t n_buffers;
 } hs_io_config;
 
