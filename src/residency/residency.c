@@ -7,8 +7,6 @@
 
 #include "base/mem.h"
 
-#define BUFFER_MOST (1ull << 30) /* what the kernel registers as one buffer */
-
 static uint64_t round_up(uint64_t n)
 {
     return hs_align_up(n, 4096);
@@ -210,21 +208,14 @@ hs_experts hs_residency_experts(hs_residency *r)
     return (hs_experts){.ops = &hs__experts_ops, .self = r};
 }
 
-/* Whole units of `unit` bytes per piece, so that no read straddles two. */
-static uint32_t pieces(uint8_t *base, uint64_t units, uint64_t unit, struct iovec *iov, uint32_t n, uint32_t max)
-{
-    uint64_t most = unit < BUFFER_MOST ? BUFFER_MOST / unit : 1;
-    for (uint64_t at = 0; at < units && n < max; at += most) {
-        uint64_t k = units - at < most ? units - at : most;
-        iov[n++] = (struct iovec){.iov_base = base + at * unit, .iov_len = k * unit};
-    }
-    return n;
-}
-
 uint32_t hs_residency_buffers(const hs_residency *r, struct iovec *iov, uint32_t max)
 {
-    uint32_t n = r->n_staging ? pieces(r->staging, r->n_staging, r->staging_bytes, iov, 0, max) : 0;
-    return pieces(r->arena, r->n_slots, r->slot_bytes, iov, n, max);
+    uint32_t n = 0;
+    if (r->n_staging && n < max)
+        iov[n++] = (struct iovec){.iov_base = r->staging, .iov_len = r->n_staging * r->staging_bytes};
+    if (n < max)
+        iov[n++] = (struct iovec){.iov_base = r->arena, .iov_len = r->n_slots * r->slot_bytes};
+    return n;
 }
 
 uint32_t hs_residency_slots(const hs_residency *r)

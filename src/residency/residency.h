@@ -46,8 +46,8 @@ void hs_residency_attach_io(hs_residency *r, hs_io *io);
 void hs_residency_destroy(hs_residency **r);
 /* The vtable for the model; valid while the residency lives. */
 hs_experts hs_residency_experts(hs_residency *r);
-/* Memory for hs_io_config.buffers (staging and arena, in pieces the kernel can register); at most max, the rest of the
- * arena is then read into unregistered. */
+/* Memory that reads land in, for hs_io_config.buffers: staging if there is any, then the arena; at most max entries,
+ * the number is returned. Mapped until destroy; no read of the residency is under way after that. */
 uint32_t hs_residency_buffers(const hs_residency *r, struct iovec *iov, uint32_t max);
 
 /* The policy's name and the number of slots; how many are READY now. */
