@@ -6,6 +6,7 @@
  */
 #include "server/http.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -158,7 +159,7 @@ static int on_head_complete(llhttp_t *p)
     hs__http *h = p->data;
     hs__head *head = &h->head;
     const char *method = llhttp_method_name((llhttp_method_t)p->method);
-    strcpy(head->method, strlen(method) < sizeof head->method ? method : "?");
+    snprintf(head->method, sizeof head->method, "%s", strlen(method) < sizeof head->method ? method : "?");
     head->http10 = p->http_minor == 0;
     head->chunked = (p->flags & F_CHUNKED) != 0;
     head->has_length = (p->flags & F_CONTENT_LENGTH) != 0;

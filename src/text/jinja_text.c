@@ -47,7 +47,7 @@ size_t hs__jfloat_text(double d, char text[32])
     do
         snprintf(digits, sizeof digits, "%.*e", precision, d);
     while (strtod(digits, NULL) != d && ++precision < 17);
-    int exponent = atoi(strchr(digits, 'e') + 1);
+    int exponent = (int)strtol(strchr(digits, 'e') + 1, NULL, 10);
     if (exponent < -4 || exponent >= 16)
         return (size_t)snprintf(text, 32, "%s", digits);
     int decimals = precision - exponent;

@@ -1,3 +1,4 @@
+/* template_helper.c - what the template tests share: published templates, conversations, rendering. */
 #include "template_helper.h"
 
 #include <setjmp.h>
