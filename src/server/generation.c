@@ -92,6 +92,7 @@ static hs__generation *generation_new(hs__conn *c, const hs__generation_input *i
     hs_buf_init(&g->all_thought, whole);
     hs_buf_init(&g->all_content, whole);
     g->t_submit_ns = g->t_last_ns = hs_now_ns();
+    g->progress_ms = hs__now_ms(c->server);
     return g;
 }
 

@@ -25,14 +25,14 @@
 #include "text/tokenizer.h"
 
 #define HS__READ_BYTES        (16u << 10)          /* of one read(2) */
-#define HS__INPUT_MAX         (4 * HS__READ_BYTES) /* received and not yet parsed, per connection */
+#define HS__INPUT_MAX         (2 * HS__READ_BYTES) /* received and not yet parsed, per connection */
 #define HS__OUTPUT_HIGH       (32u << 10) /* waiting for a slow reader: beyond it generated text is left in the engine */
 #define HS__OUTPUT_MAX        (HS__OUTPUT_HIGH + (32u << 10))
 #define HS__TICK_MS           500
 #define HS__DRAIN_S           20
 #define HS__LINGER_MS         2000
 #define HS__EXTRA_CONNECTIONS 16 /* beyond max_connections: they get a 503 */
-#define HS__JSON_MAX_VALUES   32768
+#define HS__JSON_MAX_VALUES   16384
 #define HS__JSON_MAX_DEPTH    64
 #define HS__JSON_VALUE_BYTES  256 /* jansson's object is its biggest value, with a minimum of hash buckets */
 
