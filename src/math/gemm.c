@@ -5,8 +5,9 @@
  * it with all tokens, BIG tokens a call, then SMALL. Whatever does not fill a tile (last tokens, rows or columns) is
  * padded with zeros to SMALL x ROW_TILE x K_TILE, so OpenBLAS only ever sees two shapes. Each output element is so the
  * sum over K tiles in order, each computed by one OpenBLAS micro-kernel: hs_math_setup checks on this processor that
- * both shapes and all places in them give the same bits. If only SMALL passes, only that is used; if neither does, or
- * before hs_math_setup, the kernel set's dot takes OpenBLAS's place. K_TILE is not above OpenBLAS's own K blocking.
+ * both shapes and all places in them give the same bits. If only SMALL passes (AVX-512 kernels), only that is used; if
+ * neither does (Haswell and Zen kernels of OpenBLAS 0.3.21 round differently at some places of a tile), or before
+ * hs_math_setup, the kernel set's own matvec takes OpenBLAS's place. K_TILE is not above OpenBLAS's own K blocking.
  */
 #include <cblas.h>
 #include <stdatomic.h>
@@ -25,7 +26,7 @@ typedef struct thread_scratch {
     float y[SMALL * ROW_TILE];
 } thread_scratch;
 
-typedef enum gemm_mode { MODE_DOT, MODE_SMALL, MODE_BIG } gemm_mode;
+typedef enum gemm_mode { MODE_OWN, MODE_SMALL, MODE_BIG } gemm_mode;
 
 static _Atomic int mode; /* a gemm_mode, set by hs_math_setup */
 
@@ -67,7 +68,7 @@ static gemm_mode self_check(void)
 {
     check_buffers *b = hs_calloc(1, sizeof *b);
     if (!b)
-        return MODE_DOT;
+        return MODE_OWN;
     check_fill(b);
     multiply(BIG, b->x, K_TILE, b->w, b->big, ROW_TILE);
     for (uint32_t t = 0; t < BIG; t += SMALL) {
@@ -77,7 +78,7 @@ static gemm_mode self_check(void)
     int same = 1;
     for (uint32_t t = 0; t < BIG; t++)
         same &= !memcmp(b->moved + t * ROW_TILE, b->small + shuffled_from(t) * ROW_TILE, ROW_TILE * sizeof *b->moved);
-    gemm_mode m = !same ? MODE_DOT : memcmp(b->big, b->small, sizeof b->big) ? MODE_SMALL : MODE_BIG;
+    gemm_mode m = !same ? MODE_OWN : memcmp(b->big, b->small, sizeof b->big) ? MODE_SMALL : MODE_BIG;
     hs_free(b);
     return m;
 }
@@ -108,13 +109,14 @@ typedef struct piece {
     uint32_t row0, rows, k0, n;
 } piece;
 
-static void dequant_piece(const job *j, piece p, float *out)
+/* Rows end up `stride` floats apart; what is beyond the piece is zero. */
+static void dequant_piece(const job *j, piece p, uint32_t stride, float *out)
 {
     for (uint32_t r = 0; r < p.rows; r++) {
-        j->k->dequant_span(j->w, p.row0 + r, p.k0, p.k0 + p.n, out + r * K_TILE);
-        memset(out + r * K_TILE + p.n, 0, (K_TILE - p.n) * sizeof *out);
+        j->k->dequant_span(j->w, p.row0 + r, p.k0, p.k0 + p.n, out + r * stride);
+        memset(out + r * stride + p.n, 0, (stride - p.n) * sizeof *out);
     }
-    memset(out + p.rows * K_TILE, 0, (size_t)(ROW_TILE - p.rows) * K_TILE * sizeof *out);
+    memset(out + p.rows * stride, 0, (size_t)(ROW_TILE - p.rows) * stride * sizeof *out);
 }
 
 /* Tokens [t, t + m), m <= SMALL, through zero-padded copies. */
@@ -144,11 +146,17 @@ static void multiply_piece(const job *j, thread_scratch *s, piece p, gemm_mode h
         multiply_padded(j, s, p, t, j->m - t < SMALL ? j->m - t : SMALL);
 }
 
-static void dot_piece(const job *j, const thread_scratch *s, piece p)
+/* Without OpenBLAS; s->w has rows p.n apart. */
+static void multiply_own(const job *j, thread_scratch *s, piece p)
 {
-    for (uint32_t t = 0; t < j->m; t++)
-        for (uint32_t r = 0; r < p.rows; r++)
-            j->y[t * j->y_stride + p.row0 + r] += j->k->dot(s->w + r * K_TILE, j->x + t * j->x_stride + p.k0, p.n);
+    hs_mat tile = {.data = s->w, .dtype = HS_DTYPE_F32, .rows = p.rows, .cols = p.n};
+    for (uint32_t t = 0; t < j->m; t += SMALL) {
+        uint32_t m = j->m - t < SMALL ? j->m - t : SMALL;
+        j->k->matvec(&tile, 0, p.rows, j->x + t * j->x_stride + p.k0, j->x_stride, m, s->y, ROW_TILE);
+        for (uint32_t i = 0; i < m; i++)
+            for (uint32_t r = 0; r < p.rows; r++)
+                j->y[(t + i) * j->y_stride + p.row0 + r] += s->y[i * ROW_TILE + r];
+    }
 }
 
 static void task(void *ctx, uint32_t index, uint32_t thread)
@@ -162,9 +170,9 @@ static void task(void *ctx, uint32_t index, uint32_t thread)
         memset(j->y + t * j->y_stride + p.row0, 0, p.rows * sizeof(float));
     for (; p.k0 < j->w->cols; p.k0 += p.n) {
         p.n = j->w->cols - p.k0 < K_TILE ? j->w->cols - p.k0 : K_TILE;
-        dequant_piece(j, p, s->w);
-        if (how == MODE_DOT)
-            dot_piece(j, s, p);
+        dequant_piece(j, p, how == MODE_OWN ? p.n : K_TILE, s->w);
+        if (how == MODE_OWN)
+            multiply_own(j, s, p);
         else
             multiply_piece(j, s, p, how);
     }
