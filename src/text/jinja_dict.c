@@ -105,7 +105,7 @@ int hs__jdict_get(hs__jrun *r, const hs__jdict *d, const hs__jval *key, hs__jval
 
 int hs__jdict_set(hs__jrun *r, hs__jdict *d, const hs__jval *key, const hs__jval *val)
 {
-    uint32_t hash, at = 0, entry;
+    uint32_t hash, at = 0, entry = UINT32_MAX;
     int code = hash_key(r, key, &hash);
     if (code == 0)
         code = find(r, d, key, hash, &at, &entry);
