@@ -27,10 +27,11 @@ void hs_detok_push(hs_detok *d, uint32_t token, hs_buf *out);
 /* Appends U+FFFD for what can no longer be completed. */
 void hs_detok_flush(hs_detok *d, hs_buf *out);
 
-/* Matches several stop strings over a stream of pieces; text that may be the beginning of one is held back. Text before
- * the earliest match is passed on, the stop string itself and what follows never. */
+/* Matches several stop strings over a stream of pieces; text that may be the beginning of one is held back. The match
+ * that is complete first counts, of several that end at the same byte the longest: text before it is passed on, the
+ * stop string itself and what follows never. How the stream is cut into pieces makes no difference. */
 typedef struct hs_stop hs_stop;
-/* Strings are copied; n >= 1, none empty. */
+/* Strings are copied; 1 to 1024 of them, each of 1 to 65,536 bytes. A byte pushed costs time for each of them. */
 int hs_stop_create(const char *const *stop, size_t n, hs_stop **ret_stop, hs_err *err) HS_MUST_CHECK;
 void hs_stop_destroy(hs_stop **stop);
 /* true: a stop string is complete (from then on everything is swallowed). */

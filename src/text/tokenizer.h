@@ -30,7 +30,8 @@ uint64_t hs_tokenizer_bytes(const hs_tokenizer *t);
 
 /* Encodes len bytes (U+0000 is legal; invalid UTF-8 is replaced by U+FFFD first, as Rust's lossy conversion does). No
  * BOS is added. specials: the text of added tokens is recognised as those tokens. *ret_ids is the caller's (hs_free),
- * *ret_n its length. */
+ * not NULL, *ret_n its length, which may be 0. Memory: up to about 60 bytes per byte of text, for one endless word.
+ * -E2BIG: more than 256 MiB, or a split pattern needs too many steps; -ETIMEDOUT: a split pattern is too slow. */
 int hs_tokenizer_encode(const hs_tokenizer *t, const char *text, size_t len, bool specials, uint32_t **ret_ids,
                         size_t *ret_n, hs_err *err) HS_MUST_CHECK;
 

@@ -1,5 +1,6 @@
 /* labels: unit golden */
 /* The published tokenizers, string by string: ids, text, text without special tokens; and what encode promises. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -232,6 +233,49 @@ static void test_long(void **state)
     hs_free(text);
 }
 
+static void *encode_in_thread(void *arg)
+{
+    const json_t *items = arg;
+    size_t wrong = 0;
+    for (size_t k = 0; k < json_array_size(items); k += 3) {
+        const json_t *item = json_array_get(items, k), *s = json_object_get(item, "s");
+        wrong += !fixture_encodes_to(published[1], json_string_value(s), json_string_length(s),
+                                     json_object_get(item, "ids"));
+    }
+    return wrong ? arg : NULL;
+}
+
+static void test_threads_share_it(void **state)
+{
+    (void)state;
+    json_t *g = goldens(1);
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, encode_in_thread, json_object_get(g, "items")), 0);
+    for (int i = 0; i < 4; i++) {
+        void *failed;
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+    }
+    json_decref(g);
+}
+
+static void test_nothing(void **state)
+{
+    (void)state;
+    uint32_t *ids = NULL;
+    size_t n = 1;
+    encode(tale, NULL, 0, true, &ids, &n);
+    assert_non_null(ids);
+    assert_int_equal(n, 0);
+    hs_free(ids);
+    hs_buf out;
+    hs_buf_init(&out, 10);
+    assert_int_equal(hs_tokenizer_decode(tale, NULL, 0, true, &out, NULL), 0);
+    assert_int_equal(out.len, 0);
+    hs_buf_deinit(&out);
+}
+
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -268,6 +312,8 @@ int main(void)
         cmocka_unit_test(test_specials),
         cmocka_unit_test(test_lookup),
         cmocka_unit_test(test_long),
+        cmocka_unit_test(test_threads_share_it),
+        cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, load_all, destroy_all);
