@@ -22,8 +22,9 @@ int hs_pool_create(uint32_t n_threads, hs_pool **ret_pool, hs_err *err) HS_MUST_
 void hs_pool_destroy(hs_pool **pool);
 uint32_t hs_pool_threads(const hs_pool *pool);
 
-/* Runs fn for every index and returns when all have finished; writes of the tasks are visible to the caller.
- * One caller at a time; a task must not call hs_pool_run. Does not allocate. */
+/* Runs fn for every index and returns when all have finished; writes of the tasks are visible to the caller. Indexes
+ * are taken in ascending order, so a task may wait for what an earlier one does. One caller at a time; a task must not
+ * call hs_pool_run. Does not allocate. */
 void hs_pool_run(hs_pool *pool, uint32_t n_tasks, hs_task_fn fn, void *ctx);
 
 /* Number of usable processors of this process (affinity and cgroup quota respected), at least 1. */

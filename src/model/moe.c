@@ -196,26 +196,31 @@ static int compute_prefill(hs_model *m, const hs__pass *p, uint32_t layer, uint3
     return 0;
 }
 
+#define SUM_PIECE 2048u /* values of one task */
+
 typedef struct sum_job {
     hs_model *m;
     bool shared;
+    uint32_t pieces; /* of a token */
 } sum_job;
 
-static void sum_task(void *ctx, uint32_t token, uint32_t thread)
+static void sum_task(void *ctx, uint32_t index, uint32_t thread)
 {
     const sum_job *j = ctx;
     hs_model *m = j->m;
     (void)thread;
     uint32_t k = m->spec->top_k, hidden = m->spec->hidden;
-    float *y = m->proj + (size_t)token * hidden;
-    memset(y, 0, hidden * sizeof *y);
+    uint32_t token = index / j->pieces, from = index % j->pieces * SUM_PIECE;
+    uint32_t n = hidden - from < SUM_PIECE ? hidden - from : SUM_PIECE;
+    float *y = m->proj + (size_t)token * hidden + from;
+    memset(y, 0, n * sizeof *y);
     for (uint32_t r = 0; r < k; r++) {
         size_t pair = (size_t)token * k + r;
-        m->k->axpy(m->weight[pair], m->part + pair * hidden, y, hidden);
+        m->k->axpy(m->weight[pair], m->part + pair * hidden + from, y, n);
     }
     if (j->shared)
-        hs_add(m->shared + (size_t)token * hidden, y, hidden);
-    hs_add(y, m->x + (size_t)token * hidden, hidden);
+        hs_add(m->shared + (size_t)token * hidden + from, y, n);
+    hs_add(y, m->x + (size_t)token * hidden + from, n);
 }
 
 int hs__moe_run(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *err)
@@ -237,8 +242,8 @@ int hs__moe_run(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *err)
     if (r < 0)
         return r;
     t0 = hs_now_ns();
-    sum_job j = {m, s->ffn_width > 0};
-    hs__run(m, (uint64_t)p->n * m->spec->top_k * m->spec->hidden * sizeof(float), p->n, sum_task, &j);
+    sum_job j = {m, s->ffn_width > 0, (m->spec->hidden + SUM_PIECE - 1) / SUM_PIECE};
+    hs__run(m, (uint64_t)p->n * m->spec->top_k * m->spec->hidden * sizeof(float), p->n * j.pieces, sum_task, &j);
     m->times.expert_ns += hs_now_ns() - t0;
     return 0;
 }
