@@ -60,7 +60,7 @@ static int set_up(hs_io *io, const hs_io_config *cfg, hs_err *err)
                           MAX_READ);
     if (io->read_size > io->max_flying)
         io->read_size = (uint32_t)(io->max_flying & ~(uint64_t)(HS__IO_ALIGN - 1));
-    io->max_speculative = io->max_flying / 2;
+    io->max_speculative = io->max_flying / 4;
     uint64_t depth = io->max_flying / io->read_size;
     depth = depth < MIN_DEPTH ? MIN_DEPTH : depth > MAX_DEPTH ? MAX_DEPTH : depth;
     io->kind = cfg->engine;

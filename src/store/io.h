@@ -3,9 +3,10 @@
  *
  * Requests are the caller's memory (intrusive, nothing is allocated per read) and belong to the I/O thread from submit
  * until on_done. Ranges are cut into equal sub-reads of at most read_size; demand sub-reads are always issued before
- * speculative ones; at most in_flight bytes are under way, of these at most half speculative, so that a demand read
- * never finds the drive's queue full of guesses. Engines: io_uring (single issuer, deferred task run, registered files
- * and buffers where allowed) and a pool of pread threads; `auto` takes io_uring if the kernel lets us, else pread.
+ * speculative ones; at most in_flight bytes are under way, and nothing speculative is added to more than a quarter
+ * of that, so that a demand read never finds the drive's queue full of guesses. Engines: io_uring (single issuer,
+ * deferred task run, registered files and buffers where allowed) and a pool of pread threads; `auto` takes io_uring if
+ * the kernel lets us, else pread.
  */
 #ifndef HS_STORE_IO_H
 #define HS_STORE_IO_H

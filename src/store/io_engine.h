@@ -28,7 +28,6 @@ struct hs_io_read {
     hs_io_req *req;
     uint64_t start, range_off; /* file offset and place in the range of the whole sub-read */
     uint32_t range, full, want, got, tries;
-    hs_io_class cls;
 };
 
 typedef struct hs_io_engine_config {

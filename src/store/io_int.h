@@ -25,7 +25,8 @@ struct hs_io {
     void *engine;
     uint64_t *file_bytes; /* [n_fds], when the I/O was created */
     uint32_t read_size;
-    uint64_t max_flying, max_speculative; /* bytes */
+    uint64_t max_flying;      /* bytes under way at most */
+    uint64_t max_speculative; /* bytes under way from which on nothing speculative is issued */
     pthread_t thread;
     _Atomic bool direct;
 
@@ -33,7 +34,6 @@ struct hs_io {
     hs_io_read *reads;        /* [depth] */
     hs_io_read *unused;       /* of reads */
     hs_io_read **done;        /* [depth]: what wait handed out */
-    uint64_t speculative;     /* bytes under way that were issued as speculative */
     struct hs_err *start_err; /* of hs_io_create, while it waits */
 
     /* Under lock: a leaf lock, never held around a system call or a callback. */

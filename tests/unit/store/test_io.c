@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -439,34 +440,46 @@ static uint32_t count_issued(fault_engine *e)
 #define B (32u * SUB)
 #define C (48u * SUB)
 
-static void demand_goes_first_and_guesses_fill_half(void **state)
+static void demand_goes_first_and_guesses_fill_a_quarter(void **state)
 {
     (void)state;
     fault_engine e;
     int fd;
     fault_engine_init(&e);
     e.gated = true;
-    hs_io *io = faulty(&e, &fd, SUB, 4 * SUB);
-    ticket *a = ticket_create(HS_IO_SPECULATIVE, A, 8 * SUB), *b = ticket_create(HS_IO_DEMAND, B, 4 * SUB);
+    hs_io *io = faulty(&e, &fd, SUB, 8 * SUB);
+    ticket *a = ticket_create(HS_IO_SPECULATIVE, A, 8 * SUB), *b = ticket_create(HS_IO_DEMAND, B, 8 * SUB);
     hs_io_submit(io, &a->req);
-    fault_engine_await(&e, 2); /* half of what may be under way */
+    fault_engine_await(&e, 2); /* a quarter of what may be under way */
     hs_io_submit(io, &b->req);
-    fault_engine_await(&e, 4);
-    issued(&e, 2, B);
-    issued(&e, 3, B + SUB);
-    for (uint32_t k = 4; k < 6; k++) {
+    fault_engine_await(&e, 8);
+    for (uint32_t k = 2; k < 8; k++)
+        issued(&e, k, B + (k - 2) * SUB);
+    for (uint32_t k = 8; k < 10; k++) {
         fault_engine_let(&e, 1);
         fault_engine_await(&e, k + 1);
         issued(&e, k, B + (k - 2) * SUB); /* the rest of B before the rest of A */
     }
+    fault_engine_let(&e, 6); /* two reads of B are left: still a quarter, so A must wait */
+    while (hs_io_get_stats(io).reads < 8)
+        sched_yield();
+    ticket *c = ticket_create(HS_IO_DEMAND, C, SUB);
+    hs_io_submit(io, &c->req);
+    fault_engine_await(&e, 11);
+    issued(&e, 10, C);
+    fault_engine_let(&e, 2);
+    fault_engine_await(&e, 12);
+    issued(&e, 11, A + 2 * SUB);
     fault_engine_let(&e, UINT64_MAX);
     assert_int_equal(ticket_wait(a), 0);
     assert_int_equal(ticket_wait(b), 0);
+    assert_int_equal(ticket_wait(c), 0);
     assert_true(b->order < a->order);
     ticket_check(a);
     ticket_check(b);
     assert_int_equal(hs_io_get_stats(io).speculative_bytes, 8 * SUB);
     hs_io_destroy(&io);
+    ticket_destroy(c);
     ticket_destroy(a);
     ticket_destroy(b);
     fault_engine_deinit(&e);
@@ -480,20 +493,19 @@ static void a_promoted_guess_is_a_demand(void **state)
     int fd;
     fault_engine_init(&e);
     e.gated = true;
-    hs_io *io = faulty(&e, &fd, SUB, 4 * SUB);
+    hs_io *io = faulty(&e, &fd, SUB, 8 * SUB);
     ticket *a = ticket_create(HS_IO_SPECULATIVE, A, 4 * SUB), *b = ticket_create(HS_IO_SPECULATIVE, B, 3 * SUB);
     hs_io_submit(io, &a->req);
     hs_io_submit(io, &b->req);
     fault_engine_await(&e, 2);
     issued(&e, 1, A + SUB);
     hs_io_promote(io, &b->req);
-    fault_engine_await(&e, 4); /* the other half is open to it */
-    issued(&e, 2, B);
-    issued(&e, 3, B + SUB);
-    fault_engine_let(&e, 1);
-    fault_engine_await(&e, 5);
-    issued(&e, 4, B + 2 * SUB);
+    fault_engine_await(&e, 5); /* the other three quarters are open to it */
+    for (uint32_t k = 2; k < 5; k++)
+        issued(&e, k, B + (k - 2) * SUB);
     hs_io_promote(io, &a->req);
+    fault_engine_await(&e, 7);
+    issued(&e, 5, A + 2 * SUB);
     fault_engine_let(&e, UINT64_MAX);
     assert_int_equal(ticket_wait(a), 0);
     assert_int_equal(ticket_wait(b), 0);
@@ -516,7 +528,7 @@ static void cancel_drops_what_was_not_issued(void **state)
     int fd;
     fault_engine_init(&e);
     e.gated = true;
-    hs_io *io = faulty(&e, &fd, SUB, 4 * SUB);
+    hs_io *io = faulty(&e, &fd, SUB, 8 * SUB);
     ticket *a = ticket_create(HS_IO_SPECULATIVE, A, 8 * SUB), *b = ticket_create(HS_IO_SPECULATIVE, B, 8 * SUB);
     hs_io_submit(io, &a->req);
     hs_io_submit(io, &b->req);
@@ -806,7 +818,7 @@ int main(void)
         cmocka_unit_test(short_late_and_interrupted_reads_are_carried_on),
         cmocka_unit_test(what_never_gets_better_fails_in_the_end),
         cmocka_unit_test(a_refused_direct_read_goes_through_the_page_cache),
-        cmocka_unit_test(demand_goes_first_and_guesses_fill_half),
+        cmocka_unit_test(demand_goes_first_and_guesses_fill_a_quarter),
         cmocka_unit_test(a_promoted_guess_is_a_demand),
         cmocka_unit_test(cancel_drops_what_was_not_issued),
         cmocka_unit_test(cancel_comes_too_late_for_what_is_all_issued),
