@@ -58,6 +58,7 @@ static void step(void *self, hs_phase phase, uint32_t n_tokens)
     r->span = n_tokens ? n_tokens : 1;
     r->tick += r->span;
     r->now = r->sweep ? r->tick - r->span + 1 : r->tick;
+    hs__prefetch_step(r);
     if (r->sweep)
         hs__prefetch_drop_all(r);
 }

@@ -10,8 +10,15 @@
 #include "residency/residency_int.h"
 
 #define WORTH_STEP  (1.0f / 32)
-#define WORTH_LEAST 0.25f /* at one useful read of four, waste costs about what it saves */
-#define TRY_EVERY   16u   /* tokens between tries of a class that is left out */
+#define WORTH_LEAST 0.5f /* of the guesses of a class must come true */
+#define TRY_EVERY   16u  /* tokens between tries of a class that is left out */
+
+/* The trial: in the last TRIAL of PERIOD tokens the other way is taken; it wins if the engine thread stood still less.
+ */
+#define PERIOD 128u
+#define TRIAL  8u
+#define SETTLE 2u   /* tokens after a change that still show the way before */
+#define LOSES  0.9f /* reading ahead ends only if it is clearly dearer: noise is no reason */
 
 static void learn(hs_residency *r, uint32_t slot, bool came_true)
 {
@@ -68,9 +75,34 @@ void hs__prefetch_pump(hs_residency *r)
     hs__load_submit(r);
 }
 
+static bool is_on(const hs_residency *r)
+{
+    return r->trial.on != (r->trial.at >= PERIOD - TRIAL);
+}
+
+void hs__prefetch_step(hs_residency *r)
+{
+    hs__trial *t = &r->trial;
+    uint64_t stood = atomic_load_explicit(&r->count.wait_ns, memory_order_relaxed) +
+                     atomic_load_explicit(&r->count.decode_ns, memory_order_relaxed);
+    uint32_t since = t->at < PERIOD - TRIAL ? t->at : t->at - (PERIOD - TRIAL);
+    if (t->running && since >= SETTLE) {
+        float now = (float)(stood - t->stood), *mean = &t->stall[is_on(r)];
+        *mean += (*mean > 0 ? 0.25f : 1) * (now - *mean);
+    }
+    t->stood = stood;
+    t->at += t->running;
+    t->running = !r->sweep;
+    if (t->at < PERIOD)
+        return;
+    t->at = 0;
+    t->on = t->stall[0] >= (t->on ? LOSES : 1.0f) * t->stall[1];
+}
+
 void hs__hint(void *self, uint32_t layer, const hs_expert_guess *guesses, uint32_t n)
 {
     hs_residency *r = self;
+    bool on = is_on(r);
     if (!r->cfg.prefetch || r->sweep || layer >= r->cfg.n_layers)
         return;
     hs__load_drain(r);
@@ -87,7 +119,7 @@ void hs__hint(void *self, uint32_t layer, const hs_expert_guess *guesses, uint32
         uint32_t rank = i / half < HS__RANKS ? i / half : HS__RANKS - 1;
         if (slot != HS__NONE)
             r->slots[slot].guess = r->guess_no;
-        else if (r->worth[layer][rank] >= WORTH_LEAST || r->tick % TRY_EVERY == 0)
+        else if (on && (r->worth[layer][rank] >= WORTH_LEAST || r->tick % TRY_EVERY == 0))
             r->to_guess[r->n_to_guess++] = (hs__to_guess){object, rank};
     }
     hs__prefetch_pump(r);

@@ -115,6 +115,7 @@ static void set_sizes(hs_residency *r)
     r->sweep_window = min_u32(r->n_slots / 8 > least ? r->n_slots / 8 : least, r->n_loads);
     r->guess_no = 1;
     r->guess_layer = HS__NONE;
+    r->trial.on = true;
     r->span = 1;
 }
 

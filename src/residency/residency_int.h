@@ -90,6 +90,15 @@ typedef struct hs__to_guess {
     uint32_t object, rank;
 } hs__to_guess;
 
+/* Is reading ahead worth it at all, measured by turns. */
+typedef struct hs__trial {
+    bool on;        /* the way that is taken */
+    bool running;   /* the step before was a decode step */
+    uint32_t at;    /* steps of the period so far */
+    uint64_t stood; /* the engine thread's standing still, ns, when the last step began */
+    float stall[2]; /* the same per step, without and with reading ahead */
+} hs__trial;
+
 typedef struct hs__task {
     hs__load *load;
     hs_frame frame;
@@ -167,6 +176,8 @@ struct hs_residency {
     uint32_t n_to_guess, to_guess_at;
     uint64_t speculative_flying; /* bytes submitted as speculative whose reads are not over */
     float (*worth)[HS__RANKS];   /* [n_layers] share of guesses that came true lately, per class */
+
+    hs__trial trial;
 
     hs_decoder **decoders; /* [n_decoders], one per thread of the pool */
     uint32_t n_decoders;
@@ -263,5 +274,7 @@ void hs__prefetch_used(hs_residency *r, uint32_t slot, bool in_time);
 /* A guess's slot is given up. */
 void hs__prefetch_lost(hs_residency *r, uint32_t slot);
 void hs__prefetch_drop_all(hs_residency *r);
+/* A step begins. */
+void hs__prefetch_step(hs_residency *r);
 
 #endif

@@ -213,6 +213,40 @@ static void a_useless_class_is_left_out(void **state)
     fixture_close(&f);
 }
 
+/* Pretends that a token stood still so long, and issued guesses or not. */
+static bool token_with_stall(fixture *f, uint64_t with, uint64_t without)
+{
+    uint64_t before = stats(f).prefetch_issued;
+    step(f, HS_PHASE_DECODE, 1);
+    hint(f, 1, 0, 4);
+    fake_pump(1000);
+    bool on = stats(f).prefetch_issued > before;
+    run_layer(f, 1, 0, 4);
+    for (uint32_t l = 0; l < LAYERS; l++) /* by the next token the guess is a miss again */
+        if (l != 1)
+            run_layer(f, l, 0, EXPERTS);
+    hs__count(&f->r->count.wait_ns, on ? with : without);
+    return on;
+}
+
+static void the_better_way_is_taken(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "lru", 24, 8 * FAKE_PADDED);
+    int on = 0;
+    for (int token = 0; token < 512; token++)
+        on += token_with_stall(&f, 100000000, 1000000000);
+    assert_true(on > 400 && on < 512); /* it pays: the trials alone are without */
+    for (int token = 0; token < 512; token++)
+        token_with_stall(&f, 1000000000, 100000000);
+    on = 0;
+    for (int token = 0; token < 512; token++)
+        on += token_with_stall(&f, 1000000000, 100000000);
+    assert_true(on > 0 && on < 112); /* it does not: the trials alone are with */
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +261,7 @@ int main(void)
         cmocka_unit_test(guesses_do_not_evict_what_is_asked_for),
         cmocka_unit_test(none_in_prefill_or_when_off),
         cmocka_unit_test(a_useless_class_is_left_out),
+        cmocka_unit_test(the_better_way_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
