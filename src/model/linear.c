@@ -16,7 +16,7 @@ void hs__run(hs_model *m, uint64_t work_bytes, uint32_t n_tasks, hs_task_fn fn, 
 uint32_t hs__tile_rows(const hs_model *m, uint64_t job_bytes, uint64_t row_bytes)
 {
     uint64_t task = job_bytes / (8 * hs_pool_threads(m->pool));
-    task = task < (4u << 10) ? 4u << 10 : task > (64u << 10) ? 64u << 10 : task;
+    task = task < (4u << 10) ? 4u << 10 : task > (512u << 10) ? 512u << 10 : task;
     uint32_t rows = (uint32_t)(task / row_bytes) / 8 * 8;
     return rows ? rows : 8;
 }
