@@ -66,25 +66,35 @@ int hs__jgetattr(hs__jrun *r, const hs__jval *v, const char *name, size_t len, h
     return 0;
 }
 
+/* Costs as many characters as lie between the one wanted and the nearer named end. */
+static int character_at(hs__jrun *r, const hs__jval *v, int64_t i, hs__jval *ret)
+{
+    uint64_t distance = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
+    size_t at = v->len;
+    if (distance <= v->len) {
+        if (hs__jcharge(r, distance / 8) < 0)
+            return r->code;
+        at = i < 0 ? hs__jutf8_offset_back(v->as.s, v->len, distance) : hs__jutf8_offset(v->as.s, v->len, distance);
+    }
+    if (at >= v->len)
+        *ret = hs__jundefined(NULL, 0, v->type);
+    else
+        *ret = hs__jstr(v->as.s + at, hs__jutf8_offset(v->as.s + at, v->len - at, 1));
+    return 0;
+}
+
 static int item_at(hs__jrun *r, const hs__jval *v, int64_t i, hs__jval *ret)
 {
+    if (v->type == HS__J_STR)
+        return character_at(r, v, i, ret);
     int64_t n = hs__jlength(r, v);
-    if (n < 0)
-        return r->code;
     if (i < 0)
         i += n;
     if (i < 0 || i >= n) {
         *ret = hs__jundefined(NULL, 0, v->type);
         return 0;
     }
-    if (v->type == HS__J_STR) {
-        size_t from = hs__jutf8_offset(v->as.s, v->len, (size_t)i);
-        *ret = hs__jstr(v->as.s + from, hs__jutf8_offset(v->as.s + from, v->len - from, 1));
-    } else if (v->type == HS__J_RANGE) {
-        *ret = hs__jint(v->as.range->start + i * v->as.range->step);
-    } else {
-        *ret = v->as.list->items[i];
-    }
+    *ret = v->type == HS__J_RANGE ? hs__jint(v->as.range->start + i * v->as.range->step) : v->as.list->items[i];
     return 0;
 }
 
@@ -131,7 +141,7 @@ static int slice_string(hs__jrun *r, const hs__jval *v, int64_t start, int64_t c
     if (step == 1) {
         size_t from = hs__jutf8_offset(v->as.s, v->len, (size_t)start);
         *ret = hs__jstr(v->as.s + from, hs__jutf8_offset(v->as.s + from, v->len - from, (size_t)count));
-        return 0;
+        return hs__jcharge(r, (uint64_t)(start + count) / 8);
     }
     hs__jlist *chars;
     int code = hs__jelements(r, v, &chars);
@@ -143,7 +153,7 @@ static int slice_string(hs__jrun *r, const hs__jval *v, int64_t start, int64_t c
 
 int hs__jslice(hs__jrun *r, const hs__jval *v, const hs__jval part[3], hs__jval *ret)
 {
-    int64_t step = 1, start, stop, n;
+    int64_t step = 1, start = 0, stop = 0, n;
     if (v->type == HS__J_UNDEFINED)
         return hs__jfail_undefined(r, v);
     if (v->type != HS__J_LIST && v->type != HS__J_TUPLE && v->type != HS__J_STR && v->type != HS__J_RANGE)
@@ -168,15 +178,20 @@ int hs__jslice(hs__jrun *r, const hs__jval *v, const hs__jval part[3], hs__jval 
     if (v->type == HS__J_STR)
         return slice_string(r, v, start, count, step, ret);
     hs__jlist *l;
-    int code = hs__jlist_new(r, (size_t)count, &l);
-    for (int64_t i = 0; i < count && code == 0; i++) {
+    bool shares = step == 1 && v->type != HS__J_RANGE;
+    int code = hs__jlist_new(r, shares ? 0 : (size_t)count, &l);
+    if (code == 0 && shares && count > 0) {
+        *l = (hs__jlist){v->as.list->items + start, (uint32_t)count, (uint32_t)count, true};
+        v->as.list->is_shared = true;
+    }
+    for (int64_t i = 0; i < count && code == 0 && !shares; i++) {
         hs__jval item;
         code = item_at(r, v, start + i * step, &item);
         if (code == 0)
             code = hs__jlist_push(r, l, &item);
     }
     *ret = (hs__jval){.type = v->type == HS__J_TUPLE ? HS__J_TUPLE : HS__J_LIST, .as.list = l};
-    return code < 0 ? code : hs__jcharge(r, (uint64_t)count / 4);
+    return code < 0 || shares ? code : hs__jcharge(r, (uint64_t)count / 4);
 }
 
 static bool as_index(const char *s, size_t n, int64_t *ret)

@@ -146,17 +146,25 @@ static int filter_items(hs__jrun *r, const hs__jnode *n, hs__jlist **items)
 }
 
 /* What the loop walks over: a list itself, so that elements appended meanwhile are seen; a copy of all else. */
-static int loop_items(hs__jrun *r, const hs__jnode *n, hs__jlist **ret)
+static int loop_items(hs__jrun *r, const hs__jnode *n, hs__jloop *loop)
 {
     hs__jval v;
+    hs__jlist *l;
     int code = hs__jeval(r, n->b, &v);
     if (code < 0)
         return code;
+    if (v.type == HS__J_RANGE && !n->e) {
+        loop->range = v.as.range;
+        return 0;
+    }
     if (v.type == HS__J_LIST || v.type == HS__J_TUPLE)
-        *ret = v.as.list;
+        l = v.as.list;
     else
-        code = hs__jelements(r, &v, ret);
-    return code == 0 && n->e ? filter_items(r, n, ret) : code;
+        code = hs__jelements(r, &v, &l);
+    if (code == 0 && n->e)
+        code = filter_items(r, n, &l);
+    loop->items = l;
+    return code;
 }
 
 static int run_turn(hs__jrun *r, const hs__jnode *n, hs__jloop *loop, hs__jscope **scope)
@@ -169,12 +177,12 @@ static int run_turn(hs__jrun *r, const hs__jnode *n, hs__jloop *loop, hs__jscope
             return r->code;
     }
     s->n = 0;
-    hs__jval special = {.type = HS__J_LOOP, .as.loop = loop};
+    hs__jval special = {.type = HS__J_LOOP, .as.loop = loop}, item = hs__jloop_item(loop, loop->index0);
     int code = hs__jcharge(r, 1);
     if (code == 0)
         code = hs__jscope_set(r, HS__SYM_LOOP, &special);
     if (code == 0)
-        code = assign(r, n->a, &loop->items->items[loop->index0]);
+        code = assign(r, n->a, &item);
     return code < 0 ? code : hs__jexec(r, n->c);
 }
 
@@ -184,13 +192,13 @@ static int exec_for(hs__jrun *r, const hs__jnode *n)
     hs__jloop *loop = hs__jalloc(r, sizeof *loop);
     if (!loop)
         return r->code;
-    *loop = (hs__jloop){.depth = ++r->loop_depth};
-    int code = loop_items(r, n, &loop->items);
+    *loop = (hs__jloop){0};
+    int code = loop_items(r, n, loop);
     hs__jscope *scope = code == 0 ? enter(r) : NULL;
     if (!scope)
         return r->code;
-    bool any = loop->items->n > 0;
-    for (; loop->index0 < loop->items->n; loop->index0++) {
+    bool any = hs__jloop_len(loop) > 0;
+    for (; loop->index0 < hs__jloop_len(loop); loop->index0++) {
         code = run_turn(r, n, loop, &scope);
         if (code < 0)
             return code;
@@ -198,7 +206,6 @@ static int exec_for(hs__jrun *r, const hs__jnode *n)
             break;
     }
     r->scope = outer;
-    r->loop_depth--;
     if (any || !n->d)
         return 0;
     if (!enter(r))

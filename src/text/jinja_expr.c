@@ -35,9 +35,12 @@ static hs__jnode *parse_name(hs__jparser *p)
         const char *word;
         hs__jval val;
     } words[] = {
-        {"true", {.type = HS__J_BOOL, .as.b = true}},   {"True", {.type = HS__J_BOOL, .as.b = true}},
-        {"false", {.type = HS__J_BOOL, .as.b = false}}, {"False", {.type = HS__J_BOOL, .as.b = false}},
-        {"none", {.type = HS__J_NONE}},                 {"None", {.type = HS__J_NONE}},
+        {"true", {.type = HS__J_BOOL, .as.b = true}},
+        {"True", {.type = HS__J_BOOL, .as.b = true}},
+        {"false", {.type = HS__J_BOOL, .as.b = false}},
+        {"False", {.type = HS__J_BOOL, .as.b = false}},
+        {"none", {.type = HS__J_NONE}},
+        {"None", {.type = HS__J_NONE}},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (hs__jtok_is(p, words[i].word)) {
@@ -71,7 +74,7 @@ static hs__jnode *parse_string(hs__jparser *p)
         size_t len = n->val.len + (size_t)p->tok->len;
         char *s = hs__jarena_alloc(&p->program->arena, len + 1);
         if (!s) {
-            hs__jparse_fail(p, p->tok->line, "the template is too big");
+            hs__jparse_no_memory(p, p->tok->line);
             return NULL;
         }
         memcpy(s, n->val.as.s, n->val.len);
@@ -582,8 +585,8 @@ hs__jnode *hs__jparse_tuple(hs__jparser *p, bool with_cond, bool parenthesised, 
     uint32_t line = p->tok->line;
     for (;;) {
         hs__jtok t = (hs__jtok)p->tok->type;
-        bool at_end = t == HS__T_VAR_END || t == HS__T_BLOCK_END || t == HS__T_RPAREN ||
-                      (end_word && hs__jtok_is(p, end_word));
+        bool at_end =
+            t == HS__T_VAR_END || t == HS__T_BLOCK_END || t == HS__T_RPAREN || (end_word && hs__jtok_is(p, end_word));
         if (at_end && (n || parenthesised))
             break;
         hs__jnode *item = hs__jparse_expr(p, with_cond);

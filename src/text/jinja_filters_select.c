@@ -7,6 +7,12 @@
 
 #include <string.h>
 
+/* What is walked over: nothing, if the input is false in any way, whatever its type. */
+static int elements_or_none(hs__jrun *r, const hs__jval *in, hs__jlist **ret)
+{
+    return hs__jtruth(in) ? hs__jelements(r, in, ret) : hs__jlist_new(r, 0, ret);
+}
+
 /* The arguments from position `from` on. */
 static hs__jargs rest(const hs__jargs *args, uint32_t from)
 {
@@ -21,7 +27,7 @@ static int map_attribute(hs__jrun *r, const hs__jval *in, const hs__jargs *args,
     hs__jlist *l;
     hs__jval def;
     bool has_default = hs__jarg(args, UINT32_MAX, "default", &def);
-    int code = hs__jelements(r, in, &l);
+    int code = elements_or_none(r, in, &l);
     for (uint32_t i = 0; code == 0 && i < l->n; i++) {
         code = hs__jgetpath(r, &l->items[i], path, &l->items[i]);
         if (code == 0 && has_default && l->items[i].type == HS__J_UNDEFINED)
@@ -42,7 +48,7 @@ static int f_map(hs__jrun *r, const hs__jval *in, const hs__jargs *args, hs__jva
     if (!f)
         return hs__jfail(r, -EINVAL, "no filter named '%.*s'", (int)name.len, name.as.s);
     hs__jargs more = rest(args, 1);
-    int code = hs__jelements(r, in, &l);
+    int code = elements_or_none(r, in, &l);
     for (uint32_t i = 0; code == 0 && i < l->n; i++) {
         hs__jval item = l->items[i];
         code = hs__jcharge(r, 1);
@@ -52,7 +58,8 @@ static int f_map(hs__jrun *r, const hs__jval *in, const hs__jargs *args, hs__jva
     return code < 0 ? code : hs__jiter_new(r, l, false, ret);
 }
 
-/* Keeps the elements for which the test (or, without one, truth) gives `wanted`; by_attr: of the attribute named first. */
+/* Keeps the elements for which the test (or, without one, truth) gives `wanted`; by_attr: of the attribute named first.
+ */
 static int selected(hs__jrun *r, const hs__jval *in, const hs__jargs *args, bool by_attr, bool wanted, hs__jval *ret)
 {
     hs__jlist *l, *kept;
@@ -66,7 +73,7 @@ static int selected(hs__jrun *r, const hs__jval *in, const hs__jargs *args, bool
     if (name.type == HS__J_STR && !t)
         return hs__jfail(r, -EINVAL, "no test named '%.*s'", (int)name.len, name.as.s);
     hs__jargs more = rest(args, at + 1);
-    if (hs__jelements(r, in, &l) < 0 || hs__jlist_new(r, 0, &kept) < 0)
+    if (elements_or_none(r, in, &l) < 0 || hs__jlist_new(r, 0, &kept) < 0)
         return r->code;
     for (uint32_t i = 0; i < l->n; i++) {
         hs__jval v = l->items[i];

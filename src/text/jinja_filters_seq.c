@@ -205,8 +205,8 @@ static int f_dictsort(hs__jrun *r, const hs__jval *in, const hs__jargs *args, hs
     else if (by.type == HS__J_STR && !hs__jis(&by, "key", 3))
         return hs__jfail(r, -EINVAL, "dictsort by something that is neither key nor value");
     hs__jlist *l = pairs.as.iter->list;
-    int code = sorted(r, l, &at, hs__jarg_bool(args, 0, "case_sensitive", false),
-                      hs__jarg_bool(args, 2, "reverse", false));
+    int code =
+        sorted(r, l, &at, hs__jarg_bool(args, 0, "case_sensitive", false), hs__jarg_bool(args, 2, "reverse", false));
     *ret = (hs__jval){.type = HS__J_LIST, .as.list = l};
     return code;
 }
@@ -292,19 +292,7 @@ static int f_unique(hs__jrun *r, const hs__jval *in, const hs__jargs *args, hs__
 }
 
 const hs__jfilter hs__jseq_filters[] = {
-    {"length", f_length},
-    {"count", f_length},
-    {"list", f_list},
-    {"first", f_first},
-    {"last", f_last},
-    {"join", f_join},
-    {"items", f_items},
-    {"reverse", f_reverse},
-    {"sort", f_sort},
-    {"dictsort", f_dictsort},
-    {"min", f_min},
-    {"max", f_max},
-    {"sum", f_sum},
-    {"unique", f_unique},
-    {NULL, NULL},
+    {"length", f_length}, {"count", f_length}, {"list", f_list},       {"first", f_first},   {"last", f_last},
+    {"join", f_join},     {"items", f_items},  {"reverse", f_reverse}, {"sort", f_sort},     {"dictsort", f_dictsort},
+    {"min", f_min},       {"max", f_max},      {"sum", f_sum},         {"unique", f_unique}, {NULL, NULL},
 };

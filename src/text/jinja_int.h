@@ -95,6 +95,7 @@ typedef struct hs__jval {
 struct hs__jlist {
     hs__jval *items;
     uint32_t n, cap;
+    bool is_shared; /* a slice refers to the same items: they are copied before they are changed */
 };
 
 typedef struct hs__jentry {
@@ -270,7 +271,6 @@ typedef struct hs__jrun {
     int code; /* sticky: the first failure */
     uint32_t line;
     uint32_t depth;
-    uint32_t loop_depth;
     int64_t steps; /* left */
     size_t left;   /* budget of both arenas */
     hs__jarena objects, strings;
@@ -358,6 +358,8 @@ size_t hs__jutf8_put(uint32_t c, char out[4]);
 size_t hs__jutf8_count(const char *s, size_t n);
 /* Byte offset of the i-th character, i <= count. */
 size_t hs__jutf8_offset(const char *s, size_t n, size_t i);
+/* Byte offset of the i-th character from the end (1 = the last), or SIZE_MAX if there are fewer. */
+size_t hs__jutf8_offset_back(const char *s, size_t n, size_t i);
 bool hs__jis_space(uint32_t c);
 bool hs__jis_printable(uint32_t c);
 size_t hs__jskip_space(const char *s, size_t n);  /* bytes of white space at the beginning */
@@ -391,10 +393,13 @@ int hs__jmacro_call(hs__jrun *r, const hs__jmacro *m, const hs__jargs *args, hs_
 
 /* jinja_loop.c: what a template sees as `loop`. */
 struct hs__jloop {
-    hs__jlist *items;
-    uint32_t index0, depth;
+    const hs__jlist *items;  /* or */
+    const hs__jrange *range; /* numbers, made as they are needed */
+    uint32_t index0;
     hs__jval changed; /* MISSING, or the arguments of the last loop.changed() */
 };
+uint32_t hs__jloop_len(const hs__jloop *l);
+hs__jval hs__jloop_item(const hs__jloop *l, uint32_t i);
 int hs__jloop_attr(hs__jrun *r, hs__jloop *l, const char *name, size_t len, hs__jval *ret);
 
 struct hs__jmacro {
@@ -522,6 +527,7 @@ typedef struct hs__jparser {
 } hs__jparser;
 
 int hs__jparse_fail(hs__jparser *p, uint32_t line, const char *fmt, ...) HS_PRINTF(3, 4);
+int hs__jparse_no_memory(hs__jparser *p, uint32_t line);
 hs__jnode *hs__jnode_new(hs__jparser *p, hs__jkind kind, uint32_t line); /* NULL: p->code is set */
 int hs__jintern(hs__jparser *p, const char *name, size_t len, uint32_t *ret);
 bool hs__jtok_is(const hs__jparser *p, const char *name); /* the current token is this word */
@@ -532,7 +538,7 @@ const char *hs__jtok_text(const hs__jtoken *t, char buf[48]); /* for sentences *
 /* NULL: p->code is set. */
 hs__jnode *hs__jparse_expr(hs__jparser *p, bool with_cond);
 hs__jnode *hs__jparse_tuple(hs__jparser *p, bool with_cond, bool parenthesised, const char *end_word);
-hs__jnode *hs__jparse_target(hs__jparser *p);                      /* of for, set and with */
+hs__jnode *hs__jparse_target(hs__jparser *p);                               /* of for, set and with */
 hs__jnode *hs__jparse_filters(hs__jparser *p, hs__jnode *in, bool at_name); /* in may be NULL */
 hs__jnode *hs__jparse_call_args(hs__jparser *p, hs__jnode **ret_list);
 

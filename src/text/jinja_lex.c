@@ -33,6 +33,12 @@ static int lex_fail(lexer *x, const char *what)
     return hs_err_set(x->err, -EINVAL, "%s: line %u: %s", x->program->where, x->line, what);
 }
 
+static int no_memory(lexer *x)
+{
+    return hs_err_set(x->err, x->program->arena.failed, "%s: line %u: no memory for a template of this size",
+                      x->program->where, x->line);
+}
+
 static int push(lexer *x, hs__jtoken t)
 {
     if (x->n_tokens == x->cap) {
@@ -252,7 +258,7 @@ static int lex_string(lexer *x)
         return lex_fail(x, "a string that does not end");
     char *text = hs__jarena_alloc(&x->program->arena, end - start + 1), *out = text;
     if (!text)
-        return lex_fail(x, "the template is too big");
+        return no_memory(x);
     for (size_t i = start; i < end;) {
         if (x->s[i] != '\\') {
             *out++ = x->s[i++];
@@ -272,11 +278,11 @@ static const struct {
     const char text[3];
     uint8_t type;
 } operators[] = {
-    {"//", HS__T_FLOORDIV}, {"**", HS__T_POW},     {"==", HS__T_EQ},      {"!=", HS__T_NE},      {">=", HS__T_GE},
-    {"<=", HS__T_LE},       {"+", HS__T_ADD},      {"-", HS__T_SUB},      {"/", HS__T_DIV},      {"*", HS__T_MUL},
-    {"%", HS__T_MOD},       {"~", HS__T_TILDE},    {"[", HS__T_LBRACKET}, {"]", HS__T_RBRACKET}, {"(", HS__T_LPAREN},
-    {")", HS__T_RPAREN},    {"{", HS__T_LBRACE},   {"}", HS__T_RBRACE},   {">", HS__T_GT},       {"<", HS__T_LT},
-    {"=", HS__T_ASSIGN},    {".", HS__T_DOT},      {":", HS__T_COLON},    {"|", HS__T_PIPE},     {",", HS__T_COMMA},
+    {"//", HS__T_FLOORDIV}, {"**", HS__T_POW},   {"==", HS__T_EQ},      {"!=", HS__T_NE},      {">=", HS__T_GE},
+    {"<=", HS__T_LE},       {"+", HS__T_ADD},    {"-", HS__T_SUB},      {"/", HS__T_DIV},      {"*", HS__T_MUL},
+    {"%", HS__T_MOD},       {"~", HS__T_TILDE},  {"[", HS__T_LBRACKET}, {"]", HS__T_RBRACKET}, {"(", HS__T_LPAREN},
+    {")", HS__T_RPAREN},    {"{", HS__T_LBRACE}, {"}", HS__T_RBRACE},   {">", HS__T_GT},       {"<", HS__T_LT},
+    {"=", HS__T_ASSIGN},    {".", HS__T_DOT},    {":", HS__T_COLON},    {"|", HS__T_PIPE},     {",", HS__T_COMMA},
 };
 
 static int lex_operator(lexer *x)
@@ -366,7 +372,7 @@ static int normalise(lexer *x, const char *source, size_t len)
 {
     char *s = hs__jarena_alloc(&x->program->arena, len + 1);
     if (!s)
-        return lex_fail(x, "the template is too big");
+        return no_memory(x);
     size_t n = 0;
     for (size_t i = 0; i < len; i++) {
         if (source[i] != '\r')

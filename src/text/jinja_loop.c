@@ -3,6 +3,16 @@
 
 #include <string.h>
 
+uint32_t hs__jloop_len(const hs__jloop *l)
+{
+    return l->range ? (uint32_t)hs__jrange_len(l->range) : l->items->n;
+}
+
+hs__jval hs__jloop_item(const hs__jloop *l, uint32_t i)
+{
+    return l->range ? hs__jint(l->range->start + i * l->range->step) : l->items->items[i];
+}
+
 static int cycle(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret)
 {
     if (args->n == 0)
@@ -32,20 +42,22 @@ static const hs__jmethod_def methods[] = {{"cycle", cycle}, {"changed", changed}
 
 static int neighbour(const hs__jloop *l, int64_t at, const char *name, size_t len, hs__jval *ret)
 {
-    *ret = at < 0 || at >= l->items->n ? hs__jundefined(name, len, HS__J_LOOP) : l->items->items[at];
+    *ret = at < 0 || at >= hs__jloop_len(l) ? hs__jundefined(name, len, HS__J_LOOP) : hs__jloop_item(l, (uint32_t)at);
     return 0;
 }
 
 int hs__jloop_attr(hs__jrun *r, hs__jloop *l, const char *name, size_t len, hs__jval *ret)
 {
-    int64_t n = l->items->n, i = l->index0;
+    int64_t n = hs__jloop_len(l), i = l->index0;
     const struct {
         const char *name;
         hs__jval val;
     } attrs[] = {
-        {"index", hs__jint(i + 1)},       {"index0", hs__jint(i)},       {"revindex", hs__jint(n - i)},
-        {"revindex0", hs__jint(n - i - 1)}, {"first", hs__jbool(i == 0)}, {"last", hs__jbool(i + 1 >= n)},
-        {"length", hs__jint(n)},          {"depth", hs__jint(l->depth)}, {"depth0", hs__jint((int64_t)l->depth - 1)},
+        {"index", hs__jint(i + 1)},    {"index0", hs__jint(i)},
+        {"revindex", hs__jint(n - i)}, {"revindex0", hs__jint(n - i - 1)},
+        {"first", hs__jbool(i == 0)},  {"last", hs__jbool(i + 1 >= n)},
+        {"length", hs__jint(n)},       {"depth", hs__jint(1)},
+        {"depth0", hs__jint(0)}, /* only recursive loops are deeper */
     };
     for (size_t k = 0; k < sizeof attrs / sizeof *attrs; k++) {
         if (strlen(attrs[k].name) == len && !memcmp(attrs[k].name, name, len)) {

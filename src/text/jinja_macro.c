@@ -54,8 +54,8 @@ static int bind_rest(hs__jrun *r, const hs__jnode *def, const hs__jargs *args)
         return r->code;
     for (uint32_t i = n_params; i < args->n; i++) {
         if (!(def->op & HS__J_USES_VARARGS))
-            return hs__jfail(r, -EINVAL, "'%.*s' takes %u arguments, %u were given", (int)def->val.len,
-                             def->val.as.s, n_params, args->n);
+            return hs__jfail(r, -EINVAL, "'%.*s' takes %u arguments, %u were given", (int)def->val.len, def->val.as.s,
+                             n_params, args->n);
         if (hs__jlist_push(r, rest, &args->pos[i]) < 0)
             return r->code;
     }
@@ -88,12 +88,11 @@ static int bind_caller(hs__jrun *r, const hs__jnode *def, const hs__jargs *args)
 int hs__jmacro_call(hs__jrun *r, const hs__jmacro *m, const hs__jargs *args, hs__jval *ret)
 {
     hs__jscope *outer = r->scope, *scope = hs__jalloc(r, sizeof *scope);
-    uint32_t line = r->line, loop_depth = r->loop_depth;
+    uint32_t line = r->line;
     if (!scope)
         return r->code;
     *scope = (hs__jscope){.parent = m->scope};
     r->scope = scope;
-    r->loop_depth = 0;
     size_t mark = hs__jbegin(r);
     int code = bind_caller(r, m->def, args);
     if (code == 0)
@@ -105,7 +104,6 @@ int hs__jmacro_call(hs__jrun *r, const hs__jmacro *m, const hs__jargs *args, hs_
     if (code == 0)
         code = hs__jend(r, mark, ret);
     r->scope = outer;
-    r->loop_depth = loop_depth;
     if (code == 0)
         r->line = line;
     return code;

@@ -21,8 +21,7 @@ static int give_list(hs__jlist *l, int code, hs__jval *ret)
 /* The arguments of split and rsplit; *ret_max < 0: as often as possible. */
 static int split_args(hs__jrun *r, const hs__jval *self, const hs__jargs *args, hs__jval *ret_sep, int64_t *ret_max)
 {
-    if (hs__jarg_str(r, args, 0, "sep", true, ret_sep) < 0 ||
-        hs__jarg_int(r, args, 1, "maxsplit", -1, ret_max) < 0)
+    if (hs__jarg_str(r, args, 0, "sep", true, ret_sep) < 0 || hs__jarg_int(r, args, 1, "maxsplit", -1, ret_max) < 0)
         return r->code;
     if (ret_sep->type == HS__J_STR && ret_sep->len == 0)
         return hs__jfail(r, -EINVAL, "split with an empty separator");
@@ -44,7 +43,7 @@ static int split_blanks(hs__jrun *r, const hs__jval *self, int64_t max, hs__jlis
             return 0;
         const char *start = p;
         if (max >= 0 && l->n >= max)
-            return push_part(r, l, start, (size_t)(end - start) - hs__jtrail_space(start, (size_t)(end - start)));
+            return push_part(r, l, start, (size_t)(end - start));
         while (p < end) {
             const char *q = p;
             if (hs__jis_space(hs__jutf8_next(&q, end)))
@@ -93,10 +92,8 @@ static int rsplit_blanks(hs__jrun *r, const hs__jval *self, int64_t max, hs__jli
         n -= hs__jtrail_space(s, n);
         if (n == 0)
             return 0;
-        if (max >= 0 && l->n >= max) {
-            size_t skip = hs__jskip_space(s, n);
-            return push_part(r, l, s + skip, n - skip);
-        }
+        if (max >= 0 && l->n >= max)
+            return push_part(r, l, s, n);
         size_t from = n;
         while (from > 0 && hs__jtrail_space(s, from) == 0) {
             from--;
@@ -323,8 +320,8 @@ static int locate(hs__jrun *r, const hs__jval *self, const hs__jargs *args, bool
     if (hs__jarg_str(r, args, 0, NULL, false, &what) < 0 || window(r, self, args, 1, &w) < 0 ||
         hs__jcharge(r, self->len / 32) < 0 || (last && charge_backwards(r, self, &what) < 0))
         return r->code;
-    const char *at = last ? hs__jfind_last(w.as.s, w.len, what.as.s, what.len)
-                          : hs__jfind(w.as.s, w.len, what.as.s, what.len);
+    const char *at =
+        last ? hs__jfind_last(w.as.s, w.len, what.as.s, what.len) : hs__jfind(w.as.s, w.len, what.as.s, what.len);
     *ret = at ? (int64_t)hs__jutf8_count(self->as.s, (size_t)(at - self->as.s)) : -1;
     return 0;
 }
@@ -423,8 +420,8 @@ static int partition(hs__jrun *r, const hs__jval *self, const hs__jargs *args, b
     if (last && charge_backwards(r, self, &sep) < 0)
         return r->code;
     const char *s = self->as.s;
-    const char *at = last ? hs__jfind_last(s, self->len, sep.as.s, sep.len)
-                          : hs__jfind(s, self->len, sep.as.s, sep.len);
+    const char *at =
+        last ? hs__jfind_last(s, self->len, sep.as.s, sep.len) : hs__jfind(s, self->len, sep.as.s, sep.len);
     hs__jval empty = hs__jstr("", 0);
     l->n = 3;
     l->items[0] = at ? hs__jstr(s, (size_t)(at - s)) : last ? empty : *self;
@@ -445,28 +442,52 @@ static int m_rpartition(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__
 }
 
 const hs__jmethod_def hs__jstr_methods[] = {
-    {"split", m_split},           {"rsplit", m_rsplit},
-    {"strip", m_strip},           {"lstrip", m_lstrip},
-    {"rstrip", m_rstrip},         {"startswith", m_startswith},
-    {"endswith", m_endswith},     {"removeprefix", m_removeprefix},
-    {"removesuffix", m_removesuffix}, {"replace", m_replace},
-    {"upper", m_upper},           {"lower", m_lower},
-    {"title", m_title},           {"capitalize", m_capitalize},
-    {"find", m_find},             {"rfind", m_rfind},
-    {"index", m_index},           {"count", m_count},
-    {"join", m_join},             {"splitlines", m_splitlines},
-    {"partition", m_partition},   {"rpartition", m_rpartition},
-    {"isdigit", hs__jmethod_isdigit}, {"isdecimal", hs__jmethod_isdigit},
-    {"isnumeric", hs__jmethod_isdigit}, {"isalpha", hs__jmethod_isalpha},
-    {"isalnum", hs__jmethod_isalnum}, {"isspace", hs__jmethod_isspace},
-    {"isupper", hs__jmethod_isupper}, {"islower", hs__jmethod_islower},
-    {"ljust", hs__jmethod_ljust}, {"rjust", hs__jmethod_rjust},
-    {"center", hs__jmethod_center}, {"zfill", hs__jmethod_zfill},
-    {"casefold", m_lower},        {"encode", NULL},
-    {"expandtabs", NULL},         {"format", NULL},
-    {"format_map", NULL},         {"isascii", NULL},
-    {"isidentifier", NULL},       {"isprintable", NULL},
-    {"istitle", NULL},            {"maketrans", NULL},
-    {"rindex", NULL},             {"swapcase", NULL},
-    {"translate", NULL},          {NULL, NULL},
+    {"split", m_split},
+    {"rsplit", m_rsplit},
+    {"strip", m_strip},
+    {"lstrip", m_lstrip},
+    {"rstrip", m_rstrip},
+    {"startswith", m_startswith},
+    {"endswith", m_endswith},
+    {"removeprefix", m_removeprefix},
+    {"removesuffix", m_removesuffix},
+    {"replace", m_replace},
+    {"upper", m_upper},
+    {"lower", m_lower},
+    {"title", m_title},
+    {"capitalize", m_capitalize},
+    {"find", m_find},
+    {"rfind", m_rfind},
+    {"index", m_index},
+    {"count", m_count},
+    {"join", m_join},
+    {"splitlines", m_splitlines},
+    {"partition", m_partition},
+    {"rpartition", m_rpartition},
+    {"isdigit", hs__jmethod_isdigit},
+    {"isdecimal", hs__jmethod_isdigit},
+    {"isnumeric", hs__jmethod_isdigit},
+    {"isalpha", hs__jmethod_isalpha},
+    {"isalnum", hs__jmethod_isalnum},
+    {"isspace", hs__jmethod_isspace},
+    {"isupper", hs__jmethod_isupper},
+    {"islower", hs__jmethod_islower},
+    {"ljust", hs__jmethod_ljust},
+    {"rjust", hs__jmethod_rjust},
+    {"center", hs__jmethod_center},
+    {"zfill", hs__jmethod_zfill},
+    {"casefold", m_lower},
+    {"encode", NULL},
+    {"expandtabs", NULL},
+    {"format", NULL},
+    {"format_map", NULL},
+    {"isascii", NULL},
+    {"isidentifier", NULL},
+    {"isprintable", NULL},
+    {"istitle", NULL},
+    {"maketrans", NULL},
+    {"rindex", NULL},
+    {"swapcase", NULL},
+    {"translate", NULL},
+    {NULL, NULL},
 };

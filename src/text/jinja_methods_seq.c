@@ -11,6 +11,21 @@ static int needs(hs__jrun *r, const hs__jargs *args, uint32_t n, const char *wha
     return args->n >= n ? 0 : hs__jfail(r, -EINVAL, "%s needs %u arguments", what, n);
 }
 
+/* Before items change places: a list that shares them gets its own. */
+static int own(hs__jrun *r, hs__jlist *l)
+{
+    if (!l->is_shared)
+        return 0;
+    hs__jval *items = hs__jalloc(r, (l->n + 1) * sizeof *items);
+    if (!items)
+        return r->code;
+    memcpy(items, l->items, l->n * sizeof *items);
+    l->items = items;
+    l->cap = l->n + 1;
+    l->is_shared = false;
+    return hs__jcharge(r, l->n / 8);
+}
+
 static int m_append(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret)
 {
     *ret = hs__jnone();
@@ -33,6 +48,8 @@ static int m_extend(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval
 static int take_out(hs__jrun *r, hs__jlist *l, uint32_t i, hs__jval *ret)
 {
     *ret = l->items[i];
+    if (own(r, l) < 0)
+        return r->code;
     memmove(l->items + i, l->items + i + 1, (l->n - i - 1) * sizeof *l->items);
     l->n--;
     return hs__jcharge(r, (l->n - i) / 16);
@@ -56,7 +73,7 @@ static int m_insert(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval
     hs__jlist *l = self->as.list;
     int64_t i;
     *ret = hs__jnone();
-    if (needs(r, args, 2, "insert") < 0 || hs__jarg_int(r, args, 0, NULL, 0, &i) < 0 ||
+    if (needs(r, args, 2, "insert") < 0 || hs__jarg_int(r, args, 0, NULL, 0, &i) < 0 || own(r, l) < 0 ||
         hs__jlist_push(r, l, &args->pos[1]) < 0)
         return r->code;
     int64_t n = l->n - 1;
@@ -115,7 +132,7 @@ static int m_clear(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval 
 {
     (void)r;
     (void)args;
-    self->as.list->n = 0;
+    *self->as.list = (hs__jlist){0};
     *ret = hs__jnone();
     return 0;
 }
@@ -124,6 +141,8 @@ static int m_reverse(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jva
 {
     hs__jlist *l = self->as.list;
     (void)args;
+    if (own(r, l) < 0)
+        return r->code;
     for (uint32_t i = 0; i < l->n / 2; i++) {
         hs__jval keep = l->items[i];
         l->items[i] = l->items[l->n - 1 - i];
@@ -249,15 +268,15 @@ static int m_dict_copy(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__j
 }
 
 const hs__jmethod_def hs__jlist_methods[] = {
-    {"append", m_append}, {"extend", m_extend}, {"pop", m_pop},     {"insert", m_insert},
-    {"index", m_index},   {"remove", m_remove}, {"count", m_count}, {"clear", m_clear},
-    {"reverse", m_reverse}, {"copy", m_copy},   {"sort", NULL},     {NULL, NULL},
+    {"append", m_append},   {"extend", m_extend}, {"pop", m_pop},     {"insert", m_insert},
+    {"index", m_index},     {"remove", m_remove}, {"count", m_count}, {"clear", m_clear},
+    {"reverse", m_reverse}, {"copy", m_copy},     {"sort", NULL},     {NULL, NULL},
 };
 
 const hs__jmethod_def hs__jtuple_methods[] = {{"index", m_index}, {"count", m_count}, {NULL, NULL}};
 
 const hs__jmethod_def hs__jdict_methods[] = {
-    {"items", m_items},           {"keys", m_keys},         {"values", m_values}, {"get", m_get},
-    {"setdefault", m_setdefault}, {"pop", m_dict_pop},      {"update", m_update}, {"copy", m_dict_copy},
-    {"clear", NULL},              {"fromkeys", NULL},       {"popitem", NULL},    {NULL, NULL},
+    {"items", m_items},  {"keys", m_keys},     {"values", m_values},  {"get", m_get},  {"setdefault", m_setdefault},
+    {"pop", m_dict_pop}, {"update", m_update}, {"copy", m_dict_copy}, {"clear", NULL}, {"fromkeys", NULL},
+    {"popitem", NULL},   {NULL, NULL},
 };

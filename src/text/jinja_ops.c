@@ -224,8 +224,7 @@ int hs__jbinary(hs__jrun *r, hs__jop op, const hs__jval *a, const hs__jval *b, h
         return add_lists(r, a, b, ret);
     if (op == HS__OP_MUL && (list_a || a->type == HS__J_STR) && is_integral(b))
         return repeat(r, a, integer(b), ret);
-    if (op == HS__OP_MUL && (b->type == HS__J_LIST || b->type == HS__J_TUPLE || b->type == HS__J_STR) &&
-        is_integral(a))
+    if (op == HS__OP_MUL && (b->type == HS__J_LIST || b->type == HS__J_TUPLE || b->type == HS__J_STR) && is_integral(a))
         return repeat(r, b, integer(a), ret);
     return type_error(r, names[op], a, b);
 }

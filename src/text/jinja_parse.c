@@ -11,7 +11,7 @@
 
 #include "base/mem.h"
 
-static int parse_block(hs__jparser *p, hs__jnode **end, const char *const *stop);
+static int parse_block(hs__jparser *p, hs__jnode **end, const char *const *stop, uint32_t line);
 
 int hs__jparse_fail(hs__jparser *p, uint32_t line, const char *fmt, ...)
 {
@@ -26,13 +26,19 @@ int hs__jparse_fail(hs__jparser *p, uint32_t line, const char *fmt, ...)
     return p->code;
 }
 
+int hs__jparse_no_memory(hs__jparser *p, uint32_t line)
+{
+    if (p->code == 0)
+        p->code = hs_err_set(p->err, p->program->arena.failed, "%s: line %u: no memory for a template of this size",
+                             p->program->where, line);
+    return p->code;
+}
+
 hs__jnode *hs__jnode_new(hs__jparser *p, hs__jkind kind, uint32_t line)
 {
     hs__jnode *n = p->code < 0 ? NULL : hs__jarena_alloc(&p->program->arena, sizeof *n);
     if (!n) {
-        if (p->code == 0)
-            p->code = hs_err_set(p->err, p->program->arena.failed, "%s: line %u: no memory for a template of this size",
-                                 p->program->where, line);
+        hs__jparse_no_memory(p, line);
         return NULL;
     }
     *n = (hs__jnode){.kind = (uint8_t)kind, .line = line};
@@ -97,10 +103,41 @@ int hs__jintern(hs__jparser *p, const char *name, size_t len, uint32_t *ret)
 
 const char *hs__jtok_text(const hs__jtoken *t, char buf[48])
 {
-    static const char *const names[] = {
-        "the end of the template", "text", "'{%'", "'%}'", "'{{'", "'}}'", "a name", "a string", "a number",
-        "a number", "'+'", "'-'", "'*'", "'/'", "'//'", "'%'", "'**'", "'~'", "'=='", "'!='", "'<'", "'<='", "'>'",
-        "'>='", "'='", "'.'", "','", "':'", "'|'", "'('", "')'", "'['", "']'", "'{'", "'}'"};
+    static const char *const names[] = {"the end of the template",
+                                        "text",
+                                        "'{%'",
+                                        "'%}'",
+                                        "'{{'",
+                                        "'}}'",
+                                        "a name",
+                                        "a string",
+                                        "a number",
+                                        "a number",
+                                        "'+'",
+                                        "'-'",
+                                        "'*'",
+                                        "'/'",
+                                        "'//'",
+                                        "'%'",
+                                        "'**'",
+                                        "'~'",
+                                        "'=='",
+                                        "'!='",
+                                        "'<'",
+                                        "'<='",
+                                        "'>'",
+                                        "'>='",
+                                        "'='",
+                                        "'.'",
+                                        "','",
+                                        "':'",
+                                        "'|'",
+                                        "'('",
+                                        "')'",
+                                        "'['",
+                                        "']'",
+                                        "'{'",
+                                        "'}'"};
     if (t->type != HS__T_NAME || !t->as.s)
         return names[t->type];
     snprintf(buf, 48, "'%.*s'", t->len > 40 ? 40 : (int)t->len, t->as.s);
@@ -135,8 +172,7 @@ int hs__jexpect(hs__jparser *p, hs__jtok type)
     char found[48], wanted[48];
     hs__jtoken want = {.type = (uint8_t)type};
     return hs__jparse_fail(p, p->tok->line, "expected %s, found %s",
-                           type == HS__T_NAME ? "a name" : hs__jtok_text(&want, wanted),
-                           hs__jtok_text(p->tok, found));
+                           type == HS__T_NAME ? "a name" : hs__jtok_text(&want, wanted), hs__jtok_text(p->tok, found));
 }
 
 /* A name to be set; sym and val are filled in. */
@@ -178,7 +214,7 @@ hs__jnode *hs__jparse_target(hs__jparser *p)
 {
     uint32_t line = p->tok->line;
     if (++p->depth > HS__J_MAX_PARSE) {
-        hs__jparse_fail(p, line, "targets are nested too deeply");
+        hs__jparse_fail(p, line, "targets or blocks are nested more than %d deep", HS__J_MAX_PARSE);
         return NULL;
     }
     hs__jnode *first = parse_one_target(p);
@@ -208,12 +244,13 @@ static int end_tag(hs__jparser *p)
 /* Rest of the opening tag, body, and the closing word; the closing tag's end is left to the caller. */
 static int parse_body(hs__jparser *p, hs__jnode **ret, const char *const *stop)
 {
+    uint32_t line = p->tok->line;
     hs__jtok_skip(p, HS__T_COLON);
     if (end_tag(p) < 0)
         return p->code;
     if (++p->depth > HS__J_MAX_PARSE)
         return hs__jparse_fail(p, p->tok->line, "expressions or blocks are nested more than %d deep", HS__J_MAX_PARSE);
-    int r = parse_block(p, ret, stop);
+    int r = parse_block(p, ret, stop, line);
     p->depth--;
     return r;
 }
@@ -455,10 +492,9 @@ static hs__jnode *parse_piece(hs__jparser *p)
 }
 
 /* Pieces up to a tag that begins with one of the words of stop (that word becomes the current token), or, if stop is
- * NULL, up to the end of the template. */
-static int parse_block(hs__jparser *p, hs__jnode **end, const char *const *stop)
+ * NULL, up to the end of the template. line: of the tag that opened the block. */
+static int parse_block(hs__jparser *p, hs__jnode **end, const char *const *stop, uint32_t line)
 {
-    uint32_t line = p->tok->line;
     while (p->tok->type != HS__T_EOF) {
         if (p->tok->type == HS__T_BLOCK_BEGIN) {
             for (size_t i = 0; stop && stop[i]; i++) {
@@ -495,7 +531,7 @@ int hs__jprogram_compile(hs__jprogram *g, const char *source, size_t len, const 
     for (size_t i = 0; i < HS__SYM_FIXED && r == 0; i++)
         r = hs__jintern(&p, fixed[i], strlen(fixed[i]), &sym);
     if (r == 0)
-        r = parse_block(&p, &g->body, NULL);
+        r = parse_block(&p, &g->body, NULL, 0);
     hs_free(tokens);
     if (r < 0)
         hs__jprogram_deinit(g);

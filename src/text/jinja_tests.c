@@ -24,8 +24,8 @@ TYPE_TEST(is_number, hs__jis_number(v))
 TYPE_TEST(is_string, v->type == HS__J_STR)
 TYPE_TEST(is_mapping, v->type == HS__J_DICT)
 TYPE_TEST(is_iterable, hs__jis_iterable(v))
-TYPE_TEST(is_callable, v->type == HS__J_MACRO || v->type == HS__J_METHOD || v->type == HS__J_GLOBAL ||
-                           v->type == HS__J_UNDEFINED)
+TYPE_TEST(is_callable,
+          v->type == HS__J_MACRO || v->type == HS__J_METHOD || v->type == HS__J_GLOBAL || v->type == HS__J_UNDEFINED)
 TYPE_TEST(is_escaped, v->type == HS__J_STR && v->flag)
 TYPE_TEST(is_sequence, v->type == HS__J_STR || v->type == HS__J_LIST || v->type == HS__J_TUPLE ||
                            v->type == HS__J_DICT || v->type == HS__J_RANGE || v->type == HS__J_UNDEFINED)

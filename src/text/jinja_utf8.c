@@ -46,10 +46,21 @@ size_t hs__jutf8_count(const char *s, size_t n)
 
 size_t hs__jutf8_offset(const char *s, size_t n, size_t i)
 {
-    const char *p = s, *end = s + n;
-    while (i-- > 0 && p < end)
-        hs__jutf8_next(&p, end);
-    return (size_t)(p - s);
+    size_t at = 0;
+    for (; i > 0 && at < n; i--) {
+        unsigned char c = (unsigned char)s[at];
+        at += c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    }
+    return at < n ? at : n;
+}
+
+size_t hs__jutf8_offset_back(const char *s, size_t n, size_t i)
+{
+    for (; i > 0 && n > 0; i--) {
+        for (n--; n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80; n--)
+            ;
+    }
+    return i > 0 ? SIZE_MAX : n;
 }
 
 bool hs__jutf8_valid(const char *s, size_t n)
@@ -127,10 +138,21 @@ static int put_cased(hs__jrun *r, uint32_t c, bool upper, bool title)
     char out[4];
     if (upper && c == 0xdf)
         return hs__jput(r, title ? "Ss" : "SS", 2);
-    utf8proc_int32_t m = !upper ? utf8proc_tolower((utf8proc_int32_t)c)
+    utf8proc_int32_t m = !upper  ? utf8proc_tolower((utf8proc_int32_t)c)
                          : title ? utf8proc_totitle((utf8proc_int32_t)c)
                                  : utf8proc_toupper((utf8proc_int32_t)c);
     return hs__jput(r, out, hs__jutf8_put((uint32_t)m, out));
+}
+
+static bool is_letter(uint32_t c)
+{
+    return is_cased(c) || utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_LO;
+}
+
+/* A small sigma at the end of a word has its own form. */
+static bool is_final_sigma(uint32_t c, uint32_t before, const char *next, const char *end)
+{
+    return c == 0x3a3 && is_letter(before) && (next == end || !is_letter(hs__jutf8_next(&next, end)));
 }
 
 /* The characters after which the title filter begins a word. */
@@ -144,11 +166,16 @@ int hs__jchange_case(hs__jrun *r, const hs__jval *s, hs__jcase how, hs__jval *re
     const char *p = s->as.s, *end = p + s->len;
     size_t mark = hs__jbegin(r);
     bool at_start = true;
+    uint32_t before = ' ';
     int code = hs__jcharge(r, s->len / 8);
     while (p < end && code == 0) {
         uint32_t c = hs__jutf8_next(&p, end);
         bool upper = how == HS__CASE_UPPER || (how != HS__CASE_LOWER && at_start);
-        code = put_cased(r, c, upper, upper && how != HS__CASE_UPPER && how != HS__CASE_WORDS);
+        if (!upper && is_final_sigma(c, before, p, end))
+            code = hs__jput(r, "\xcf\x82", 2);
+        else
+            code = put_cased(r, c, upper, upper && how != HS__CASE_UPPER && how != HS__CASE_WORDS);
+        before = c;
         if (how == HS__CASE_TITLE)
             at_start = !is_cased(c);
         else if (how == HS__CASE_WORDS)

@@ -18,9 +18,9 @@ void *hs__jalloc(hs__jrun *r, size_t n)
 
 const char *hs__jtype_name(const hs__jval *v)
 {
-    static const char *const names[] = {"missing", "Undefined", "NoneType", "bool",      "int",   "float",
-                                        "str",     "list",      "tuple",    "dict",      "Namespace", "range",
-                                        "generator", "Macro",   "method",   "function",  "LoopContext"};
+    static const char *const names[] = {"missing",   "Undefined", "NoneType", "bool",     "int",        "float",
+                                        "str",       "list",      "tuple",    "dict",     "Namespace",  "range",
+                                        "generator", "Macro",     "method",   "function", "LoopContext"};
     return names[v->type];
 }
 
@@ -110,6 +110,7 @@ int hs__jlist_push(hs__jrun *r, hs__jlist *l, const hs__jval *v)
             memcpy(items, l->items, l->n * sizeof *items);
         l->items = items;
         l->cap = cap;
+        l->is_shared = false;
         l->items[l->n++] = keep;
         return hs__jcharge(r, cap / 8);
     }
@@ -206,7 +207,6 @@ bool hs__jis_iterable(const hs__jval *v)
     case HS__J_DICT:
     case HS__J_RANGE:
     case HS__J_ITER:
-    case HS__J_LOOP:
         return true;
     default:
         return false;
@@ -230,7 +230,7 @@ int64_t hs__jlength(hs__jrun *r, const hs__jval *v)
     case HS__J_ITER:
         return v->as.iter->is_view ? (int64_t)v->as.iter->list->n : -1;
     case HS__J_LOOP:
-        return v->as.loop->items->n;
+        return hs__jloop_len(v->as.loop);
     default:
         return -1;
     }

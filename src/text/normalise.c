@@ -58,8 +58,8 @@ static int check_parts(const place *p, const json_t *parts)
             return hs_err_set(p->err, -EINVAL, "messages[%zu].content[%zu].type is missing", p->message, i);
         if (strcmp(type, "text"))
             return hs_err_set(p->err, -EINVAL,
-                              "messages[%zu].content[%zu].type is \"%.40s\": this server takes text only", p->message, i,
-                              type);
+                              "messages[%zu].content[%zu].type is \"%.40s\": this server takes text only", p->message,
+                              i, type);
         if (!json_is_string(json_object_get(part, "text")))
             return hs_err_set(p->err, -EINVAL, "messages[%zu].content[%zu].text must be a string", p->message, i);
     }

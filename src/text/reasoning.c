@@ -6,9 +6,9 @@
  *   REASONING -> AFTER    the end mark
  *   AFTER -> ANSWER       the first character that is not white space
  *
- * Bytes are looked at one by one, so the way in which the stream is cut into pieces cannot matter. `held` is the longest
- * end of the text that may still turn out to be white space before a mark, or the beginning of one; when it is full,
- * its first byte is given up.
+ * Bytes are looked at one by one, so the way in which the stream is cut into pieces cannot matter. `held` is the
+ * longest end of the text that may still turn out to be white space before a mark, or the beginning of one; when it is
+ * full, its first byte is given up.
  */
 #include "text/reasoning.h"
 
@@ -35,7 +35,8 @@ void hs_reasoning_init(hs_reasoning *r, const hs_reasoning_marks *marks, const c
     *r = (hs_reasoning){.marks = marks, .state = marks ? START : ANSWER};
     if (marks && ends_open(marks, prompt, len)) {
         r->state = REASONING;
-        /* The blank lines after the mark may come from the model: they are dropped as if the mark had come with them. */
+        /* The blank lines after the mark may come from the model: they are dropped as if the mark had come with them.
+         */
         r->at_begin = true;
     }
 }

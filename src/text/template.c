@@ -63,7 +63,8 @@ static bool mentions(const char *source, size_t len, const char *what)
     return hs__jfind(source, len, what, strlen(what)) != NULL;
 }
 
-/* A model that writes its reasoning between marks has a template that knows the end mark: earlier turns are cut there. */
+/* A model that writes its reasoning between marks has a template that knows the end mark: earlier turns are cut there.
+ */
 static const hs_reasoning_marks *find_marks(const char *source, size_t len)
 {
     static const hs_reasoning_marks known[] = {
@@ -247,7 +248,8 @@ static int mark_final(const hs_template *t, const json_t *messages, const json_t
     if (r == 0) {
         memcpy(s, json_string_value(text), len);
         memcpy(s + len, continue_mark, sizeof continue_mark);
-        json_t *marked = json_stringn(s, len + sizeof continue_mark - 1), *content = json_object_get(message, "content");
+        json_t *marked = json_stringn(s, len + sizeof continue_mark - 1),
+               *content = json_object_get(message, "content");
         if (part == SIZE_MAX)
             r = json_object_set_new(message, "content", marked);
         else
@@ -278,8 +280,10 @@ static int cut_at_mark(const hs_template *t, const char *out, size_t len, const 
     for (const char *p = out; (p = memmem(p, len - (size_t)(p - out), continue_mark, n_mark - 1)); p++)
         at = p;
     if (!at || !hs__jfind(out, len, s + skip, n))
-        return hs_err_set(err, -EINVAL, "%s: continue_final_message, but the template does not show the whole of the "
-                                        "last message", t->where);
+        return hs_err_set(err, -EINVAL,
+                          "%s: continue_final_message, but the template does not show the whole of the "
+                          "last message",
+                          t->where);
     size_t keep = (size_t)(at - out);
     bool spaced = len - keep >= n_mark && at[n_mark - 1] == ' ';
     *ret = spaced ? keep : keep - hs__jtrail_space(out, keep);

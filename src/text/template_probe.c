@@ -44,7 +44,8 @@ static int render(const hs_template *t, const char *messages, bool with_tools, c
 /* A user's message, an assistant's tool call, and its result. */
 static char *call_messages(const char *content, const char *arguments, const char *result)
 {
-    return hs_asprintf("[" USER ",{\"role\":\"assistant\",\"content\":%s,\"tool_calls\":[{\"id\":\"probe0001\",\"type\":"
+    return hs_asprintf("[" USER
+                       ",{\"role\":\"assistant\",\"content\":%s,\"tool_calls\":[{\"id\":\"probe0001\",\"type\":"
                        "\"function\",\"function\":{\"name\":\"probe_call\",\"arguments\":%s}}]},{\"role\":\"tool\","
                        "\"content\":%s,\"tool_call_id\":\"probe0001\",\"name\":\"probe_call\"}]",
                        content, arguments, result);
@@ -99,6 +100,7 @@ static char *role_messages(const hs_template *t, unsigned role, const char *cont
 static int render_role(const hs_template *t, unsigned role, const char *content, char **ret)
 {
     char *messages = role_messages(t, role, content);
+    *ret = NULL;
     int r = messages ? render(t, messages, role == HS__PARTS_TOOL, ret) : -ENOMEM;
     hs_free(messages);
     return r;

@@ -63,7 +63,8 @@ static const json_t *value_or_null(const json_t *conversation, const char *key)
 }
 
 /* 1 if the rendering is not as given. */
-static int check(const char *name, const hs_template *t, const json_t *conversation, const json_t *expected, int64_t now)
+static int check(const char *name, const hs_template *t, const json_t *conversation, const json_t *expected,
+                 int64_t now)
 {
     hs_err err = {0};
     char *text = NULL;
@@ -138,7 +139,8 @@ static void test_model_folder(void **state)
     char *text = render_chat(t, "[{\"role\":\"user\",\"content\":\"Tell me a story about a fox and a king.\"}]", true,
                              false, &err);
     assert_non_null(text);
-    assert_string_equal(text, "<｜begin▁of▁sentence｜><｜User｜>Tell me a story about a fox and a king.<｜Assistant｜>");
+    assert_string_equal(text,
+                        "<｜begin▁of▁sentence｜><｜User｜>Tell me a story about a fox and a king.<｜Assistant｜>");
     hs_free(text);
     assert_null(hs_template_reasoning(t));
     hs_template_destroy(&t);
@@ -169,9 +171,10 @@ static void test_folders(void **state)
     assert_non_null(mkdtemp(dir));
     assert_int_equal(hs_template_load(dir, &t, &err), -ENOENT);
     assert_non_null(strstr(err.text, dir));
-    write_file(dir, "tokenizer_config.json", "{\"bos_token\": \"<s>\", \"chat_template\": [{\"name\": \"tool_use\", "
-                                             "\"template\": \"no\"}, {\"name\": \"default\", \"template\": "
-                                             "\"{{ bos_token }}list\"}]}");
+    write_file(dir, "tokenizer_config.json",
+               "{\"bos_token\": \"<s>\", \"chat_template\": [{\"name\": \"tool_use\", "
+               "\"template\": \"no\"}, {\"name\": \"default\", \"template\": "
+               "\"{{ bos_token }}list\"}]}");
     assert_int_equal(hs_template_load(dir, &t, &err), 0);
     char *text = render_chat(t, "[]", false, false, &err);
     assert_string_equal(text, "<s>list");
@@ -202,7 +205,8 @@ static void test_continue(void **state)
     static const char keeps[] = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}";
     static const char trims[] = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}<end>{% endfor %}";
     static const char drops[] = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}";
-    static const char chat[] = "[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\" b c \\n\"}]";
+    static const char chat[] =
+        "[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\" b c \\n\"}]";
     hs_template *t;
     hs_err err = {0};
     char *text;
@@ -229,8 +233,9 @@ static void test_continue(void **state)
 static void test_variables(void **state)
 {
     (void)state;
-    check_render("{{ tools is none }}{{ documents is none }}{{ add_generation_prompt }}{{ x }}{{ bos_token is defined }}",
-                 "{\"x\": 5}", "TrueTrueFalse5False");
+    check_render(
+        "{{ tools is none }}{{ documents is none }}{{ add_generation_prompt }}{{ x }}{{ bos_token is defined }}",
+        "{\"x\": 5}", "TrueTrueFalse5False");
     check_render("{{ strftime_now('%d %b %Y, %H:%M') }}", NULL, "15 Jan 2026, 12:34");
     check_render("{{ add_generation_prompt }}{{ tools }}", "{\"add_generation_prompt\": 1, \"tools\": [2]}", "1[2]");
 }
