@@ -3,6 +3,7 @@
  */
 #include "residency/residency_int.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -59,13 +60,17 @@ static int check_config(const hs_residency_config *c, const hs_policy **ret_poli
     if (c->n_staging < hs_residency_min_staging(c->objects))
         return hs_err_set(err, -EINVAL, "residency: %u staging buffers are under the floor of %u", c->n_staging,
                           hs_residency_min_staging(c->objects));
+    char names[200] = "";
     for (unsigned i = 0; hs_policy_at(i); i++) {
-        if (!strcmp(hs_policy_at(i)->name, c->policy)) {
+        const char *name = hs_policy_at(i)->name;
+        if (!strcmp(name, c->policy)) {
             *ret_policy = hs_policy_at(i);
             return 0;
         }
+        size_t len = strlen(names);
+        snprintf(names + len, sizeof names - len, "%s%s", i ? "|" : "", name);
     }
-    return hs_err_set(err, -EINVAL, "cache.policy: there is no '%s'; ewma, lru and lfu are possible", c->policy);
+    return hs_err_set(err, -EINVAL, "cache.policy: '%s' is not one of %s", c->policy, names);
 }
 
 static bool allocate(hs_residency *r)
