@@ -16,7 +16,6 @@ struct hs__symbol {
     uint32_t id;
     uint32_t prev, next; /* places, NONE at the ends */
     uint32_t rank;       /* of the pair with the next symbol, NONE if they do not merge */
-    uint32_t merged;     /* what the pair becomes */
 };
 
 void hs__bpe_deinit(hs__bpe *b)
@@ -45,7 +44,6 @@ static void look_up_pair(hs__bpe *b, uint32_t i)
     hs__symbol *s = &b->symbols[i];
     const hs__merge *m = s->next == NONE ? NULL : hs__vocab_merge(b->vocab, s->id, b->symbols[s->next].id);
     s->rank = m ? m->rank : NONE;
-    s->merged = m ? m->id : NONE;
 }
 
 /* One symbol per byte; returns their number. */
@@ -73,7 +71,7 @@ static uint32_t split_bytes(hs__bpe *b, const char *piece, size_t len)
 static void merge_at(hs__bpe *b, uint32_t i)
 {
     hs__symbol *s = &b->symbols[i], *gone = &b->symbols[s->next];
-    s->id = s->merged;
+    s->id = hs__vocab_merge(b->vocab, s->id, gone->id)->id;
     s->next = gone->next;
     gone->rank = NONE;
     if (s->next != NONE)
@@ -104,7 +102,7 @@ static int heap_push(hs__bpe *b, uint32_t i)
     if (b->symbols[i].rank == NONE)
         return 0;
     if (b->n_heap == b->cap_heap) {
-        size_t cap = b->cap_heap ? b->cap_heap * 2 : 256;
+        size_t cap = b->cap_heap ? b->cap_heap + b->cap_heap / 2 : 256;
         uint64_t *p = hs_realloc(b->heap, cap * sizeof *p);
         if (!p)
             return -ENOMEM;
@@ -162,6 +160,8 @@ int hs__bpe_encode(hs__bpe *b, const char *piece, size_t len, hs__ids *out)
         if (id != HS_NO_TOKEN)
             return hs__ids_append(out, id);
     }
+    if (len > HS__MAX_PIECE)
+        return -E2BIG;
     if (len > b->cap_symbols) {
         size_t cap = len < 256 ? 256 : len;
         hs_free(b->symbols);

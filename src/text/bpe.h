@@ -7,6 +7,11 @@
 
 #include "text/vocab.h"
 
+/* A word of text has a few bytes; what has more than this is an attack, and costs memory. */
+#define HS__MAX_PIECE (512u << 10)
+/* Scratch per byte of the longest piece: a symbol, and up to two entries of a heap that grows by halves. */
+#define HS__BPE_BYTES (16 + 2 * 8 * 3 / 2)
+
 typedef struct hs__ids {
     uint32_t *p;
     size_t n, cap;
@@ -25,7 +30,8 @@ typedef struct hs__bpe {
 } hs__bpe;
 
 void hs__bpe_deinit(hs__bpe *b);
-/* Appends the ids of piece, len < 2^31 bytes. O(len log len); scratch is at most 52 bytes per byte. -ENOMEM. */
+/* Appends the ids of piece. O(len log len); scratch is at most HS__BPE_BYTES per byte. -ENOMEM; -E2BIG: more than
+ * HS__MAX_PIECE bytes. */
 int hs__bpe_encode(hs__bpe *b, const char *piece, size_t len, hs__ids *out) HS_MUST_CHECK;
 int hs__ids_append(hs__ids *ids, uint32_t id) HS_MUST_CHECK;
 

@@ -180,8 +180,11 @@ static int apply(hs__form form, const char *text, size_t len, char **ret, size_t
         return r;
     if (form == HS__NFC || form == HS__NFKC)
         n = compose(cps, n);
-    char *out = hs_malloc(n * 4 + 1);
     size_t at = 0;
+    for (size_t i = 0; i < n; i++)
+        at += cps[i] < 0x80 ? 1 : cps[i] < 0x800 ? 2 : cps[i] < 0x10000 ? 3 : 4;
+    char *out = hs_malloc(at + 1);
+    at = 0;
     for (size_t i = 0; i < n && out; i++)
         at += hs__utf8_encode((uint32_t)cps[i], out + at);
     hs_free(cps);

@@ -4,7 +4,7 @@
  * Three bounds. One start position may backtrack STEPS times, more for a long text, which stops exponential patterns
  * the same way on every machine. One text may take TIME of the processor in all, which stops patterns that are
  * quadratic in ways that PCRE2 does not count; a callout at the pattern's begin looks at the clock every LOOK_EVERY
- * start positions. And backtracking may take MAX_HEAP_KIB of memory. Real split patterns take 0.1 us per byte.
+ * start positions. And backtracking may take HS__REGEX_MAX_HEAP_KIB. Real split patterns take 0.1 us per byte.
  */
 #include "text/regex.h"
 
@@ -21,7 +21,6 @@
 #define TIME_AT_LEAST_NS 500000000u
 #define TIME_PER_BYTE_NS 2000u
 #define LOOK_EVERY       64u
-#define MAX_HEAP_KIB     (64u << 10)
 
 struct hs__regex {
     pcre2_code *code;
@@ -140,7 +139,7 @@ int hs__regex_scratch_create(size_t text_len, hs__regex_scratch **ret, hs_err *e
     }
     uint64_t steps = STEPS_AT_LEAST + (uint64_t)text_len * STEPS_PER_BYTE;
     (void)pcre2_set_match_limit(s->context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
-    (void)pcre2_set_heap_limit(s->context, MAX_HEAP_KIB);
+    (void)pcre2_set_heap_limit(s->context, HS__REGEX_MAX_HEAP_KIB);
     (void)pcre2_set_callout(s->context, look_at_clock, s);
     *ret = s;
     return 0;

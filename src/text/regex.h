@@ -13,7 +13,8 @@
 
 #include "base/err.h"
 
-#define HS__MAX_PATTERN 32768
+#define HS__MAX_PATTERN        32768
+#define HS__REGEX_MAX_HEAP_KIB 4096u /* what one search may take for backtracking */
 
 typedef struct hs__regex hs__regex;
 typedef struct hs__regex_scratch hs__regex_scratch;

@@ -98,7 +98,10 @@ static int out_of_memory(hs_err *err)
 static int encode_piece(void *ctx, const char *piece, size_t len)
 {
     encoder *e = ctx;
-    return hs__bpe_encode(&e->bpe, piece, len, &e->ids) < 0 ? out_of_memory(e->err) : 0;
+    int r = hs__bpe_encode(&e->bpe, piece, len, &e->ids);
+    if (r == -E2BIG)
+        return hs_err_set(e->err, r, "tokenizer: a word of %zu bytes; at most %u are possible", len, HS__MAX_PIECE);
+    return r < 0 ? out_of_memory(e->err) : 0;
 }
 
 static int encode_plain(encoder *e, const char *text, size_t len)
@@ -176,6 +179,14 @@ int hs_tokenizer_encode(const hs_tokenizer *t, const char *text, size_t len, boo
     *ret_ids = e.ids.p;
     *ret_n = e.ids.n;
     return 0;
+}
+
+uint64_t hs_tokenizer_encode_bytes(size_t len)
+{
+    /* Broken text made valid (6: three bytes each, in a buffer that doubles), code points (8) and the text (3) of a
+     * normalised stretch, its stand-ins (1), ids while their array grows by a half (10). */
+    uint64_t piece = len < HS__MAX_PIECE ? len : HS__MAX_PIECE;
+    return (64u << 10) + HS__REGEX_MAX_HEAP_KIB * 1024ull + piece * HS__BPE_BYTES + (uint64_t)len * 28;
 }
 
 int hs_tokenizer_decode(const hs_tokenizer *t, const uint32_t *ids, size_t n, bool skip_special, hs_buf *out,

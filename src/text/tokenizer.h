@@ -30,10 +30,13 @@ uint64_t hs_tokenizer_bytes(const hs_tokenizer *t);
 
 /* Encodes len bytes (U+0000 is legal; invalid UTF-8 is replaced by U+FFFD first, as Rust's lossy conversion does). No
  * BOS is added. specials: the text of added tokens is recognised as those tokens. *ret_ids is the caller's (hs_free),
- * not NULL, *ret_n its length, which may be 0. Memory: up to about 60 bytes per byte of text, for one endless word.
- * -E2BIG: more than 256 MiB, or a split pattern needs too many steps; -ETIMEDOUT: a split pattern is too slow. */
+ * not NULL, *ret_n its length, which may be 0. -E2BIG: more than 256 MiB, one word of more than 512 KiB, or a split
+ * pattern needs too many steps; -ETIMEDOUT: a split pattern is too slow. */
 int hs_tokenizer_encode(const hs_tokenizer *t, const char *text, size_t len, bool specials, uint32_t **ret_ids,
                         size_t *ret_n, hs_err *err) HS_MUST_CHECK;
+
+/* What encoding len bytes takes at most, *ret_ids included; ordinary text takes a tenth of it. */
+uint64_t hs_tokenizer_encode_bytes(size_t len);
 
 /* All bytes of the ids, lossily made UTF-8 (one U+FFFD per maximal broken prefix). Ids that do not exist give nothing.
  * skip_special: leaves out added tokens that are marked special. */

@@ -233,6 +233,23 @@ static void test_long(void **state)
     hs_free(text);
 }
 
+/* A word without end is refused by its length, not met with memory. */
+static void test_endless_word(void **state)
+{
+    (void)state;
+    size_t len = 1u << 20, n;
+    char *text = hs_malloc(len);
+    assert_non_null(text);
+    memset(text, 'a', len);
+    uint32_t *ids = NULL;
+    hs_err err = {0};
+    assert_int_equal(hs_tokenizer_encode(tale, text, len, true, &ids, &n, &err), -E2BIG);
+    assert_non_null(strstr(err.text, "a word of 1048576 bytes"));
+    assert_null(ids);
+    hs_free(text);
+    assert_true(hs_tokenizer_encode_bytes(len) < 64u << 20);
+}
+
 static void *encode_in_thread(void *arg)
 {
     const json_t *items = arg;
@@ -312,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_specials),
         cmocka_unit_test(test_lookup),
         cmocka_unit_test(test_long),
+        cmocka_unit_test(test_endless_word),
         cmocka_unit_test(test_threads_share_it),
         cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_no_memory),
