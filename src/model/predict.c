@@ -36,7 +36,8 @@ static void guess_token(hs_model *m, const hs__layer *next, uint32_t i)
     uint32_t many = 2 * top_k < n ? 2 * top_k : n;
     hs__route_scores(m, m->predict.logits + (size_t)i * n, next->v[HS__V_ROUTER_BIAS], m->score, m->pick);
     hs_topk(m->pick, n, many, best);
-    float limit = many > top_k ? m->pick[best[top_k]] : 0;
+    /* Where the kept groups hold no runner-up there is nothing to be distant from. */
+    float limit = many > top_k && isfinite(m->pick[best[top_k]]) ? m->pick[best[top_k]] : 0;
     for (uint32_t j = 0; j < many; j++) {
         float margin = m->pick[best[j]] - limit;
         if (margin > m->predict.best[best[j]])

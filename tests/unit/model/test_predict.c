@@ -1,0 +1,171 @@
+/* labels: unit */
+/* test_predict.c - guesses of the next layer's experts: how many, how sure, and never an influence on results. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+
+#define MAX_HINTS 64
+
+typedef struct recorder {
+    memory_experts inner;
+    const hs_experts_ops *ops;
+    uint32_t n, layer[MAX_HINTS], count[MAX_HINTS];
+    hs_expert_guess guess[MAX_HINTS][64];
+    uint32_t waits_before[MAX_HINTS]; /* experts delivered in the layer when the hint came */
+} recorder;
+
+static recorder rec;
+
+static void r_hint(void *self, uint32_t moe_layer, const hs_expert_guess *guesses, uint32_t n)
+{
+    assert_true(self == &rec.inner && rec.n < MAX_HINTS && n <= 64);
+    rec.layer[rec.n] = moe_layer;
+    rec.count[rec.n] = n;
+    rec.waits_before[rec.n] = rec.inner.next;
+    memcpy(rec.guess[rec.n++], guesses, n * sizeof *guesses);
+    rec.ops->hint(self, moe_layer, guesses, n);
+}
+
+/* One prompt and one decoded token with the given share of resident experts. */
+static void run_once(const fixture *f, uint32_t resident_mod, uint32_t batch)
+{
+    static hs_experts_ops ops;
+    hs_err err = {0};
+    memset(&rec, 0, sizeof rec);
+    hs_experts x = memory_experts_init(&rec.inner, f);
+    rec.inner.resident_mod = resident_mod;
+    rec.ops = x.ops;
+    ops = *x.ops;
+    ops.hint = r_hint;
+    x.ops = &ops;
+    hs_pool *pool;
+    hs_model *m;
+    assert_int_equal(hs_pool_create(1, &pool, &err), 0);
+    hs_model_config cfg = {.max_batch = batch,
+                           .prefill_chunk = 32,
+                           .max_context = 64,
+                           .kernels = hs_kernels_get(HS_KERNELS_AUTO, &err),
+                           .pool = pool,
+                           .predict = true};
+    assert_int_equal(hs_model_create(f->spec, &cfg, f->dense, x, &m, &err), 0);
+    uint32_t tokens[4] = {5, 77, 310, 42};
+    hs_kv kv[4], *kvs[4];
+    float *logits = calloc((size_t)batch * f->spec->vocab, sizeof *logits);
+    uint64_t bytes = hs_model_kv_bytes(f->spec, HS_KV_F32, 64);
+    for (uint32_t i = 0; i < batch; i++) {
+        kv[i] = (hs_kv){.data = aligned_alloc(64, bytes), .type = HS_KV_F32, .capacity = 64};
+        kvs[i] = &kv[i];
+        assert_int_equal(hs_model_prefill(m, kvs[i], tokens, i + 1, NULL, 0, NULL, NULL, &err), 0);
+    }
+    assert_int_equal(rec.n, 0); /* prefill reads everything anyway */
+    assert_int_equal(hs_model_decode(m, kvs, tokens, batch, logits, &err), 0);
+    hs_predict_stats s = hs_model_predict_stats(m);
+    uint64_t guessed = 0;
+    for (uint32_t i = 0; i < rec.n; i++)
+        guessed += rec.count[i];
+    assert_int_equal(s.guessed, guessed);
+    assert_true(s.correct <= s.actual);
+    for (uint32_t i = 0; i < batch; i++)
+        free(kv[i].data);
+    free(logits);
+    hs_model_destroy(&m);
+    hs_pool_destroy(&pool);
+}
+
+static void open_arch(fixture *f, const char *arch)
+{
+    char dir[600];
+    snprintf(dir, sizeof dir, "%s/data/goldens/%s", TESTS_DIR, arch);
+    fixture_open(f, dir);
+}
+
+/* Each layer with experts is guessed once from the layer below, a dense one included; twice top_k, best first. */
+static void test_each_layer_once(void **state)
+{
+    (void)state;
+    fixture f;
+    hs_err err = {0};
+    open_arch(&f, "deepseek_v3");
+    assert_int_equal(fixture_spec(&f, &err), 0);
+    run_once(&f, 1, 1);
+    assert_int_equal(rec.n, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(rec.layer[i], i);
+        assert_int_equal(rec.count[i], 12);
+        for (uint32_t k = 0; k < 12; k++) {
+            assert_true(isfinite(rec.guess[i][k].margin));
+            assert_true((rec.guess[i][k].margin > 0) == (k < 6));
+        }
+    }
+    fixture_close(&f);
+}
+
+/* The hint goes out when all that is in memory has been computed, and before any miss is waited for. */
+static void test_hint_comes_before_the_misses(void **state)
+{
+    (void)state;
+    fixture f;
+    hs_err err = {0};
+    open_arch(&f, "deepseek_v3");
+    assert_int_equal(fixture_spec(&f, &err), 0);
+    run_once(&f, 1000, 1);
+    for (uint32_t i = 1; i < rec.n; i++)
+        assert_true(rec.waits_before[i] <= 1); /* expert 0 at most is resident */
+    run_once(&f, 1, 1);
+    for (uint32_t i = 1; i < rec.n; i++)
+        assert_int_equal(rec.waits_before[i], 6);
+    fixture_close(&f);
+}
+
+/* Kept groups that hold exactly top_k experts leave no runner-up: the guesses are still made, and finite. */
+static void test_no_runner_up(void **state)
+{
+    (void)state;
+    fixture f;
+    hs_err err = {0};
+    open_arch(&f, "deepseek_v3");
+    json_object_set_new(f.config, "n_group", json_integer(16));
+    json_object_set_new(f.config, "topk_group", json_integer(3));
+    assert_int_equal(fixture_spec(&f, &err), 0);
+    run_once(&f, 1, 1);
+    assert_int_equal(rec.n, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(rec.count[i], 6);
+    fixture_close(&f);
+}
+
+/* Several sequences: the union, each expert once. */
+static void test_batch(void **state)
+{
+    (void)state;
+    fixture f;
+    hs_err err = {0};
+    open_arch(&f, "mixtral");
+    assert_int_equal(fixture_spec(&f, &err), 0);
+    run_once(&f, 2, 4);
+    assert_int_equal(rec.n, 3); /* layer 0 has no layer below */
+    for (uint32_t i = 0; i < rec.n; i++)
+        for (uint32_t k = 0; k < rec.count[i]; k++)
+            for (uint32_t j = 0; j < k; j++)
+                assert_int_not_equal(rec.guess[i][j].expert, rec.guess[i][k].expert);
+    fixture_close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_layer_once),
+        cmocka_unit_test(test_hint_comes_before_the_misses),
+        cmocka_unit_test(test_no_runner_up),
+        cmocka_unit_test(test_batch),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
