@@ -31,7 +31,8 @@ static bool ends_with(const char *s, const char *end)
 bool hs__pk_name_is_reserved(const char *name)
 {
     return !strcmp(name, HS__PK_MANIFEST) || !strncmp(name, "hotset-pack.", 12) || !strncmp(name, "copied-", 7) ||
-           ends_with(name, ".hss") || ends_with(name, ".header") || ends_with(name, ".tmp");
+           ends_with(name, ".hss") || ends_with(name, ".header") || ends_with(name, ".tmp") ||
+           ends_with(name, ".safetensors"); /* one that no index names: alone with config.json it would be a model */
 }
 
 char *hs__pk_path(const char *folder, const char *name, hs_err *err)
@@ -364,10 +365,9 @@ void hs__pk_unlock(const char *folder, int *fd)
 {
     if (*fd < 0)
         return;
-    char *path = hs__pk_path(folder, HS__PK_LOCK, NULL);
-    if (path)
+    char path[PATH_MAX]; /* no allocation: the lock must not stay because memory ran out */
+    if (snprintf(path, sizeof path, "%s/" HS__PK_LOCK, folder) < (int)sizeof path)
         unlink(path);
-    hs_free(path);
     close(*fd);
     *fd = -1;
 }

@@ -7,6 +7,8 @@
  * fsynced, renamed); the state file says with what the finished shards were made, and each carries the identity.
  */
 #include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -186,10 +188,9 @@ static int copy_files(job *j, hs_err *err)
 
 static void remove_file(const char *folder, const char *name)
 {
-    char *path = hs__pk_path(folder, name, NULL);
-    if (path)
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path)
         unlink(path);
-    hs_free(path);
 }
 
 /* After lock: everything that is written. */

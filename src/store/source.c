@@ -157,6 +157,22 @@ static int make_identity(hs_source *s, hs_err *err)
     return 0;
 }
 
+/* Has it a manifest of ours? One that cannot be read or parsed counts as ours, damaged; that of another tool does not.
+ */
+static bool is_packed(const char *path)
+{
+    json_t *m = NULL;
+    char *manifest = hs_asprintf("%s/manifest.json", path);
+    bool packed = manifest && access(manifest, F_OK) == 0;
+    if (packed && hs_json_load_file(manifest, HS__MAX_JSON, &m, NULL) == 0) {
+        const char *format = json_string_value(json_object_get(m, "format"));
+        packed = format && !strcmp(format, HS_PACK_FORMAT);
+    }
+    json_decref(m);
+    hs_free(manifest);
+    return packed;
+}
+
 int hs_source_open(const char *path, hs_source **ret_source, hs_err *err)
 {
     hs_source *s = hs_calloc(1, sizeof *s);
@@ -172,10 +188,7 @@ int hs_source_open(const char *path, hs_source **ret_source, hs_err *err)
     else if (!S_ISDIR(st.st_mode))
         r = hs_err_set(err, -ENOTDIR, "%s: not a folder; this build serves packed and safetensors folders", path);
     if (r == 0) {
-        char *manifest = hs_asprintf("%s/manifest.json", path);
-        bool packed = manifest && access(manifest, F_OK) == 0;
-        hs_free(manifest);
-        r = packed ? hs__packed_open(s, err) : hs__safetensors_open(s, err);
+        r = is_packed(path) ? hs__packed_open(s, err) : hs__safetensors_open(s, err);
     }
     if (r == 0)
         r = load_object(s, "config.json", true, &s->config, err);

@@ -1,0 +1,443 @@
+/* labels: unit */
+/* hs_pack: round trips, sizes, going on after every kind of interruption, and what it refuses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "make.h"
+
+#define MIB (1u << 20)
+
+/* src, dst, back: three folders; dst and back do not exist yet. */
+typedef struct trip {
+    const char *src;
+    char dst[220], back[220];
+} trip;
+
+static trip trip_begin(source_kind kind)
+{
+    trip t = {.src = temp_folder(0)};
+    const char *out = temp_folder(1);
+    make_source(t.src, kind);
+    snprintf(t.dst, sizeof t.dst, "%s/packed", out);
+    snprintf(t.back, sizeof t.back, "%s/back", out);
+    return t;
+}
+
+static void trip_end(trip *t)
+{
+    remove_tree(t->src);
+    *strrchr(t->dst, '/') = '\0';
+    remove_tree(t->dst);
+}
+
+static void assert_complete(const trip *t)
+{
+    hs_err err = {0};
+    uint64_t problems = 1;
+    if (hs_verify(t->dst, NULL, NULL, &problems, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(problems, 0);
+    assert_true(loads(t->dst));
+    assert_false(file_exists(t->dst, "hotset-pack.lock"));
+    assert_false(file_exists(t->dst, "hotset-pack.state"));
+    assert_false(file_exists(t->dst, "hotset-pack.tmp"));
+    remove_tree(t->back);
+    if (hs_unpack(t->dst, t->back, NULL, NULL, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_same_folder(t->src, t->back);
+    remove_tree(t->back);
+}
+
+static void comes_back_bit_for_bit(void **state)
+{
+    (void)state;
+    static const source_kind kinds[] = {SOURCE_TINY, SOURCE_BF16, SOURCE_FP8};
+    static const hs_pack_codec codecs[] = {HS_PACK_AUTO, HS_PACK_ZSTD, HS_PACK_RAW};
+    for (int i = 0; i < 9; i++) {
+        hs_err err = {0};
+        trip t = trip_begin(kinds[i % 3]);
+        if (pack(t.src, t.dst, codecs[i / 3], i % 2 ? MIB : 0, &err) < 0)
+            fail_msg("%s", err.text);
+        assert_complete(&t);
+        assert_int_equal(pack(t.src, t.dst, HS_PACK_AUTO, 0, &err), 0); /* complete already */
+        hs_pack_options check = {.src = t.src, .dst = t.dst, .threads = 1, .check = true};
+        if (hs_pack(&check, &err) < 0)
+            fail_msg("%s", err.text);
+        trip_end(&t);
+    }
+}
+
+/* A pack is the same bytes whatever the threads. */
+static void bytes_do_not_depend_on_threads(void **state)
+{
+    (void)state;
+    trip t = trip_begin(SOURCE_BF16);
+    for (uint32_t threads = 1; threads <= 3; threads++) {
+        hs_pack_options o = {.src = t.src, .dst = threads == 1 ? t.dst : t.back, .threads = threads};
+        assert_int_equal(hs_pack(&o, NULL), 0);
+        if (threads > 1) {
+            assert_same_folder(t.dst, t.back);
+            remove_tree(t.back);
+        }
+    }
+    trip_end(&t);
+}
+
+static void a_trained_model_gets_smaller(void **state)
+{
+    (void)state;
+    hs_err err = {0};
+    trip t = {.src = TESTS_DIR "/models/tale-moe-fp8"};
+    const char *out = temp_folder(1);
+    snprintf(t.dst, sizeof t.dst, "%s/packed", out);
+    snprintf(t.back, sizeof t.back, "%s/back", out);
+    if (pack(t.src, t.dst, HS_PACK_ZSTD, 0, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_true((double)folder_bytes(t.dst) <= 0.95 * (double)folder_bytes(t.src));
+    assert_complete(&t);
+    remove_tree(out);
+}
+
+/* ---- interruptions ---- */
+
+static void assert_unfinished(const trip *t)
+{
+    assert_false(file_exists(t->dst, "manifest.json"));
+    assert_false(loads(t->dst));
+    assert_true(hs_verify(t->dst, NULL, NULL, NULL, NULL) < 0);
+    assert_true(hs_unpack(t->dst, t->back, NULL, NULL, NULL) < 0);
+    assert_false(loads(t->back));
+    remove_tree(t->back);
+}
+
+typedef struct stopper {
+    atomic_int cancel;
+    int calls, stop_at;
+    bool kill;
+} stopper;
+
+static void count_down(void *ctx, hs_pack_phase phase, uint64_t done, uint64_t total)
+{
+    stopper *s = ctx;
+    assert_true(done <= total || phase == HS_PACK_PHASE_MEASURE);
+    if (++s->calls != s->stop_at)
+        return;
+    if (s->kill)
+        raise(SIGKILL);
+    atomic_store(&s->cancel, 1);
+}
+
+/* Stopped at its n-th sign of life, for each n in turn, on what the runs before left behind; until one gets through. */
+static void cancelled_it_goes_on(void **state)
+{
+    (void)state;
+    trip t = trip_begin(SOURCE_BF16);
+    int r = -ECANCELED;
+    for (int n = 1; r < 0; n++) {
+        hs_err err = {0};
+        stopper s = {.stop_at = n};
+        hs_pack_options o = {.src = t.src, .dst = t.dst, .shard_bytes = n % 2 ? MIB : 0, .threads = 1};
+        o.monitor = (hs_pack_monitor){.ctx = &s, .progress = count_down, .cancel = &s.cancel};
+        r = hs_pack(&o, &err);
+        if (r < 0) {
+            assert_int_equal(r, -ECANCELED);
+            assert_unfinished(&t);
+        }
+        assert_true(n < 300);
+    }
+    assert_complete(&t);
+    trip_end(&t);
+}
+
+/* The same with SIGKILL in a child. */
+static void killed_it_goes_on(void **state)
+{
+    (void)state;
+    trip t = trip_begin(SOURCE_BF16);
+    int status = 0;
+    int n = 1;
+    do {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            stopper s = {.stop_at = n, .kill = true};
+            hs_pack_options o = {.src = t.src, .dst = t.dst, .shard_bytes = MIB, .threads = 2};
+            o.monitor = (hs_pack_monitor){.ctx = &s, .progress = count_down};
+            _exit(hs_pack(&o, NULL) < 0 ? 1 : 0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (WIFSIGNALED(status))
+            assert_unfinished(&t);
+        else
+            assert_int_equal(WEXITSTATUS(status), 0);
+        assert_true(n < 300);
+    } while (n++, WIFSIGNALED(status));
+    assert_complete(&t);
+    trip_end(&t);
+}
+
+/* Killed from outside, at moments of the clock's choosing: between any two system calls. */
+static void killed_at_any_moment(void **state)
+{
+    (void)state;
+    trip t = trip_begin(SOURCE_BF16);
+    int status = 0, alive = 0;
+    for (unsigned us = 100; alive < 3 && us < 400000; us += us / 6) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+            _exit(pack(t.src, t.dst, HS_PACK_ZSTD, MIB, NULL) < 0 ? 1 : 0);
+        usleep(us);
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (file_exists(t.dst, "manifest.json")) {
+            assert_int_equal(pack(t.src, t.dst, HS_PACK_ZSTD, MIB, NULL), 0);
+            assert_complete(&t);
+            remove_tree(t.dst);
+            alive++;
+        } else if (file_exists(t.dst, "")) {
+            assert_unfinished(&t);
+        }
+    }
+    assert_int_equal(pack(t.src, t.dst, HS_PACK_ZSTD, MIB, NULL), 0);
+    assert_complete(&t);
+    trip_end(&t);
+}
+
+/* Every allocation fails once. */
+static void out_of_memory_it_goes_on(void **state)
+{
+    (void)state;
+    trip t = trip_begin(SOURCE_TINY);
+    int r = -ENOMEM;
+    for (int n = 0; r < 0; n++) {
+        hs_err err = {0};
+        hs_mem_fail_after(n);
+        r = pack(t.src, t.dst, HS_PACK_ZSTD, 0, &err);
+        hs_mem_fail_after(-1);
+        if (r < 0) {
+            assert_int_equal(r, -ENOMEM);
+            assert_non_null(strstr(err.text, "memory"));
+            assert_false(loads(t.dst));
+        }
+        assert_true(n < 2000);
+    }
+    assert_complete(&t);
+    trip_end(&t);
+}
+
+/* A file may not grow beyond n bytes: the error has the path and strerror's text, and a later run succeeds. */
+static void full_disk_is_an_error(void **state)
+{
+    (void)state;
+    trip t = trip_begin(SOURCE_BF16);
+    static const rlim_t limits[] = {10, 5000, 300000, 700000};
+    for (int i = 0; i < 4; i++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            hs_err err = {0};
+            struct rlimit lim = {limits[i], limits[i]};
+            signal(SIGXFSZ, SIG_IGN);
+            setrlimit(RLIMIT_FSIZE, &lim);
+            int r = pack(t.src, t.dst, HS_PACK_ZSTD, MIB, &err);
+            _exit(r == -EFBIG && strstr(err.text, t.dst) && strstr(err.text, "File too large") ? 0 : 1);
+        }
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        assert_unfinished(&t);
+    }
+    assert_int_equal(pack(t.src, t.dst, HS_PACK_ZSTD, MIB, NULL), 0);
+    assert_complete(&t);
+    trip_end(&t);
+}
+
+/* A file system of 1 MiB, where the process may mount one. */
+static void no_space_is_an_error(void **state)
+{
+    (void)state;
+    trip t = trip_begin(SOURCE_BF16);
+    const char *small = temp_folder(2);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        hs_err err = {0};
+        char dst[300];
+        snprintf(dst, sizeof dst, "%s/packed", small);
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("none", small, "tmpfs", 0, "size=1m") < 0)
+            _exit(77);
+        int r = pack(t.src, dst, HS_PACK_ZSTD, 0, &err);
+        bool said = strstr(err.text, "No space left on device") && strstr(err.text, dst);
+        _exit(r == -ENOSPC && said && !loads(dst) ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        print_message("no right to mount a small file system: not tested\n");
+    else
+        assert_int_equal(status, 0);
+    remove_tree(small);
+    trip_end(&t);
+}
+
+/* ---- what is refused ---- */
+
+static void expect(const char *src, const char *dst, int code, const char *words)
+{
+    hs_err err = {0};
+    int r = pack(src, dst, HS_PACK_AUTO, 0, &err);
+    if (r != code || !strstr(err.text, words))
+        fail_msg("%d (%s), not %d with \"%s\"", r, err.text, code, words);
+}
+
+static void refuses_what_it_must_not_touch(void **state)
+{
+    (void)state;
+    hs_err err = {0};
+    char inside[300];
+    trip t = trip_begin(SOURCE_BF16);
+    snprintf(inside, sizeof inside, "%s/sub", t.src);
+    expect(t.src, inside, -EINVAL, "lies inside");
+    expect(t.src, t.src, -EINVAL, "same folder");
+    expect("/nonexistent/model", t.dst, -ENOENT, "/nonexistent/model");
+    assert_false(file_exists(t.dst, ""));
+    const char *other = temp_folder(2);
+    write_file(other, "diary.txt", "mine", 4);
+    expect(t.src, other, -EEXIST, "something else");
+    write_file(other, "manifest.json", "{}", 2);
+    expect(t.src, other, -EEXIST, "something else");
+    assert_true(file_exists(other, "diary.txt"));
+    remove_tree(other);
+    assert_int_equal(pack(t.src, t.dst, HS_PACK_ZSTD, 0, &err), 0);
+    expect(t.dst, t.back, -EINVAL, "packed already");
+    trip_end(&t);
+}
+
+static void knows_another_source(void **state)
+{
+    (void)state;
+    hs_err err = {0};
+    trip t = trip_begin(SOURCE_TINY);
+    assert_int_equal(pack(t.src, t.dst, HS_PACK_ZSTD, 0, &err), 0);
+    write_file(t.src, "config.json", "{\"model_type\":\"other\"}", 22);
+    expect(t.src, t.dst, -EEXIST, "config.json");
+    hs_pack_options check = {.src = t.src, .dst = t.dst, .threads = 1, .check = true};
+    assert_int_equal(hs_pack(&check, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "config.json"));
+    /* Weights that differ in one byte. */
+    remove_tree(t.src);
+    assert_int_equal(mkdir(t.src, 0755), 0);
+    make_source(t.src, SOURCE_TINY);
+    size_t n;
+    char *p = read_file(t.src, "model.safetensors", &n);
+    p[n - 100] ^= 1;
+    write_file(t.src, "model.safetensors", p, n);
+    free(p);
+    expect(t.src, t.dst, -EEXIST, "record");
+    assert_int_equal(hs_pack(&check, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "record"));
+    trip_end(&t);
+}
+
+/* Touched, or copied elsewhere: other times, the same bytes. */
+static void knows_the_same_source_again(void **state)
+{
+    (void)state;
+    trip t = trip_begin(SOURCE_FP8);
+    assert_int_equal(pack(t.src, t.dst, HS_PACK_ZSTD, 0, NULL), 0);
+    remove_tree(t.src);
+    assert_int_equal(mkdir(t.src, 0755), 0);
+    make_source(t.src, SOURCE_FP8);
+    assert_int_equal(pack(t.src, t.dst, HS_PACK_ZSTD, 0, NULL), 0);
+    assert_complete(&t);
+    trip_end(&t);
+}
+
+static void options_of_an_unfinished_pack_must_match(void **state)
+{
+    (void)state;
+    hs_err err = {0};
+    trip t = trip_begin(SOURCE_BF16);
+    stopper s = {.stop_at = 12};
+    hs_pack_options o = {.src = t.src, .dst = t.dst, .shard_bytes = MIB, .codec = HS_PACK_ZSTD, .threads = 1};
+    o.monitor = (hs_pack_monitor){.ctx = &s, .progress = count_down, .cancel = &s.cancel};
+    assert_int_equal(hs_pack(&o, &err), -ECANCELED);
+    assert_int_equal(pack(t.src, t.dst, HS_PACK_RAW, 0, &err), -EEXIST);
+    assert_non_null(strstr(err.text, "other options"));
+    assert_int_equal(pack(t.src, t.dst, HS_PACK_ZSTD, 2 * MIB, &err), -EEXIST);
+    assert_int_equal(pack(t.src, t.dst, HS_PACK_AUTO, 0, &err), 0);
+    assert_complete(&t);
+    trip_end(&t);
+}
+
+static void bad_options_are_named(void **state)
+{
+    (void)state;
+    hs_err err = {0};
+    hs_pack_options o = {.src = "a", .dst = "b", .level = 20};
+    assert_int_equal(hs_pack(&o, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "level 20"));
+    o = (hs_pack_options){.src = "a", .dst = "b", .shard_bytes = 5};
+    assert_int_equal(hs_pack(&o, &err), -EINVAL);
+    o = (hs_pack_options){.src = "a", .dst = "b", .threads = 1000};
+    assert_int_equal(hs_pack(&o, &err), -EINVAL);
+    o = (hs_pack_options){.src = "a", .dst = ""};
+    assert_int_equal(hs_pack(&o, &err), -EINVAL);
+}
+
+/* Decoding far slower than the drive: raw. Far faster: compressed. */
+static void a_fast_drive_gets_raw_shards(void **state)
+{
+    (void)state;
+    for (int fast = 0; fast < 2; fast++) {
+        trip t = trip_begin(SOURCE_BF16);
+        hs_pack_options o = {.src = t.src, .dst = t.dst, .threads = 1, .cores = 1};
+        o.disk_bw = fast ? 1ull << 50 : 1000;
+        assert_int_equal(hs_pack(&o, NULL), 0);
+        size_t n;
+        char *manifest = read_file(t.dst, "manifest.json", &n);
+        manifest[n] = '\0';
+        assert_non_null(strstr(manifest, fast ? "\"codec\": \"raw\"" : "\"codec\": \"zstd\""));
+        free(manifest);
+        assert_complete(&t);
+        trip_end(&t);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(comes_back_bit_for_bit),
+        cmocka_unit_test(bytes_do_not_depend_on_threads),
+        cmocka_unit_test(a_trained_model_gets_smaller),
+        cmocka_unit_test(cancelled_it_goes_on),
+        cmocka_unit_test(killed_it_goes_on),
+        cmocka_unit_test(killed_at_any_moment),
+        cmocka_unit_test(out_of_memory_it_goes_on),
+        cmocka_unit_test(full_disk_is_an_error),
+        cmocka_unit_test(no_space_is_an_error),
+        cmocka_unit_test(refuses_what_it_must_not_touch),
+        cmocka_unit_test(knows_another_source),
+        cmocka_unit_test(knows_the_same_source_again),
+        cmocka_unit_test(options_of_an_unfinished_pack_must_match),
+        cmocka_unit_test(bad_options_are_named),
+        cmocka_unit_test(a_fast_drive_gets_raw_shards),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
