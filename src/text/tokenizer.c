@@ -183,10 +183,10 @@ int hs_tokenizer_encode(const hs_tokenizer *t, const char *text, size_t len, boo
 
 uint64_t hs_tokenizer_encode_bytes(size_t len)
 {
-    /* Broken text made valid (6: three bytes each, in a buffer that doubles), code points (8) and the text (3) of a
-     * normalised stretch, its stand-ins (1), ids while their array grows by a half (10). */
+    /* Code points (8) and the text (3) of a normalised stretch, its stand-ins (1), ids in an array that grows by halves
+     * (10). */
     uint64_t piece = len < HS__MAX_PIECE ? len : HS__MAX_PIECE;
-    return (64u << 10) + HS__REGEX_MAX_HEAP_KIB * 1024ull + piece * HS__BPE_BYTES + (uint64_t)len * 28;
+    return (64u << 10) + HS__REGEX_MAX_HEAP_KIB * 1024ull + piece * HS__BPE_BYTES + (uint64_t)len * 22;
 }
 
 int hs_tokenizer_decode(const hs_tokenizer *t, const uint32_t *ids, size_t n, bool skip_special, hs_buf *out,

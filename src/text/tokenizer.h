@@ -35,7 +35,7 @@ uint64_t hs_tokenizer_bytes(const hs_tokenizer *t);
 int hs_tokenizer_encode(const hs_tokenizer *t, const char *text, size_t len, bool specials, uint32_t **ret_ids,
                         size_t *ret_n, hs_err *err) HS_MUST_CHECK;
 
-/* What encoding len bytes takes at most, *ret_ids included; ordinary text takes a tenth of it. */
+/* What encoding len bytes of valid UTF-8 takes at most, *ret_ids included; ordinary text takes much less. */
 uint64_t hs_tokenizer_encode_bytes(size_t len);
 
 /* All bytes of the ids, lossily made UTF-8 (one U+FFFD per maximal broken prefix). Ids that do not exist give nothing.
