@@ -129,12 +129,13 @@ static int read_manifest(hs__pk_packed *p, const char *where, hs_err *err)
         return hs_err_set(err, -EINVAL, "%s: not the manifest of a packed model", where);
     if (r < 0)
         return r;
+    if (!whole)
+        return hs_err_set(err, -EBADMSG, "%s: damaged (checksum), or of a version that this build does not know",
+                          where);
     r = hs_json_int(p->manifest, where, "version", 1, 1000, &version, err);
     if (r == 0 && version != HS_PACK_VERSION)
         return hs_err_set(err, -ENOTSUP, "%s: version %lld; this build reads version %d", where, (long long)version,
                           HS_PACK_VERSION);
-    if (r == 0 && !whole)
-        return hs_err_set(err, -EBADMSG, "%s: damaged (checksum)", where);
     if (r == 0)
         r = size_of(p->manifest, where, "raw_bytes", &p->raw_bytes, err);
     if (r < 0)
