@@ -148,7 +148,7 @@ static int scan_list(scan *s, uint64_t *out, uint32_t cap, uint32_t *ret_n)
         return bad(s, "a list is expected");
     if (!accept(s, ']')) {
         do {
-            uint64_t v;
+            uint64_t v = 0;
             int r = scan_u64(s, &v);
             if (r < 0)
                 return r;

@@ -3,10 +3,15 @@
 #include "unit/store/folder.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -765,6 +770,51 @@ static void bad_settings_are_refused_by_name(void **state)
     close(fd);
 }
 
+/* In a process that may not use io_uring, as in many containers: 0, or the number of the check that failed. */
+static int read_where_uring_is_denied(int fd)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {sizeof code / sizeof *code, code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
+        return 77;
+    hs_io *io = NULL;
+    hs_err err = {0};
+    hs_io_config cfg = {.engine = HS_IO_URING, .fds = &fd, .n_fds = 1};
+    if (hs_io_create(&cfg, &io, &err) != -EPERM || io || !strstr(err.text, "io_uring is refused here"))
+        return 1;
+    cfg.engine = HS_IO_AUTO;
+    if (hs_io_create(&cfg, &io, NULL) < 0 || strcmp(hs_io_engine_name(io), "pread"))
+        return 2;
+    ticket *t = ticket_create(HS_IO_DEMAND, 0, 8 * SUB);
+    hs_io_submit(io, &t->req);
+    int r = ticket_wait(t) < 0 || memcmp(t->mem, content, 8 * SUB) ? 3 : 0;
+    hs_io_destroy(&io);
+    ticket_destroy(t);
+    return r;
+}
+
+static void where_uring_is_denied_auto_takes_pread(void **state)
+{
+    (void)state;
+    int fd = folder_open(path, "file", O_RDONLY), status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(read_where_uring_is_denied(fd));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        print_message("no seccomp filters here: not tried\n");
+    else
+        assert_int_equal(WEXITSTATUS(status), 0);
+    close(fd);
+}
+
 static void every_failed_allocation_is_an_error(void **state)
 {
     (void)state;
@@ -827,6 +877,7 @@ int main(void)
         cmocka_unit_test(a_request_may_be_submitted_again_from_on_done),
         cmocka_unit_test(a_throttled_drive_is_no_faster_than_said),
         cmocka_unit_test(bad_settings_are_refused_by_name),
+        cmocka_unit_test(where_uring_is_denied_auto_takes_pread),
         cmocka_unit_test(every_failed_allocation_is_an_error),
         cmocka_unit_test(reading_does_not_allocate),
     };

@@ -47,7 +47,6 @@ static void good_headers_are_taken(void **state)
         size_t data;
     } good[] = {
         {"{}", 0},
-        {" {}" + 1, 0},
         {"{}      ", 0},
         {"{\"__metadata__\":{}}", 0},
         {"{\"__metadata__\":{\"a\":\"b\\\"}{\",\"c\":\"\"}}", 0},
