@@ -179,7 +179,7 @@ static int eval_test(hs__jrun *r, const hs__jnode *n, hs__jval *ret)
         return code;
     if (!t)
         return hs__jfail(r, -EINVAL, "no test named '%.*s'", (int)n->val.len, n->val.as.s);
-    code = t->fn(r, &subject, &args, &yes);
+    code = hs__jtest_run(r, t, &subject, &args, &yes);
     *ret = hs__jbool(yes != n->op);
     return code;
 }

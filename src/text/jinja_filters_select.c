@@ -82,10 +82,8 @@ static int selected(hs__jrun *r, const hs__jval *in, const hs__jargs *args, bool
         if (code == 0 && by_attr)
             code = hs__jgetpath(r, &v, &path, &v);
         yes = hs__jtruth(&v);
-        if (code == 0 && t) {
-            yes = false;
-            code = t->fn(r, &v, &more, &yes);
-        }
+        if (code == 0 && t)
+            code = hs__jtest_run(r, t, &v, &more, &yes);
         if (code == 0 && yes == wanted)
             code = hs__jlist_push(r, kept, &l->items[i]);
         if (code < 0)

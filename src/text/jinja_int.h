@@ -432,6 +432,14 @@ int hs__jmethod_ljust(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jv
 int hs__jmethod_rjust(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret);
 int hs__jmethod_center(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret);
 int hs__jmethod_zfill(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret);
+/* jinja_methods_split.c */
+int hs__jmethod_split(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret);
+int hs__jmethod_rsplit(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret);
+int hs__jmethod_splitlines(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret);
+int hs__jmethod_partition(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret);
+int hs__jmethod_rpartition(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret);
+/* Searching backwards compares at every place: the needle's length counts. */
+int hs__jcharge_backwards(hs__jrun *r, const hs__jval *self, const hs__jval *needle);
 struct hs__jmethod {
     hs__jval self;
     const hs__jmethod_def *def;
@@ -457,8 +465,10 @@ typedef int (*hs__jtest_fn)(hs__jrun *r, const hs__jval *v, const hs__jargs *arg
 typedef struct hs__jtest {
     const char *name;
     hs__jtest_fn fn;
+    uint32_t n_args; /* at most */
 } hs__jtest;
 const hs__jtest *hs__jtest_find(const char *name, size_t len);
+int hs__jtest_run(hs__jrun *r, const hs__jtest *t, const hs__jval *v, const hs__jargs *args, bool *ret);
 
 /* ---- lexer ---- */
 
@@ -540,6 +550,10 @@ hs__jnode *hs__jparse_expr(hs__jparser *p, bool with_cond);
 hs__jnode *hs__jparse_tuple(hs__jparser *p, bool with_cond, bool parenthesised, const char *end_word);
 hs__jnode *hs__jparse_target(hs__jparser *p);                               /* of for, set and with */
 hs__jnode *hs__jparse_filters(hs__jparser *p, hs__jnode *in, bool at_name); /* in may be NULL */
+int hs__jparse_program(hs__jparser *p);
+hs__jnode *hs__jparse_unary(hs__jparser *p, bool with_filters);
+/* A node with two children; NULL if one of them is. */
+hs__jnode *hs__jnode_join(hs__jparser *p, hs__jkind kind, uint32_t line, hs__jnode *a, hs__jnode *b);
 hs__jnode *hs__jparse_call_args(hs__jparser *p, hs__jnode **ret_list);
 
 #endif

@@ -199,7 +199,8 @@ static int lex_number(lexer *x)
         t.as.d = strtod(text, &stop);
     else
         t.as.i = strtoll(text, &stop, base);
-    if (n == 0 || n == sizeof text - 1 || *stop || (errno == ERANGE && (!is_float || isinf(t.as.d))))
+    bool padded = !is_float && base == 10 && text[0] == '0' && strspn(text, "0") != n;
+    if (n == 0 || n == sizeof text - 1 || *stop || padded || (errno == ERANGE && (!is_float || isinf(t.as.d))))
         return lex_fail(x, "a number that is not valid or too big");
     x->pos = (size_t)(p - x->s);
     return push(x, t);

@@ -1,8 +1,7 @@
 /*
- * jinja_parse.c - parser, second half: statements, and the program as a whole (names, tree, compile).
- * Blocks nest at most HS__J_MAX_PARSE deep. Names become small numbers (symbols) here, so that the evaluator compares
- * integers. A filter or test that does not exist is an error here, except inside a branch, where it may never be
- * reached and is an error only then, as in the reference.
+ * jinja_parse.c - parser: statements.
+ * Blocks nest at most HS__J_MAX_PARSE deep. A filter or test that does not exist is an error here, except inside a
+ * branch, where it may never be reached and is an error only then, as in the reference.
  */
 #include "text/jinja_int.h"
 
@@ -43,62 +42,6 @@ hs__jnode *hs__jnode_new(hs__jparser *p, hs__jkind kind, uint32_t line)
     }
     *n = (hs__jnode){.kind = (uint8_t)kind, .line = line};
     return n;
-}
-
-static uint32_t hash(const char *s, size_t n)
-{
-    uint32_t h = 2166136261u;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ (unsigned char)s[i]) * 16777619u;
-    return h ^ h >> 15;
-}
-
-/* The place of the name in the index: its own, or the free one where it belongs. */
-static uint32_t *place(const hs__jprogram *p, const char *name, size_t len)
-{
-    uint32_t at = hash(name, len) & (p->index_size - 1);
-    while (p->index[at] && !hs__jis(&p->names[p->index[at] - 1], name, len))
-        at = (at + 1) & (p->index_size - 1);
-    return &p->index[at];
-}
-
-uint32_t hs__jprogram_find(const hs__jprogram *p, const char *name, size_t len)
-{
-    return p->index_size ? *place(p, name, len) - 1 : UINT32_MAX;
-}
-
-static int grow_names(hs__jprogram *p)
-{
-    uint32_t cap = p->cap_names ? 2 * p->cap_names : 64;
-    hs__jval *names = hs_realloc(p->names, cap * sizeof *names);
-    if (!names)
-        return -ENOMEM;
-    p->names = names;
-    uint32_t *index = hs_calloc(2 * (size_t)cap, sizeof *index);
-    if (!index)
-        return -ENOMEM;
-    hs_free(p->index);
-    p->index = index;
-    p->index_size = 2 * cap;
-    p->cap_names = cap;
-    for (uint32_t i = 0; i < p->n_names; i++)
-        *place(p, names[i].as.s, names[i].len) = i + 1;
-    return 0;
-}
-
-int hs__jintern(hs__jparser *p, const char *name, size_t len, uint32_t *ret)
-{
-    hs__jprogram *g = p->program;
-    uint32_t sym = hs__jprogram_find(g, name, len);
-    if (sym == UINT32_MAX) {
-        if (g->n_names == g->cap_names && grow_names(g) < 0)
-            return p->code = hs_err_set(p->err, -ENOMEM, "%s: out of memory", g->where);
-        sym = g->n_names++;
-        g->names[sym] = hs__jstr(name, len);
-        *place(g, name, len) = sym + 1;
-    }
-    *ret = sym;
-    return 0;
 }
 
 const char *hs__jtok_text(const hs__jtoken *t, char buf[48])
@@ -518,30 +461,7 @@ static int parse_block(hs__jparser *p, hs__jnode **end, const char *const *stop,
                            line);
 }
 
-int hs__jprogram_compile(hs__jprogram *g, const char *source, size_t len, const char *where, hs_err *err)
+int hs__jparse_program(hs__jparser *p)
 {
-    static const char *const fixed[HS__SYM_FIXED] = {"loop", "caller", "varargs", "kwargs"};
-    *g = (hs__jprogram){.left = HS_TEMPLATE_MAX_MEMORY, .where = where};
-    hs__jarena_init(&g->arena, &g->left);
-    hs__jtoken *tokens = NULL;
-    size_t n;
-    int r = hs__jlex(g, source, len, &tokens, &n, err);
-    hs__jparser p = {.program = g, .tok = tokens, .err = err};
-    uint32_t sym;
-    for (size_t i = 0; i < HS__SYM_FIXED && r == 0; i++)
-        r = hs__jintern(&p, fixed[i], strlen(fixed[i]), &sym);
-    if (r == 0)
-        r = parse_block(&p, &g->body, NULL, 0);
-    hs_free(tokens);
-    if (r < 0)
-        hs__jprogram_deinit(g);
-    return r;
-}
-
-void hs__jprogram_deinit(hs__jprogram *g)
-{
-    hs__jarena_deinit(&g->arena);
-    hs_free(g->names);
-    hs_free(g->index);
-    *g = (hs__jprogram){0};
+    return parse_block(p, &p->program->body, NULL, 0);
 }

@@ -96,6 +96,8 @@ static int fn_dict(hs__jrun *r, const hs__jargs *args, hs__jval *ret)
     if (code == 0 && args->n == 1) {
         const hs__jval *from = &args->pos[0];
         hs__jlist *pairs = NULL;
+        if (from->type == HS__J_UNDEFINED)
+            return hs__jfail_undefined(r, from);
         if (from->type != HS__J_DICT)
             code = hs__jelements(r, from, &pairs);
         for (uint32_t i = 0; code == 0 && pairs && i < pairs->n; i++) {

@@ -173,45 +173,45 @@ static int is_upper(hs__jrun *r, const hs__jval *v, const hs__jargs *args, bool 
 }
 
 static const hs__jtest tests[] = {
-    {"defined", is_defined},
-    {"undefined", is_undefined},
-    {"none", is_none},
-    {"boolean", is_boolean},
-    {"true", is_true},
-    {"false", is_false},
-    {"integer", is_integer},
-    {"float", is_float},
-    {"number", is_number},
-    {"string", is_string},
-    {"mapping", is_mapping},
-    {"iterable", is_iterable},
-    {"sequence", is_sequence},
-    {"callable", is_callable},
-    {"escaped", is_escaped},
-    {"filter", is_filter},
-    {"test", is_test},
-    {"odd", is_odd},
-    {"even", is_even},
-    {"divisibleby", is_divisible},
-    {"sameas", is_same},
-    {"in", is_in},
-    {"eq", is_equal},
-    {"equalto", is_equal},
-    {"==", is_equal},
-    {"ne", is_not_equal},
-    {"!=", is_not_equal},
-    {"lt", is_lt},
-    {"lessthan", is_lt},
-    {"<", is_lt},
-    {"le", is_le},
-    {"<=", is_le},
-    {"gt", is_gt},
-    {"greaterthan", is_gt},
-    {">", is_gt},
-    {"ge", is_ge},
-    {">=", is_ge},
-    {"lower", is_lower},
-    {"upper", is_upper},
+    {"defined", is_defined, 0},
+    {"undefined", is_undefined, 0},
+    {"none", is_none, 0},
+    {"boolean", is_boolean, 0},
+    {"true", is_true, 0},
+    {"false", is_false, 0},
+    {"integer", is_integer, 0},
+    {"float", is_float, 0},
+    {"number", is_number, 0},
+    {"string", is_string, 0},
+    {"mapping", is_mapping, 0},
+    {"iterable", is_iterable, 0},
+    {"sequence", is_sequence, 0},
+    {"callable", is_callable, 0},
+    {"escaped", is_escaped, 0},
+    {"filter", is_filter, 0},
+    {"test", is_test, 0},
+    {"odd", is_odd, 0},
+    {"even", is_even, 0},
+    {"divisibleby", is_divisible, 1},
+    {"sameas", is_same, 1},
+    {"in", is_in, 1},
+    {"eq", is_equal, 1},
+    {"equalto", is_equal, 1},
+    {"==", is_equal, 1},
+    {"ne", is_not_equal, 1},
+    {"!=", is_not_equal, 1},
+    {"lt", is_lt, 1},
+    {"lessthan", is_lt, 1},
+    {"<", is_lt, 1},
+    {"le", is_le, 1},
+    {"<=", is_le, 1},
+    {"gt", is_gt, 1},
+    {"greaterthan", is_gt, 1},
+    {">", is_gt, 1},
+    {"ge", is_ge, 1},
+    {">=", is_ge, 1},
+    {"lower", is_lower, 0},
+    {"upper", is_upper, 0},
 };
 
 const hs__jtest *hs__jtest_find(const char *name, size_t len)
@@ -221,4 +221,13 @@ const hs__jtest *hs__jtest_find(const char *name, size_t len)
             return &tests[i];
     }
     return NULL;
+}
+
+int hs__jtest_run(hs__jrun *r, const hs__jtest *t, const hs__jval *v, const hs__jargs *args, bool *ret)
+{
+    if (args->n + args->n_kw > t->n_args)
+        return hs__jfail(r, -EINVAL, "the test '%s' takes %u arguments, %u were given", t->name, t->n_args,
+                         args->n + args->n_kw);
+    *ret = false;
+    return t->fn(r, v, args, ret);
 }
