@@ -109,6 +109,9 @@ static uint64_t per_token(const inspection *in, uint64_t share)
 static int print_json(const inspection *in, const char *path)
 {
     const hs_model_spec *s = in->spec;
+    json_int_t one_expert = 0;
+    if (n_experts(in))
+        one_expert = (json_int_t)in->expert_raw / (json_int_t)n_experts(in);
     json_t *kinds = json_array();
     for (size_t i = 0; i < in->n_kinds; i++) {
         const kind *k = &in->kinds[i];
@@ -126,9 +129,8 @@ static int print_json(const inspection *in, const char *path)
                                  (int)s->n_layers, "hidden", (int)s->hidden, "vocab", (int)s->vocab, "max_context",
                                  (int)s->max_context, "moe_layers", (int)s->n_moe_layers, "experts_per_layer",
                                  (int)s->n_experts, "top_k", (int)s->top_k, "dense_bytes", (json_int_t)s->dense_bytes,
-                                 "expert_bytes", (json_int_t)(n_experts(in) ? in->expert_raw / n_experts(in) : 0),
-                                 "experts_bytes", (json_int_t)in->expert_raw, "bytes_per_token",
-                                 (json_int_t)(s->dense_bytes + per_token(in, in->expert_raw)),
+                                 "expert_bytes", one_expert, "experts_bytes", (json_int_t)in->expert_raw,
+                                 "bytes_per_token", (json_int_t)(s->dense_bytes + per_token(in, in->expert_raw)),
                                  "expert_bytes_per_token_stored", (json_int_t)per_token(in, in->expert_stored));
         json_object_update(o, more);
         json_decref(more);

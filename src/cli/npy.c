@@ -12,6 +12,8 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are written as 
 
 #define HEADER_BYTES 128u /* magic and padded dictionary: a multiple of 64, as the format asks */
 
+static const char magic[8] = {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0}; /* and version 1.0 */
+
 struct hs_npy {
     hs_atomic_file *file;
     char *path;
@@ -33,7 +35,7 @@ int hs_npy_create(const char *path, uint64_t rows, uint64_t columns, hs_npy **re
     }
     char header[HEADER_BYTES + 1];
     memset(header, ' ', sizeof header);
-    memcpy(header, "\x93NUMPY\x01\x00", 8);
+    memcpy(header, magic, sizeof magic);
     header[8] = (char)((HEADER_BYTES - 10) & 0xff);
     header[9] = (char)((HEADER_BYTES - 10) >> 8);
     int len =

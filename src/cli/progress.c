@@ -51,7 +51,8 @@ void hs_progress_format(char *buf, size_t cap, const char *label, hs_progress_un
     if (total && width >= strlen(label) + BAR_CELLS + strlen(amount) + strlen(eta) + 10) {
         memset(bar + 2, ' ', BAR_CELLS);
         memset(bar + 2, '#', (size_t)(share * BAR_CELLS));
-        memcpy(bar, " [", 2);
+        bar[0] = ' ';
+        bar[1] = '[';
         bar[2 + BAR_CELLS] = ']';
     }
     if (total)
