@@ -125,13 +125,13 @@ static int print_json(const inspection *in, const char *path)
                           (int)in->checkpoint->n_tensors, "raw_bytes", (json_int_t)in->raw, "stored_bytes",
                           (json_int_t)in->stored, "ratio", ratio(in->stored, in->raw), "kinds", kinds);
     if (o && s) {
-        json_t *more = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "layers",
-                                 (int)s->n_layers, "hidden", (int)s->hidden, "vocab", (int)s->vocab, "max_context",
-                                 (int)s->max_context, "moe_layers", (int)s->n_moe_layers, "experts_per_layer",
-                                 (int)s->n_experts, "top_k", (int)s->top_k, "dense_bytes", (json_int_t)s->dense_bytes,
-                                 "expert_bytes", one_expert, "experts_bytes", (json_int_t)in->expert_raw,
-                                 "bytes_per_token", (json_int_t)(s->dense_bytes + per_token(in, in->expert_raw)),
-                                 "expert_bytes_per_token_stored", (json_int_t)per_token(in, in->expert_stored));
+        json_t *more = json_pack(
+            "{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "layers", (int)s->n_layers, "hidden",
+            (int)s->hidden, "vocab", (int)s->vocab, "max_context", (int)s->max_context, "moe_layers",
+            (int)s->n_moe_layers, "experts_per_layer", (int)s->n_experts, "top_k", (int)s->top_k, "dense_bytes",
+            (json_int_t)s->dense_bytes, "expert_bytes", one_expert, "experts_bytes", (json_int_t)in->expert_raw,
+            "bytes_per_token", (json_int_t)s->dense_bytes + (json_int_t)per_token(in, in->expert_raw),
+            "expert_bytes_per_token_stored", (json_int_t)per_token(in, in->expert_stored));
         json_object_update(o, more);
         json_decref(more);
     }
