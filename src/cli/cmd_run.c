@@ -253,6 +253,8 @@ static int run_run(const hs_args *a)
     }
     if (r < 0)
         status = hs_fail(&err);
+    if ((r == -ENOENT || r == -ECONNREFUSED) && chat && !hs_args_has(a, "socket"))
+        hs_say("start hotset serve, or give the path of a model folder to run it here");
     if (chat)
         chat->ops->close(chat);
     json_decref(messages);

@@ -34,3 +34,11 @@ expect 0 "$HOTSET" serve --config "$WORK/empty.conf" --check-config --model "a=$
 expect 1 "$HOTSET" serve --config "$WORK/empty.conf" --check-config --model "a=$MODEL" --model "b=$MODEL" \
     --set "memory.limit=$floor"
 says floor
+
+# What the drive gives.
+expect 0 "$HOTSET" bench --disk "$MODEL" --seconds 0.05 --json --config "$WORK/empty.conf"
+one_line
+[ "$(grep -o '"pattern":"random"' "$WORK/out" | wc -l)" -eq 9 ] || fail "bench --disk: random"
+[ "$(grep -o '"pattern":"sequential"' "$WORK/out" | wc -l)" -eq 9 ] || fail "bench --disk: sequential"
+expect 1 "$HOTSET" bench --disk "$WORK/empty.conf" --config "$WORK/empty.conf"
+says "1 MiB"
