@@ -17,7 +17,7 @@
 #include "base/json.h"
 #include "text/template.h"
 
-#define HS__J_MAX_STEPS  20000000 /* evaluated nodes, plus a share of the bytes and elements that builtins walk over */
+#define HS__J_MAX_STEPS  50000000 /* evaluated nodes, plus a share of the bytes and elements that builtins walk over */
 #define HS__J_MAX_DEPTH  1000     /* nested evaluations, macro calls included */
 #define HS__J_MAX_PARSE  150      /* nested expressions and blocks in the source */
 #define HS__J_MAX_NESTED 500      /* levels of lists and dicts in one value */

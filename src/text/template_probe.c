@@ -51,32 +51,43 @@ static char *call_messages(const char *content, const char *arguments, const cha
                        content, arguments, result);
 }
 
-/* Whether arguments in this form come out as they should: objects not as Python writes them, strings not quoted. */
-static int probe_call(const hs_template *t, const char *content, const char *arguments, bool *ret)
+/* The text with arguments in this form, or NULL if they do not come out as they should: objects not as Python writes
+ * them, strings not quoted again. */
+static int probe_call(const hs_template *t, const char *content, const char *arguments, char **ret)
 {
     char *messages = call_messages(content, arguments, "\"probe result\""), *out = NULL;
     int r = messages ? render(t, messages, true, &out) : -ENOMEM;
-    if (out && arguments[0] == '{')
-        *ret = strstr(out, "probe_value") && !strstr(out, "'probe_value'");
-    else
-        *ret = out && strstr(out, STRING_AS);
-    hs_free(out);
+    bool good = out && (arguments[0] == '{' ? strstr(out, "probe_value") && !strstr(out, "'probe_value'")
+                                            : strstr(out, STRING_AS) != NULL);
+    if (!good) {
+        hs_free(out);
+        out = NULL;
+    }
     hs_free(messages);
+    *ret = out;
     return r;
 }
 
+/* Both forms are welcome only if they look the same: else the object is what the template was written for. */
 static int probe_calls(hs_template *t)
 {
     static const char *const contents[] = {"\"\"", "null"};
-    for (int i = 0; i < 2; i++) {
-        bool object, string;
-        if (probe_call(t, contents[i], OBJECT, &object) < 0 || probe_call(t, contents[i], STRING, &string) < 0)
-            return -ENOMEM;
-        if (!object && !string)
-            continue;
-        t->caps.null_with_calls = i == 1;
-        t->caps.args = object && string ? HS__ARGS_ANY : object ? HS__ARGS_OBJECT : HS__ARGS_STRING;
-        break;
+    bool found = false;
+    for (int i = 0; i < 2 && !found; i++) {
+        char *object, *string = NULL;
+        int r = probe_call(t, contents[i], OBJECT, &object);
+        if (r == 0)
+            r = probe_call(t, contents[i], STRING, &string);
+        found = object || string;
+        t->caps.null_with_calls = found && i == 1;
+        if (object && string && !strcmp(object, string))
+            t->caps.args = HS__ARGS_ANY;
+        else if (found)
+            t->caps.args = object ? HS__ARGS_OBJECT : HS__ARGS_STRING;
+        hs_free(object);
+        hs_free(string);
+        if (r < 0)
+            return r;
     }
     return 0;
 }

@@ -233,6 +233,27 @@ static void test_reasoning_marks(void **state)
     }
 }
 
+/* A template that shows objects and strings differently gets objects; one that shows them alike gets what was sent. */
+static void test_argument_forms(void **state)
+{
+    static const char differs[] = "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.function.arguments if "
+                                  "c.function.arguments is string else c.function.arguments.items() | list | tojson }}"
+                                  "{% endfor %}{% endfor %}";
+    static const char alike[] = "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.function.arguments if "
+                                "c.function.arguments is string else c.function.arguments | tojson }}{% endfor %}"
+                                "{% endfor %}";
+    static const char sent[] = "[{\"role\":\"assistant\",\"content\":\"\"," CALL "\"{\\\"x\\\":1}\"" AFTER;
+    hs_template *t;
+    hs_err err;
+    (void)state;
+    assert_int_equal(hs_template_create(differs, strlen(differs), "t", NULL, &t, &err), 0);
+    check_normalised(t, sent, "[{\"role\":\"assistant\",\"content\":\"\"," CALL "{\"x\":1}" AFTER);
+    hs_template_destroy(&t);
+    assert_int_equal(hs_template_create(alike, strlen(alike), "t", NULL, &t, &err), 0);
+    check_normalised(t, sent, sent);
+    hs_template_destroy(&t);
+}
+
 /* A template that never ends, or that eats memory, is probed quickly all the same. */
 static void test_hostile_probes(void **state)
 {
@@ -259,7 +280,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tool_calls),      cmocka_unit_test(test_parts),
         cmocka_unit_test(test_shapes),          cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_reasoning_marks), cmocka_unit_test(test_hostile_probes),
+        cmocka_unit_test(test_reasoning_marks), cmocka_unit_test(test_argument_forms),
+        cmocka_unit_test(test_hostile_probes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
