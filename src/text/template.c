@@ -31,6 +31,14 @@ static int collect_specials(const json_t *config, json_t **ret)
         if (text)
             r = json_object_set(specials, names[i], text);
     }
+    json_t *extra = json_object_get(config, "extra_special_tokens"), *token;
+    const char *name;
+    json_object_foreach(extra, name, token)
+    {
+        json_t *text = token_text(token);
+        if (text && r == 0)
+            r = json_object_set(specials, name, text);
+    }
     if (r == 0 && json_is_array(more)) {
         json_t *list = json_array(), *item;
         size_t i;

@@ -34,7 +34,7 @@ int hs_template_create(const char *source, size_t len, const char *where, const 
 void hs_template_destroy(hs_template **t);
 
 typedef struct hs_template_input {
-    const json_t *messages; /* array of objects; required */
+    const json_t *messages; /* array of objects; required. Templates that read `thinking` get reasoning_content there */
     const json_t *tools;    /* array, or NULL */
     const json_t *kwargs;   /* object of further variables (enable_thinking, …), or NULL */
     bool add_generation_prompt;

@@ -172,7 +172,8 @@ static void test_folders(void **state)
     assert_int_equal(hs_template_load(dir, &t, &err), -ENOENT);
     assert_non_null(strstr(err.text, dir));
     write_file(dir, "tokenizer_config.json",
-               "{\"bos_token\": \"<s>\", \"chat_template\": [{\"name\": \"tool_use\", "
+               "{\"bos_token\": \"<s>\", \"extra_special_tokens\": {\"image_token\": {\"content\": \"<i>\"}}, "
+               "\"chat_template\": [{\"name\": \"tool_use\", "
                "\"template\": \"no\"}, {\"name\": \"default\", \"template\": "
                "\"{{ bos_token }}list\"}]}");
     assert_int_equal(hs_template_load(dir, &t, &err), 0);
@@ -180,10 +181,10 @@ static void test_folders(void **state)
     assert_string_equal(text, "<s>list");
     hs_free(text);
     hs_template_destroy(&t);
-    write_file(dir, "chat_template.jinja", "{{ bos_token }}file{{ eos_token is defined }}");
+    write_file(dir, "chat_template.jinja", "{{ bos_token }}file{{ eos_token is defined }}{{ image_token }}");
     assert_int_equal(hs_template_load(dir, &t, &err), 0);
     text = render_chat(t, "[]", false, false, &err);
-    assert_string_equal(text, "<s>fileFalse");
+    assert_string_equal(text, "<s>fileFalse<i>");
     hs_free(text);
     hs_template_destroy(&t);
     write_file(dir, "chat_template.jinja", "line one\n{% if %}");
