@@ -181,7 +181,6 @@ static int create_sequences(hs_engine *e, const hs_engine_options *opt, hs_err *
 
 static int bring_up(hs_engine *e, const hs_engine_options *opt, hs_err *err)
 {
-    hs_math_setup();
     int r = hs__open(opt, &e->opened, err);
     if (r == 0)
         r = hs__plan(opt, &e->opened, &e->plan, err);

@@ -19,7 +19,7 @@
 #define MIN_CHUNK       32u
 /* Program text, libc, libraries' own heaps and thread stacks as touched; measured with an empty model, doubled. */
 #define RUNTIME_BYTES      (40ull << 20)
-#define RUNTIME_PER_THREAD (HS_MATH_THREAD_BYTES + (1ull << 20))
+#define RUNTIME_PER_THREAD (1ull << 20)
 
 typedef struct shape {
     uint32_t context, parallel, chunk, staging, slots;

@@ -1,6 +1,6 @@
 /*
- * kernels_avx2.c - AVX2, FMA and F16C: operations on vectors, and the table of the set. matvec_avx2.c and
- * dequant_avx2.c have the operations on matrices.
+ * kernels_avx2.c - AVX2, FMA and F16C: operations on vectors, and the table of the set. matvec_avx2.c,
+ * dequant_avx2.c and gemm_avx2.c have the operations on matrices.
  *
  * Order: dot sums over 32 interleaved partial sums. Results of axpy, rmsnorm and conversions are elementwise.
  */
@@ -90,6 +90,8 @@ const hs_kernels hs__kernels_avx2 = {
     .matvec = hs__matvec_avx2,
     .matvec_t = hs__matvec_t_avx2,
     .dequant_span = hs__dequant_span_avx2,
+    .to_panel = hs__to_panel_avx2,
+    .gemm_panel = hs__gemm_panel_avx2,
     .dot = dot,
     .axpy = axpy,
     .dot_f16 = dot_f16,

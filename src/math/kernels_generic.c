@@ -103,6 +103,26 @@ static void matvec_t(const hs_mat *w, uint32_t row0, uint32_t row1, uint32_t col
     }
 }
 
+static void to_panel(const float *rows, size_t stride, uint32_t n, float *panel)
+{
+    for (uint32_t k = 0; k < n; k++)
+        for (uint32_t r = 0; r < HS_PANEL_ROWS; r++)
+            panel[k * HS_PANEL_ROWS + r] = rows[r * stride + k];
+}
+
+static void gemm_panel(const float *panel, uint32_t n, const float *x, size_t x_stride, uint32_t m, float *y,
+                       size_t y_stride)
+{
+    for (uint32_t t = 0; t < m; t++) {
+        float sum[HS_PANEL_ROWS] = {0};
+        for (uint32_t k = 0; k < n; k++)
+            for (uint32_t r = 0; r < HS_PANEL_ROWS; r++)
+                sum[r] += x[t * x_stride + k] * panel[k * HS_PANEL_ROWS + r];
+        for (uint32_t r = 0; r < HS_PANEL_ROWS; r++)
+            y[t * y_stride + r] += sum[r];
+    }
+}
+
 static float dot(const float *a, const float *b, uint32_t n)
 {
     float s[LANES] = {0};
@@ -162,6 +182,8 @@ const hs_kernels hs__kernels_generic = {
     .matvec = matvec,
     .matvec_t = matvec_t,
     .dequant_span = dequant_span,
+    .to_panel = to_panel,
+    .gemm_panel = gemm_panel,
     .dot = dot,
     .axpy = axpy,
     .dot_f16 = dot_f16,

@@ -28,6 +28,8 @@ typedef struct hs_mat {
 
 typedef enum hs_kernel_set { HS_KERNELS_AUTO, HS_KERNELS_GENERIC, HS_KERNELS_AVX2 } hs_kernel_set;
 
+#define HS_PANEL_ROWS 16u /* rows of a weight panel in hs_gemm */
+
 /* One instruction set's kernels; filled once, immutable. Strides are in floats. */
 typedef struct hs_kernels {
     const char *name;
@@ -39,6 +41,11 @@ typedef struct hs_kernels {
                      float *y);
     /* out[k - col0] = w[row][k] as float, k in [col0, col1). */
     void (*dequant_span)(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out);
+    /* panel[k][r] = rows[r * stride + k] for r < HS_PANEL_ROWS, k < n; panel 64-byte-aligned. */
+    void (*to_panel)(const float *rows, size_t stride, uint32_t n, float *panel);
+    /* y[t][r] += sum over k in [0, n) of x[t][k] panel[k][r] for r < HS_PANEL_ROWS, t in [0, m): k after k. */
+    void (*gemm_panel)(const float *panel, uint32_t n, const float *x, size_t x_stride, uint32_t m, float *y,
+                       size_t y_stride);
     float (*dot)(const float *a, const float *b, uint32_t n);
     void (*axpy)(float a, const float *x, float *y, uint32_t n); /* y += a x */
     float (*dot_f16)(const uint16_t *a, const float *b, uint32_t n);
@@ -55,13 +62,6 @@ const hs_kernels *hs_kernels_get(hs_kernel_set set, hs_err *err);
 /* "auto", "generic", "avx2"; -EINVAL. */
 int hs_kernel_set_parse(const char *text, hs_kernel_set *ret) HS_MUST_CHECK;
 
-/* Once per process, before any GEMM: makes OpenBLAS single-threaded inside our pool. */
-void hs_math_setup(void);
-/* Resident memory that OpenBLAS keeps for each thread that has called it: our tiles touch under 200 KiB of its buffers
- * (measured), in up to three places, each of which may become a 2 MiB page where transparent huge pages are "always".
- */
-#define HS_MATH_THREAD_BYTES (6ull << 20)
-
 /* Bytes of matrix data (without scales); 0 if the type has no kernel. */
 uint64_t hs_mat_bytes(const hs_mat *w);
 
@@ -70,7 +70,7 @@ void hs_matvec(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const float 
                float *y, size_t y_stride);
 
 /*
- * Y[i][r] = sum_k X[i][k] W[r][k] for i in [0, m), through OpenBLAS on dequantised tiles of fixed shape. scratch:
+ * Y[i][r] = sum_k X[i][k] W[r][k] for i in [0, m), on tiles dequantised once for all of them. scratch:
  * hs_gemm_scratch_bytes, 64-byte-aligned, shared by all threads of the pool.
  */
 void hs_gemm(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const float *x, size_t x_stride, uint32_t m, float *y,

@@ -3,17 +3,20 @@
  * bench_kernels.c - how fast one core multiplies by weights in each format, beside what it can read at all.
  *
  * Prints one JSON object: "read_gb_per_s" (an AVX2 or plain loop over a buffer far bigger than the caches), "matvec"
- * (GB/s of weights, and that as a fraction of the read rate), "matvec_t", "gemm" (GFLOP/s, beside one plain sgemm of
- * the same shape on float32 weights) and "vector" (GB/s of dot and axpy on keys and values). Best of several rounds:
- * the machine may be busy with something else. Usage: bench_kernels [MEGABYTES of weights, default 96]
+ * (GB/s of weights, and that as a fraction of the read rate), "matvec_t", "gemm" (GFLOP/s, beside OpenBLAS's sgemm of
+ * the same shape on float32 weights, if it is installed) and "vector" (GB/s of dot and axpy on keys and values). Best
+ * of several rounds: the machine may be busy with something else. Usage: bench_kernels [MEGABYTES of weights, default
+ * 96]
  */
-#include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#endif
+#if defined(HAVE_OPENBLAS)
+#include <cblas.h>
 #endif
 
 #include "base/clock.h"
@@ -137,6 +140,21 @@ static void bench_matvec_t(const hs_kernels *k, const char *data, size_t bytes, 
     }
 }
 
+/* Nanoseconds of OpenBLAS on float32 weights; endless without it. */
+static double plain_sgemm(uint32_t m, uint32_t rows, uint32_t cols, const float *x, const char *w, float *y)
+{
+#if defined(HAVE_OPENBLAS)
+    uint64_t t0 = hs_now_ns();
+    openblas_set_num_threads(1);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)m, (blasint)rows, (blasint)cols, 1.0f, x,
+                (blasint)cols, (const float *)(const void *)w, (blasint)cols, 0.0f, y, (blasint)rows);
+    return (double)(hs_now_ns() - t0);
+#else
+    (void)m, (void)rows, (void)cols, (void)x, (void)w, (void)y;
+    return 1e300;
+#endif
+}
+
 static void bench_gemm(const hs_kernels *k, const char *data, const float *scale, const char **sep)
 {
     static const uint32_t shape[][3] = {{16, 2048, 7168}, {64, 2048, 7168}, {512, 2048, 7168}, {100, 768, 2048}};
@@ -151,10 +169,7 @@ static void bench_gemm(const hs_kernels *k, const char *data, const float *scale
         uint32_t m = shape[s][0], rows = shape[s][1], cols = shape[s][2];
         double flop = 2.0 * m * rows * cols, plain = 0;
         for (int i = 0; i < ROUNDS; i++) {
-            uint64_t t0 = hs_now_ns();
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)m, (blasint)rows, (blasint)cols, 1.0f, x,
-                        (blasint)cols, (const float *)(const void *)data, (blasint)cols, 0.0f, y, (blasint)rows);
-            double rate = flop / (double)(hs_now_ns() - t0);
+            double rate = flop / plain_sgemm(m, rows, cols, x, data, y);
             plain = rate > plain ? rate : plain;
         }
         for (size_t t = 0; t < 4; t++) {
@@ -231,7 +246,6 @@ int main(int argc, char **argv)
     fill(data, bytes, 1);
     for (size_t i = 0; i < n_scales; i++)
         scale[i] = 0.01f + (float)(i % 97) * 1e-4f;
-    hs_math_setup();
     double read = read_rate(data, bytes);
     const hs_kernels *best = hs_kernels_get(HS_KERNELS_AUTO, NULL), *generic = hs_kernels_get(HS_KERNELS_GENERIC, NULL);
     const char *sep = "";

@@ -254,7 +254,6 @@ hs_experts memory_experts_init(memory_experts *x, const fixture *f)
 void run_create(run *r, const fixture *f, run_options o)
 {
     memset(r, 0, sizeof *r);
-    hs_math_setup();
     hs_experts x = memory_experts_init(&r->experts, f);
     r->experts.order = o.order;
     r->experts.resident_mod = o.resident_mod;
