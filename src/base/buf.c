@@ -2,6 +2,7 @@
 #include "base/buf.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +10,7 @@
 
 void hs_buf_init(hs_buf *b, size_t max)
 {
-    *b = (hs_buf){.max = max};
+    *b = (hs_buf){.max = max < SIZE_MAX / 4 ? max : SIZE_MAX / 4};
 }
 
 void hs_buf_deinit(hs_buf *b)
@@ -73,7 +74,9 @@ int hs_buf_printf(hs_buf *b, const char *fmt, ...)
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
-    int r = n < 0 ? -EINVAL : grow(b, (size_t)n);
+    if (n < 0 && !b->failed)
+        b->failed = -EINVAL;
+    int r = n < 0 ? b->failed : grow(b, (size_t)n);
     if (r == 0) {
         vsnprintf(b->data + b->len, (size_t)n + 1, fmt, again);
         b->len += (size_t)n;

@@ -12,7 +12,7 @@
 typedef struct hs_buf {
     char *data;
     size_t len, cap, max;
-    int failed; /* sticky: -ENOMEM or -E2BIG of the first append that did not fit */
+    int failed; /* sticky: -ENOMEM or -E2BIG of the first append that did not fit (-EINVAL: a bad printf) */
 } hs_buf;
 
 void hs_buf_init(hs_buf *b, size_t max);

@@ -46,7 +46,7 @@ const char *hs_config_model_name(const hs_config *c, size_t i);
 /* The model section's own value, or NULL if it does not set the key. */
 const char *hs_config_model_str(const hs_config *c, size_t i, const char *key);
 
-/* The effective configuration as a file, each value with its origin as a comment. */
+/* The effective configuration as a file that reads back as the same, each value with its origin as a comment. */
 int hs_config_print(const hs_config *c, hs_buf *out);
 /* Like config/hotset.conf: every option commented out with help, type, range and default. */
 int hs_config_print_reference(const hs_option_table *tables, size_t n_tables, hs_buf *out);

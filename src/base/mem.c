@@ -38,7 +38,10 @@ void *hs_malloc(size_t n)
 
 void *hs_calloc(size_t n, size_t size)
 {
-    return refuse() ? NULL : calloc(n ? n : 1, size ? size : 1);
+    uint64_t bytes; /* asked here: sanitizers take an overflow inside calloc for a fault of ours */
+    if (refuse() || hs_mul_u64(n, size, &bytes) < 0)
+        return NULL;
+    return calloc(n ? n : 1, size ? size : 1);
 }
 
 void *hs_realloc(void *p, size_t n)

@@ -17,8 +17,8 @@
 
 #include "base/mem.h"
 
-#define SPIN_ROUNDS 4000 /* about 20 us: longer than the gap between two matrices of a token, far shorter than a read  \
-                          */
+/* About 20 us: longer than the gap between two matrices of a token, far shorter than a read. */
+#define SPIN_ROUNDS 4000
 
 typedef struct worker {
     hs_pool *pool;
@@ -105,7 +105,7 @@ int hs_pool_create(uint32_t n_threads, hs_pool **ret_pool, hs_err *err)
 {
     if (n_threads < 1 || n_threads > 1024)
         return hs_err_set(err, -EINVAL, "compute pool: %u threads; 1 to 1024 are possible", n_threads);
-    hs_pool *p = hs_calloc(1, sizeof *p + 64);
+    hs_pool *p = hs_map_alloc(sizeof *p); /* the counters want cache lines of their own */
     if (!p)
         return hs_err_set(err, -ENOMEM, "compute pool: out of memory");
     p->n_threads = n_threads;
@@ -144,7 +144,7 @@ void hs_pool_destroy(hs_pool **pool)
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->lock);
     hs_free(p->workers);
-    hs_free(p);
+    hs_map_free(p, sizeof *p);
 }
 
 uint32_t hs_pool_threads(const hs_pool *pool)
