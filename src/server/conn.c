@@ -394,6 +394,7 @@ static hs__conn *conn_new(hs_server *s, const hs__listener *l)
 void hs__conn_accept(hs_server *s, hs__listener *l)
 {
     hs__conn *c = conn_new(s, l);
+    l->is_waiting = !c; /* the loop accepts nothing more before this one is taken: the next tick tries again */
     if (!c)
         return;
     if (uv_accept(&l->u.stream, &c->u.stream) < 0 || s->n_conns > s->options.max_connections + HS__EXTRA_CONNECTIONS) {

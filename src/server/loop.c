@@ -115,6 +115,9 @@ static void on_tick(uv_timer_t *handle)
     hs_server *s = handle->data;
     for (hs__conn *c = s->conns; c; c = c->next)
         hs__conn_tick(c);
+    for (size_t i = 0; i < s->n_listeners; i++)
+        if (s->listeners[i].open && s->listeners[i].is_waiting)
+            hs__conn_accept(s, &s->listeners[i]);
     drain_deadline(s);
 }
 

@@ -185,6 +185,21 @@ void hs__error_object(hs_buf *b, int status, const char *param, const char *code
     hs_buf_puts(b, "}}");
 }
 
+static const char *extra_lines(const hs__conn *c, int status)
+{
+    switch (status) {
+    case 401:
+        return "WWW-Authenticate: Bearer\r\n";
+    case 405:
+        return hs__route_allow(&c->http.head);
+    case 429:
+    case 503:
+        return "Retry-After: 5\r\n";
+    default:
+        return NULL;
+    }
+}
+
 void hs__reply_error(hs__conn *c, int status, const char *param, const char *code, const char *fmt, ...)
 {
     char sentence[700];
@@ -199,11 +214,7 @@ void hs__reply_error(hs__conn *c, int status, const char *param, const char *cod
     if (b.failed)
         hs__conn_close(c);
     else
-        hs__reply(c, status, "application/json",
-                  status == 429 || status == 503 ? "Retry-After: 5\r\n"
-                  : status == 401                ? "WWW-Authenticate: Bearer\r\n"
-                                                 : NULL,
-                  b.data, b.len);
+        hs__reply(c, status, "application/json", extra_lines(c, status), b.data, b.len);
     hs_buf_deinit(&b);
 }
 

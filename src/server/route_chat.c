@@ -13,29 +13,52 @@ static int64_t local_now(void)
     return localtime_r(&now, &tm) ? (int64_t)now + tm.tm_gmtoff : (int64_t)now;
 }
 
+/* Past the template's bounds is the request's fault as well: it is this request that needs so much. */
+static int template_error(int r, const hs_err *err, hs__api_error *e)
+{
+    return hs__api_fail(e, r == -ENOMEM ? 503 : 400, "messages", "template_error", "%s", err->text);
+}
+
+/* A template that writes the same with and without tools does not know them, and they must not be dropped in silence.
+ */
+static int check_tools(const hs_template *t, hs_template_input in, const hs__prompt *with_tools, hs__api_error *e)
+{
+    hs_err err = {0};
+    char *text = NULL;
+    size_t len;
+    in.tools = NULL;
+    int r = hs_template_render(t, &in, &text, &len, &err);
+    if (r < 0)
+        return template_error(r, &err, e);
+    bool is_same = len == with_tools->len && !memcmp(text, with_tools->text, len);
+    hs_free(text);
+    if (is_same)
+        return hs__api_fail(e, 400, "tools", "unsupported_parameter", "tools are not known to this model's template");
+    return 0;
+}
+
 static int render(const hs_template *t, const hs__params *p, hs__prompt *ret, hs__api_error *e)
 {
     hs_err err = {0};
     json_t *messages = NULL;
     int r = hs_template_normalise(t, p->messages, &messages, &err);
-    if (r == 0) {
-        hs_template_input in = {
-            .messages = messages,
-            .tools = p->tools,
-            .kwargs = p->kwargs,
-            .add_generation_prompt = p->add_generation_prompt,
-            .continue_final_message = p->continue_final_message,
-            .now = local_now(),
-        };
-        r = hs_template_render(t, &in, &ret->text, &ret->len, &err);
-    }
+    if (r < 0)
+        return template_error(r, &err, e);
+    hs_template_input in = {
+        .messages = messages,
+        .tools = p->tools,
+        .kwargs = p->kwargs,
+        .add_generation_prompt = p->add_generation_prompt,
+        .continue_final_message = p->continue_final_message,
+        .now = local_now(),
+    };
+    r = hs_template_render(t, &in, &ret->text, &ret->len, &err);
+    if (r < 0)
+        r = template_error(r, &err, e);
+    else if (p->tools)
+        r = check_tools(t, in, ret, e);
     json_decref(messages);
-    if (r < 0) {
-        /* Past the template's bounds is the request's fault as well: it is this request that needs so much. */
-        int status = r == -ENOMEM ? 503 : 400;
-        return hs__api_fail(e, status, "messages", "template_error", "%s", err.text);
-    }
-    return 0;
+    return r;
 }
 
 static int make(const hs_server *s, const hs__model *m, const hs__params *p, hs__prompt *ret, hs__api_error *e)

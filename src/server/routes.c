@@ -36,3 +36,11 @@ size_t hs__route_find(const hs__head *head, int *ret_status)
     }
     return hs__n_routes;
 }
+
+const char *hs__route_allow(const hs__head *head)
+{
+    for (size_t i = 0; i < hs__n_routes; i++)
+        if (matches(&hs__routes[i], head->path))
+            return strcmp(hs__routes[i].method, "GET") ? "Allow: POST\r\n" : "Allow: GET, HEAD\r\n";
+    return NULL;
+}

@@ -74,7 +74,8 @@ typedef struct hs__listener {
     hs_server *server;
     hs__address address;
     bool inherited, open;
-    dev_t dev; /* of the socket file made here, which is removed at the end if it is still that one */
+    bool is_waiting; /* a connection could not be accepted for lack of memory */
+    dev_t dev;       /* of the socket file made here, which is removed at the end if it is still that one */
     ino_t ino;
 } hs__listener;
 /* A listening, close-on-exec socket. Unix: a socket file nobody serves is replaced. */
@@ -274,6 +275,9 @@ extern const hs__route hs__routes[];
 extern const size_t hs__n_routes;
 /* The route of a method and path; on failure n_routes and the status 404 or 405. */
 size_t hs__route_find(const hs__head *head, int *ret_status);
+
+/* The header line that a 405 needs, NULL if nothing is at this path. */
+const char *hs__route_allow(const hs__head *head);
 
 void hs__route_health(hs__conn *c);
 void hs__route_ready(hs__conn *c);

@@ -299,8 +299,10 @@ void hs_request_destroy(hs_request **request)
 int hs_tokenizer_encode(const hs_tokenizer *t, const char *text, size_t len, bool specials, uint32_t **ret_ids,
                         size_t *ret_n, hs_err *err)
 {
-    (void)t, (void)specials, (void)err;
+    (void)t, (void)specials;
     uint32_t *ids = hs_malloc((len + 1) * sizeof *ids);
+    if (!ids)
+        return hs_err_set(err, -ENOMEM, "out of memory");
     for (size_t i = 0; i < len; i++)
         ids[i] = (unsigned char)text[i];
     *ret_ids = ids;
@@ -317,22 +319,28 @@ int hs_template_normalise(const hs_template *t, const json_t *messages, json_t *
 
 int hs_template_render(const hs_template *t, const hs_template_input *in, char **ret_text, size_t *ret_len, hs_err *err)
 {
-    (void)t;
+    const hs_engine *e = (const void *)t;
     hs_buf b;
     hs_buf_init(&b, 1 << 24);
     for (size_t i = 0; i < json_array_size(in->messages); i++) {
         const json_t *m = json_array_get(in->messages, i);
         const char *content = json_string_value(json_object_get(m, "content"));
-        if (content && !strcmp(content, "RAISE"))
+        if (content && !strcmp(content, "RAISE")) {
+            hs_buf_deinit(&b);
             return hs_err_set(err, -EINVAL, "template: line 3: conversation roles must alternate");
+        }
         hs_buf_printf(&b, "%s:%s\n", json_string_value(json_object_get(m, "role")), content ? content : "");
     }
-    if (in->tools)
+    if (in->tools && !e->options.without_tools)
         hs_buf_printf(&b, "tools:%zu\n", json_array_size(in->tools));
     if (json_is_true(json_object_get(in->kwargs, "enable_thinking")))
         hs_buf_puts(&b, "thinking\n");
     if (in->add_generation_prompt)
         hs_buf_puts(&b, "assistant:");
+    if (b.failed) {
+        hs_buf_deinit(&b);
+        return hs_err_set(err, -ENOMEM, "out of memory");
+    }
     *ret_len = b.len;
     *ret_text = hs_buf_take(&b);
     return 0;

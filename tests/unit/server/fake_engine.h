@@ -15,7 +15,8 @@
 typedef struct fake_options {
     uint32_t context, parallel, max_queue;
     uint32_t step_us;
-    bool without_text; /* no tokenizer, no template */
+    bool without_text;  /* no tokenizer, no template */
+    bool without_tools; /* the template ignores tools */
 } fake_options;
 
 hs_engine *fake_engine_create(const fake_options *o);

@@ -321,6 +321,7 @@ static void test_no_length(void **state)
     assert_has(&B, "415 Unsupported Media Type");
     ask(&H, "GET /v1/chat/completions HTTP/1.1\r\nHost: x\r\n\r\n", &B);
     assert_has(&B, "405 Method Not Allowed");
+    assert_has(&B, "\r\nAllow: POST\r\n");
     ask(&H, "GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n", &B);
     assert_has(&B, "404 Not Found");
     int fd = harness_connect(&H);

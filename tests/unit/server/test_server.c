@@ -220,6 +220,53 @@ static void test_ping(void **state)
     hs_free(request);
 }
 
+static void test_tools_unknown(void **state)
+{
+    prepare(state);
+    F.without_tools = true;
+    harness_start(&H, &O, &F, false);
+    check_error(CHAT, "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]," USER("hi") "}", "400 ",
+                "\"param\":\"tools\"");
+}
+
+/* Every allocation of creation and of a request fails once: an error or a closed connection, never a crash, and the
+ * server goes on. */
+static void test_out_of_memory(void **state)
+{
+    prepare(state);
+    hs_server_model m = {.name = "a", .aliases = "b c"};
+    hs_err err = {0};
+    for (int i = 0, r = -ENOMEM; r < 0; i++) {
+        hs_server *s = NULL;
+        hs_mem_fail_after(i);
+        r = hs_server_create(&O, &m, 1, &s, &err);
+        hs_mem_fail_after(-1);
+        assert_true(r == 0 || r == -ENOMEM);
+        hs_server_destroy(&s);
+    }
+    harness_start(&H, &O, &F, false);
+    char *request = post(CHAT, "{\"stream\":true,\"max_tokens\":2," USER("hi") "}", "Connection: close\r\n");
+    bool ok = false;
+    for (int i = 0; !ok && i < 1000; i++) {
+        int fd = harness_connect(&H);
+        char data[4096];
+        send_text(fd, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_true(recv(fd, data, sizeof data, 0) > 0); /* accepted while there was memory */
+        hs_mem_fail_after(i);
+        send_text(fd, request);
+        ssize_t n, total = 0;
+        while ((n = recv(fd, data + total, sizeof data - 1 - (size_t)total, 0)) > 0)
+            total += n;
+        hs_mem_fail_after(-1);
+        data[total] = '\0';
+        ok = strstr(data, "[DONE]") != NULL;
+        close(fd);
+        wait_active(&H, 0);
+    }
+    assert_true(ok);
+    hs_free(request);
+}
+
 static void test_limits(void **state)
 {
     prepare(state);
@@ -454,6 +501,8 @@ int main(void)
         cmocka_unit_test_teardown(test_queue_full, teardown),
         cmocka_unit_test_teardown(test_ping, teardown),
         cmocka_unit_test_teardown(test_limits, teardown),
+        cmocka_unit_test_teardown(test_tools_unknown, teardown),
+        cmocka_unit_test_teardown(test_out_of_memory, teardown),
         cmocka_unit_test_teardown(test_answer_too_long, teardown),
         cmocka_unit_test_teardown(test_loading, teardown),
         cmocka_unit_test_teardown(test_loading_fails, teardown),
