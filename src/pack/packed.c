@@ -156,6 +156,11 @@ int hs__pk_packed_open(const char *path, hs__pk_packed **ret, hs_err *err)
     else
         hs_err_set(err, r, "%s: out of memory", path);
     hs_free(where);
+    if (r == -ERANGE) { /* of a number: malformed like anything else */
+        r = -EINVAL;
+        if (err)
+            err->code = r;
+    }
     if (r == 0)
         *ret = p;
     else

@@ -125,6 +125,15 @@ static int verify_plain(hs__pk_work *w, const char *path, hs_err *err)
     return 0;
 }
 
+/* A safetensors folder whose manifest.json is another tool's. */
+static bool is_plain(const char *path)
+{
+    hs_source *s = NULL;
+    bool plain = hs_source_open(path, &s, NULL) == 0 && !hs_source_is_packed(s);
+    hs_source_close(&s);
+    return plain;
+}
+
 int hs_verify(const char *path, hs_pool *pool, const hs_pack_monitor *monitor, uint64_t *ret_problems, hs_err *err)
 {
     hs__pk_work w;
@@ -144,8 +153,9 @@ int hs_verify(const char *path, hs_pool *pool, const hs_pack_monitor *monitor, u
     } else if (r == 0) {
         hs_err e = {0};
         r = hs__pk_packed_open(path, &p, &e);
-        /* Without its manifest nothing else of a pack can be judged. */
-        if (r == -EBADMSG || r == -EINVAL) {
+        if (r == -EINVAL && is_plain(path)) {
+            r = verify_plain(&w, path, err);
+        } else if (r == -EBADMSG || r == -EINVAL) { /* without its manifest nothing else of a pack can be judged */
             hs__pk_problem(&w, HS__PK_MANIFEST, HS_PACK_ANY_RECORD, "%s", e.text);
             r = 0;
         } else if (r < 0) {

@@ -225,6 +225,13 @@ static void a_plain_folder_is_looked_at(void **state)
     hs_pack_monitor m = {.ctx = &noted, .note = on_note};
     assert_int_equal(hs_verify(w.src, w.pool, &m, NULL, NULL), 0);
     assert_true(noted);
+    noted = false;
+    write_file(w.src, "manifest.json", "{\"of\": 1}", 9); /* another tool's */
+    assert_int_equal(hs_verify(w.src, w.pool, &m, NULL, NULL), 0);
+    assert_true(noted);
+    char path[300];
+    snprintf(path, sizeof path, "%s/manifest.json", w.src);
+    unlink(path);
     size_t n;
     char *p = read_file(w.src, "model.safetensors", &n);
     write_file(w.src, "model.safetensors", p, n - 1);
