@@ -159,17 +159,26 @@ static int submit(hs__generation *g, const hs__generation_input *in, hs__api_err
     return 0;
 }
 
+/* An event stream's next bytes, or the end of the connection if they could not be made. */
+static void send_events(hs__conn *c, hs_buf *b)
+{
+    if (b->failed)
+        hs__conn_close(c);
+    else
+        hs__stream_write(c, b->data, b->len);
+    hs_buf_deinit(b);
+}
+
 static void stream_begin(hs__generation *g)
 {
     hs__conn *c = g->conn;
     hs__stream_begin(c, "text/event-stream; charset=utf-8");
-    if (!g->meta.chat || c->generation != g)
+    if (c->generation != g || !g->meta.chat)
         return;
     hs_buf b;
     hs_buf_init(&b, EVENT_MAX);
     hs__sse_role(&b, &g->meta);
-    hs__stream_write(c, b.data, b.len);
-    hs_buf_deinit(&b);
+    send_events(c, &b);
 }
 
 int hs__generation_start(hs__conn *c, const hs__generation_input *in, hs__api_error *e)
@@ -200,8 +209,7 @@ void hs__generation_abort(hs__generation *g, int status, const char *code, const
     hs_buf b;
     hs_buf_init(&b, EVENT_MAX);
     hs__sse_error(&b, status, code, sentence);
-    hs__stream_write(c, b.data, b.len);
-    hs_buf_deinit(&b);
+    send_events(c, &b);
     hs__stream_end(c, false);
 }
 
@@ -227,11 +235,7 @@ static void send_piece(hs__generation *g, hs__channel ch, const hs_buf *piece)
     hs_buf b;
     hs_buf_init(&b, EVENT_MAX + 6 * piece->len);
     hs__sse_text(&b, &g->meta, ch, piece->data, piece->len);
-    if (b.failed)
-        hs__conn_close(c);
-    else
-        hs__stream_write(c, b.data, b.len);
-    hs_buf_deinit(&b);
+    send_events(c, &b);
 }
 
 /* What the splitter has put into thought and content goes to the client, or to the collected answer. The generation may
@@ -268,8 +272,7 @@ static void finish_stream(hs__generation *g, const hs_request_status *st)
         hs__sse_usage(&b, &g->meta, &st->receipt);
     hs__sse_done(&b);
     hs__generation_destroy(&c->generation);
-    hs__stream_write(c, b.data, b.len);
-    hs_buf_deinit(&b);
+    send_events(c, &b);
     hs__stream_end(c, true);
 }
 
@@ -379,6 +382,5 @@ void hs__generation_tick(hs__generation *g)
     } else if (now - c->last_write_ms >= c->server->options.ping_interval_s * 1000ull) {
         hs__sse_comment(&b, "ping");
     }
-    hs__stream_write(c, b.data, b.len);
-    hs_buf_deinit(&b);
+    send_events(c, &b);
 }
