@@ -1,10 +1,11 @@
 /*
- * hotset.h - the engine as every front end sees it: load a model within a memory budget, run sessions or queued requests, read the
- * receipts. Server and command line use nothing below this header.
+ * hotset.h - the engine as every front end sees it: load a model within a memory budget, run sessions or queued
+ * requests, read the receipts. Server and command line use nothing below this header.
  *
  * Two ways to run, not mixed on one engine:
  *   sessions  hs_session_*: synchronous, one calling thread (eval, bench)
- *   requests  hs_engine_start, then hs_request_*: an engine thread schedules them; any thread may submit, poll and destroy
+ *   requests  hs_engine_start, then hs_request_*: an engine thread schedules them; any thread may submit, poll and
+ * destroy
  */
 #ifndef HOTSET_HOTSET_H
 #define HOTSET_HOTSET_H
@@ -25,25 +26,25 @@ typedef struct hs_engine hs_engine;
 typedef enum hs_cache_kind { HS_CACHE_AUTO, HS_CACHE_BYTES, HS_CACHE_PERCENT } hs_cache_kind;
 
 typedef struct hs_engine_options {
-    const char *path;      /* packed folder or safetensors folder */
-    uint64_t memory_limit; /* the whole process; 0 = what machine and cgroup leave, less a reserve */
+    const char *path;        /* packed folder or safetensors folder */
+    uint64_t memory_limit;   /* the whole process; 0 = what machine and cgroup leave, less a reserve */
     uint64_t memory_outside; /* what the rest of the process (server, other models) may take at its maxima */
     hs_cache_kind cache_kind;
-    uint64_t cache_bytes;  /* HS_CACHE_BYTES */
-    double cache_percent;  /* HS_CACHE_PERCENT: floor(experts x percent / 100) slots */
-    const char *policy;    /* NULL = "ewma" */
-    const char *io_engine; /* NULL, "auto", "io_uring", "pread" */
-    bool io_buffered;      /* no O_DIRECT */
+    uint64_t cache_bytes;                /* HS_CACHE_BYTES */
+    double cache_percent;                /* HS_CACHE_PERCENT: floor(experts x percent / 100) slots */
+    const char *policy;                  /* NULL = "ewma" */
+    const char *io_engine;               /* NULL, "auto", "io_uring", "pread" */
+    bool io_buffered;                    /* no O_DIRECT */
     uint64_t io_read_size, io_in_flight; /* 0 = default */
     bool prefetch;
     uint64_t prefetch_budget; /* 0 = default */
-    uint32_t threads;      /* 0 = all processors */
-    const char *kernels;   /* NULL, "auto", "generic", "avx2" */
-    const char *kv_type;   /* NULL, "f16", "f32" */
-    uint32_t context;      /* tokens per sequence; 0 = the smaller of the model's and what the limit allows */
-    uint32_t parallel;     /* sequences decoded side by side, >= 1; 0 = 1 */
-    uint32_t max_queue;    /* requests waiting beyond those */
-    bool without_text;     /* do not load tokenizer and template (eval --ids, bench, plan) */
+    uint32_t threads;         /* 0 = all processors */
+    const char *kernels;      /* NULL, "auto", "generic", "avx2" */
+    const char *kv_type;      /* NULL, "f16", "f32" */
+    uint32_t context;         /* tokens per sequence; 0 = the smaller of the model's and what the limit allows */
+    uint32_t parallel;        /* sequences decoded side by side, >= 1; 0 = 1 */
+    uint32_t max_queue;       /* requests waiting beyond those */
+    bool without_text;        /* do not load tokenizer and template (eval --ids, bench, plan) */
     /* Loading progress: stage is a short word; called on the loading thread; nonzero cancels. May be NULL. */
     int (*progress)(void *ctx, const char *stage, uint64_t done, uint64_t total);
     void *progress_ctx;
@@ -64,8 +65,9 @@ typedef struct hs_plan {
     char arch[32];
 } hs_plan;
 
-/* Computes the plan without loading weights. A budget under the floor, or an explicit cache that exceeds the limit: -ENOMEM with the
- * figures in the sentence (it has the word floor); *ret_plan is filled then too (the one exception to the ret_ rule). */
+/* Computes the plan without loading weights. A budget under the floor, or an explicit cache that exceeds the limit:
+ * -ENOMEM with the figures in the sentence (it has the word floor); *ret_plan is filled then too (the one exception to
+ * the ret_ rule). */
 int hs_plan_make(const hs_engine_options *opt, hs_plan *ret_plan, struct hs_err *err);
 
 /* ---- engine ---- */
@@ -87,11 +89,12 @@ const struct json_t *hs_engine_generation_config(const hs_engine *e);
 /* ---- what it cost ---- */
 
 typedef struct hs_receipt {
-    uint64_t bytes_read;      /* expert bytes read from disk on behalf of this request, speculation included in engine totals only */
+    uint64_t bytes_read; /* expert bytes read from disk on behalf of this request, speculation included in engine totals
+                            only */
     uint64_t expert_hits, expert_misses;
     double queue_s, prefill_s, decode_s; /* wall time in each phase */
-    double disk_wait_s;       /* the engine stood still for reads while this request was in the batch */
-    double expand_s;          /* decoding of compressed frames on the engine thread */
+    double disk_wait_s;                  /* the engine stood still for reads while this request was in the batch */
+    double expand_s;                     /* decoding of compressed frames on the engine thread */
     uint64_t prefetch_issued, prefetch_useful; /* experts, while this request was in the batch */
     uint32_t prompt_tokens, generated_tokens;
 } hs_receipt;
@@ -99,7 +102,7 @@ typedef struct hs_receipt {
 typedef struct hs_engine_stats {
     uint64_t expert_hits, expert_misses, expert_evictions;
     uint64_t bytes_read, demand_bytes, speculative_bytes;
-    uint64_t io_busy_ns;  /* time with at least one read in flight: bytes_read over this is the bandwidth reached */
+    uint64_t io_busy_ns; /* time with at least one read in flight: bytes_read over this is the bandwidth reached */
     uint64_t io_reads, io_errors;
     uint64_t prefetch_issued, prefetch_useful, prefetch_wasted;
     uint64_t predict_guessed, predict_correct, predict_actual;
@@ -182,25 +185,26 @@ typedef enum hs_finish { HS_FINISH_NONE, HS_FINISH_STOP, HS_FINISH_LENGTH, HS_FI
 typedef struct hs_request_status {
     hs_request_state state;
     hs_finish finish;
-    uint32_t queue_position; /* 0 = next, while QUEUED */
+    uint32_t queue_position;              /* 0 = next, while QUEUED */
     uint64_t prefill_done, prefill_total; /* layer-tokens */
-    int error;               /* FAILED: negative errno, with the sentence below */
+    int error;                            /* FAILED: negative errno, with the sentence below */
     char error_text[300];
-    hs_receipt receipt;      /* so far */
+    hs_receipt receipt; /* so far */
 } hs_request_status;
 
 /* Starts the engine thread. */
 int hs_engine_start(hs_engine *e, struct hs_err *err);
 
-/* Errors: -EAGAIN queue full, -E2BIG prompt (plus max_tokens) cannot fit the context, -EINVAL a bad value (the sentence names it),
- * -ESHUTDOWN draining. */
+/* Errors: -EAGAIN queue full, -E2BIG prompt (plus max_tokens) cannot fit the context, -EINVAL a bad value (the sentence
+ * names it), -ESHUTDOWN draining. */
 int hs_request_submit(hs_engine *e, const hs_request_options *opt, hs_request **ret_request, struct hs_err *err);
-/* Moves generated text (whole UTF-8 characters, stop strings held back) into buf: bytes written. A reader that lets more than 64 KiB
- * pile up pauses its own request, nobody else's. */
+/* Moves generated text (whole UTF-8 characters, stop strings held back) into buf: bytes written. A reader that lets
+ * more than 64 KiB pile up pauses its own request, nobody else's. */
 size_t hs_request_read(hs_request *r, char *buf, size_t cap);
 void hs_request_get_status(hs_request *r, hs_request_status *ret_status);
-/* Text may still be unread when DONE: read until 0 after seeing DONE or FAILED. Destroy cancels what still runs; its slot, KV and queue
- * place are free again at the next step boundary. notify is not called after destroy has returned. */
+/* Text may still be unread when DONE: read until 0 after seeing DONE or FAILED. Destroy cancels what still runs; its
+ * slot, KV and queue place are free again at the next step boundary. notify is not called after destroy has returned.
+ */
 void hs_request_destroy(hs_request **r);
 
 /* No new requests from now on; returns at once. hs_engine_get_stats tells when active and queued are 0. */

@@ -1,10 +1,11 @@
 /*
- * shard_format.h - layout of a packed model folder; no code. Writer: src/pack. Reader: src/store. They share only this file.
+ * shard_format.h - layout of a packed model folder; no code. Writer: src/pack. Reader: src/store. They share only this
+ * file.
  *
  * A packed folder is flat:
  *   manifest.json          written last (write, fsync, rename): a folder without it is not a packed model
- *   NAME.header            for each source container NAME (a .safetensors file): its first data_start bytes, as they were
- *   dense-00000.hss        tensors that are always resident: one record per tensor, in source order
+ *   NAME.header            for each source container NAME (a .safetensors file): its first data_start bytes, as they
+ * were dense-00000.hss        tensors that are always resident: one record per tensor, in source order
  *   experts-NNNNN.hss      streamed objects: one record per (layer, expert), layer-major
  *   every other regular file of the source, verbatim (manifest "files" maps names if one collides with ours)
  *
@@ -15,10 +16,11 @@
  *   last 4096 bytes        hs_shard_footer, zero-padded
  * Header and footer are written after everything else has been fsynced; the file is renamed from NAME.tmp then.
  *
- * A record holds the parts (tensors) of one object. Its raw image is the parts one after the other, each at a 64-byte-aligned
- * raw_offset and zero-padded to a multiple of 64. Each padded part is cut into frames of HS_FRAME_RAW bytes (the last one is
- * shorter). The stored record is the frames' stored bytes, back to back, in order; a part with codec RAW stores its bytes as
- * they are, so that a record with only RAW parts is stored as its raw image and can be read straight into a slot.
+ * A record holds the parts (tensors) of one object. Its raw image is the parts one after the other, each at a
+ * 64-byte-aligned raw_offset and zero-padded to a multiple of 64. Each padded part is cut into frames of HS_FRAME_RAW
+ * bytes (the last one is shorter). The stored record is the frames' stored bytes, back to back, in order; a part with
+ * codec RAW stores its bytes as they are, so that a record with only RAW parts is stored as its raw image and can be
+ * read straight into a slot.
  */
 #ifndef HOTSET_SHARD_FORMAT_H
 #define HOTSET_SHARD_FORMAT_H
@@ -37,11 +39,11 @@
 #define HS_PACK_VERSION 1
 
 /* Bounds a reader may rely on and must enforce. */
-#define HS_SHARD_MAX_RECORDS    (1u << 24)
-#define HS_SHARD_MAX_PARTS      (1u << 26)
-#define HS_SHARD_MAX_FRAMES     (1u << 28)
-#define HS_RECORD_MAX_RAW       (1ull << 40) /* a dense tensor may be big */
-#define HS_FRAME_MAX_STORED     (HS_FRAME_RAW + (HS_FRAME_RAW >> 7) + 1024u)
+#define HS_SHARD_MAX_RECORDS (1u << 24)
+#define HS_SHARD_MAX_PARTS   (1u << 26)
+#define HS_SHARD_MAX_FRAMES  (1u << 28)
+#define HS_RECORD_MAX_RAW    (1ull << 40) /* a dense tensor may be big */
+#define HS_FRAME_MAX_STORED  (HS_FRAME_RAW + (HS_FRAME_RAW >> 7) + 1024u)
 
 typedef enum hs_codec {
     HS_CODEC_RAW = 0,
@@ -57,8 +59,8 @@ typedef struct hs_shard_header {
     uint64_t n_frames;
     uint64_t table_offset;
     uint64_t table_bytes;
-    uint64_t table_hash; /* XXH3_64bits of the table's bytes */
-    uint64_t file_bytes; /* of the whole shard, footer included */
+    uint64_t table_hash;  /* XXH3_64bits of the table's bytes */
+    uint64_t file_bytes;  /* of the whole shard, footer included */
     uint8_t identity[16]; /* of the packed model; the same in every shard and in the manifest */
     uint64_t header_hash; /* XXH3_64bits of all fields above */
 } hs_shard_header;
@@ -85,8 +87,8 @@ typedef struct hs_shard_record {
 } hs_shard_record;
 
 typedef struct hs_shard_part {
-    uint32_t source; /* index into the manifest's "sources" */
-    uint32_t codec;  /* hs_codec */
+    uint32_t source;        /* index into the manifest's "sources" */
+    uint32_t codec;         /* hs_codec */
     uint64_t source_offset; /* of the tensor's bytes in the source file, from the file's start */
     uint64_t bytes;         /* of the tensor, without padding */
     uint64_t raw_offset;    /* in the raw image, multiple of 64 */
@@ -105,18 +107,16 @@ static_assert(sizeof(hs_shard_frame) == 8, "layout");
 
 /*
  * manifest.json:
- * { "format": "hotset-pack", "version": 1, "identity": "32 hex digits", "source_stamp": "32 hex", "created_by": "hotset 0.1.0",
- *   "options": {"codec": "zstd"|"raw", "level": N, "shard_bytes": N},
- *   "sources": [{"name": "model.safetensors", "bytes": N, "data_start": N, "mode": 420, "header": "model.safetensors.header",
- *                "header_xxh3": "16 hex"}],
- *   "shards":  [{"name": "dense-00000.hss", "kind": "dense"|"experts", "bytes": N, "records": N, "header_hash": "16 hex"}],
- *   "files":   [{"name": "config.json", "stored_as": "config.json", "bytes": N, "mode": 420, "xxh3": "16 hex"}],
- *   "raw_bytes": N, "stored_bytes": N,
- *   "manifest_xxh3": "16 hex" }
- * mode: permission bits of the original. source_stamp: hash of the sources' names, sizes, mtimes and headers, by which the
- * same source is known again. manifest_xxh3 comes last, on its own line: XXH3_64bits of all text before the comma that
- * precedes it; verify, which must find any damaged byte, checks it. A reader that serves the model may ignore all three.
- * Record numbers are global: shards in manifest order, records in table order.
+ * { "format": "hotset-pack", "version": 1, "identity": "32 hex digits", "source_stamp": "32 hex", "created_by": "hotset
+ * 0.1.0", "options": {"codec": "zstd"|"raw", "level": N, "shard_bytes": N}, "sources": [{"name": "model.safetensors",
+ * "bytes": N, "data_start": N, "mode": 420, "header": "model.safetensors.header", "header_xxh3": "16 hex"}], "shards":
+ * [{"name": "dense-00000.hss", "kind": "dense"|"experts", "bytes": N, "records": N, "header_hash": "16 hex"}], "files":
+ * [{"name": "config.json", "stored_as": "config.json", "bytes": N, "mode": 420, "xxh3": "16 hex"}], "raw_bytes": N,
+ * "stored_bytes": N, "manifest_xxh3": "16 hex" } mode: permission bits of the original. source_stamp: hash of the
+ * sources' names, sizes, mtimes and headers, by which the same source is known again. manifest_xxh3 comes last, on its
+ * own line: XXH3_64bits of all text before the comma that precedes it; verify, which must find any damaged byte, checks
+ * it. A reader that serves the model may ignore all three. Record numbers are global: shards in manifest order, records
+ * in table order.
  */
 
 #endif

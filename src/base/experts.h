@@ -4,7 +4,8 @@
  *
  * For one layer:   begin(wants)  ->  wait() until all n have been delivered, release() each  ->  end()
  * begin announces everything at once, so that all misses are under way before the first hit is computed; wait delivers
- * hits first and misses as they land, in any order. hint may be called at any time in a decode step. Engine thread only.
+ * hits first and misses as they land, in any order. hint may be called at any time in a decode step. Engine thread
+ * only.
  */
 #ifndef HS_BASE_EXPERTS_H
 #define HS_BASE_EXPERTS_H
