@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -386,6 +387,25 @@ static void options_of_an_unfinished_pack_must_match(void **state)
     trip_end(&t);
 }
 
+static void one_writer_at_a_time(void **state)
+{
+    (void)state;
+    hs_err err = {0};
+    char lock[300];
+    trip t = trip_begin(SOURCE_TINY);
+    assert_int_equal(mkdir(t.dst, 0755), 0);
+    snprintf(lock, sizeof lock, "%s/hotset-pack.lock", t.dst);
+    int fd = open(lock, O_RDWR | O_CREAT, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_int_equal(pack(t.src, t.dst, HS_PACK_ZSTD, 0, &err), -EBUSY);
+    assert_non_null(strstr(err.text, t.dst));
+    close(fd); /* its owner died: the file stays, the lock is gone */
+    assert_int_equal(pack(t.src, t.dst, HS_PACK_ZSTD, 0, &err), 0);
+    assert_complete(&t);
+    trip_end(&t);
+}
+
 static void bad_options_are_named(void **state)
 {
     (void)state;
@@ -436,6 +456,7 @@ int main(void)
         cmocka_unit_test(knows_another_source),
         cmocka_unit_test(knows_the_same_source_again),
         cmocka_unit_test(options_of_an_unfinished_pack_must_match),
+        cmocka_unit_test(one_writer_at_a_time),
         cmocka_unit_test(bad_options_are_named),
         cmocka_unit_test(a_fast_drive_gets_raw_shards),
     };
