@@ -18,7 +18,7 @@
 hs_server_options harness_options(harness *h)
 {
     memset(h, 0, sizeof *h);
-    snprintf(h->dir, sizeof h->dir, "/tmp/hotset-server-XXXXXX");
+    snprintf(h->dir, sizeof h->dir, "/tmp/hs-server-XXXXXX");
     assert_non_null(mkdtemp(h->dir));
     snprintf(h->path, sizeof h->path, "%s/api.sock", h->dir);
     snprintf(h->address, sizeof h->address, "unix:%s", h->path);

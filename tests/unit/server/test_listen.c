@@ -23,7 +23,7 @@ static hs_err err;
 static int setup(void **state)
 {
     (void)state;
-    strcpy(dir, "/tmp/hotset-listen-XXXXXX");
+    strcpy(dir, "/tmp/hs-listen-XXXXXX");
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/s", dir);
     err = (hs_err){0};

@@ -205,6 +205,43 @@ static void test_json_bounds(void **state)
     check_body(text, false, NULL);
 }
 
+/* Damaged bodies end in an error or in sane values, whatever was damaged. */
+static void test_mutations(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"1\","
+        "\"function\":"
+        "{\"name\":\"f\",\"arguments\":\"{}\"}}]},{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"hi\"}]}"
+        "],"
+        "\"temperature\":0.5,\"top_k\":40,\"stop\":[\"a\",\"b\"],\"max_tokens\":5,\"stream\":true,\"stream_options\":"
+        "{\"include_usage\":true},\"logit_bias\":{},\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]}";
+    static const char bytes[] = "{}[]\",:0-9.eE\\u\0ntf\xff\x80 ";
+    uint32_t seed = 1, accepted = 0;
+    for (int i = 0; i < 20000; i++) {
+        char text[sizeof body];
+        memcpy(text, body, sizeof body);
+        for (int k = 0; k < 1 + i % 3; k++) {
+            seed = seed * 1664525u + 1013904223u;
+            text[(seed >> 8) % (sizeof body - 1)] = bytes[(seed >> 24) % (sizeof bytes - 1)];
+        }
+        hs__params p;
+        hs__api_error e = {0};
+        json_t *j = NULL;
+        int r = hs__body_parse(text, sizeof body - 1 - (seed >> 28), &j, &e);
+        if (r == 0)
+            r = hs__params_parse(j, true, &p, &e);
+        if (r < 0) {
+            assert_true(e.status >= 400 && *e.text);
+        } else {
+            accepted++;
+            assert_true(json_array_size(p.messages) == 2 && p.n_stop <= HS_MAX_STOP);
+        }
+        json_decref(j);
+    }
+    assert_in_range(accepted, 1, 19999);
+}
+
 static void test_sampling(void **state)
 {
     (void)state;
@@ -233,8 +270,9 @@ static int cleanup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_honoured), cmocka_unit_test(test_harmless),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_messages), cmocka_unit_test(test_json_bounds), cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_honoured),  cmocka_unit_test(test_harmless),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_messages),  cmocka_unit_test(test_json_bounds), cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, cleanup);
 }
