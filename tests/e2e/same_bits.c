@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -207,6 +208,7 @@ int main(int argc, char **argv)
     char packed[1024];
     snprintf(packed, sizeof packed, "%s/packed", argv[2]);
     hs_err err = {0};
+    mkdir(argv[2], 0777);
     hs_pack_options po = {.src = argv[1], .dst = packed, .codec = HS_PACK_ZSTD};
     if (hs_pack(&po, &err) < 0)
         return fail("pack", &err);
