@@ -41,7 +41,7 @@ typedef struct hs_engine_options {
     uint32_t threads;         /* 0 = all processors */
     const char *kernels;      /* NULL, "auto", "generic", "avx2" */
     const char *kv_type;      /* NULL, "f16", "f32" */
-    uint32_t context;         /* tokens per sequence; 0 = the smaller of the model's and what the limit allows */
+    uint32_t context;         /* tokens per sequence; 0 = 8192, or what model or limit allow if that is less */
     uint32_t parallel;        /* sequences decoded side by side, >= 1; 0 = 1 */
     uint32_t max_queue;       /* requests waiting beyond those */
     bool without_text;        /* do not load tokenizer and template (eval --ids, bench, plan) */
@@ -73,7 +73,7 @@ int hs_plan_make(const hs_engine_options *opt, hs_plan *ret_plan, struct hs_err 
 /* ---- engine ---- */
 
 int hs_engine_create(const hs_engine_options *opt, hs_engine **ret_engine, struct hs_err *err);
-/* Cancels what runs, joins the thread, frees everything. */
+/* Cancels what runs, joins the thread, frees everything. Its sessions and requests have been destroyed before. */
 void hs_engine_destroy(hs_engine **engine);
 const hs_plan *hs_engine_plan(const hs_engine *e);
 const char *hs_engine_io_name(const hs_engine *e); /* "io_uring", "pread" */
@@ -89,9 +89,8 @@ const struct json_t *hs_engine_generation_config(const hs_engine *e);
 /* ---- what it cost ---- */
 
 typedef struct hs_receipt {
-    uint64_t bytes_read; /* expert bytes read from disk on behalf of this request, speculation included in engine totals
-                            only */
-    uint64_t expert_hits, expert_misses;
+    uint64_t bytes_read; /* expert bytes that came from disk while it was in the batch, by its share of the misses */
+    uint64_t expert_hits, expert_misses; /* together: tokens processed x MoE layers x top_k */
     double queue_s, prefill_s, decode_s; /* wall time in each phase */
     double disk_wait_s;                  /* the engine stood still for reads while this request was in the batch */
     double expand_s;                     /* decoding of compressed frames on the engine thread */
@@ -155,14 +154,15 @@ typedef struct hs_sampling {
     uint64_t seed;     /* used as it is: the caller draws one if the client gave none */
 } hs_sampling;
 
-#define HS_MAX_STOP 16
+#define HS_MAX_STOP       16
+#define HS_MAX_STOP_BYTES 256
 
 typedef struct hs_request_options {
     const uint32_t *tokens; /* copied */
     uint32_t n_tokens;
     uint32_t max_tokens; /* 0 = what the context leaves */
     hs_sampling sampling;
-    const char *const *stop; /* copied; n_stop <= HS_MAX_STOP, each 1..256 bytes */
+    const char *const *stop; /* copied; n_stop <= HS_MAX_STOP, each 1..HS_MAX_STOP_BYTES */
     uint32_t n_stop;
     bool ignore_eos;
     uint64_t client;    /* requests of one client take turns with those of others */
@@ -195,16 +195,16 @@ typedef struct hs_request_status {
 /* Starts the engine thread. */
 int hs_engine_start(hs_engine *e, struct hs_err *err);
 
-/* Errors: -EAGAIN queue full, -E2BIG prompt (plus max_tokens) cannot fit the context, -EINVAL a bad value (the sentence
- * names it), -ESHUTDOWN draining. */
+/* Errors: -EAGAIN queue full; -E2BIG the prompt leaves no room for an answer, or max_tokens exceeds any context (what
+ * only this prompt leaves no room for is cut); -EINVAL a bad value (the sentence names it); -ESHUTDOWN draining. */
 int hs_request_submit(hs_engine *e, const hs_request_options *opt, hs_request **ret_request, struct hs_err *err);
 /* Moves generated text (whole UTF-8 characters, stop strings held back) into buf: bytes written. A reader that lets
  * more than 64 KiB pile up pauses its own request, nobody else's. */
 size_t hs_request_read(hs_request *r, char *buf, size_t cap);
 void hs_request_get_status(hs_request *r, hs_request_status *ret_status);
-/* Text may still be unread when DONE: read until 0 after seeing DONE or FAILED. Destroy cancels what still runs; its
- * slot, KV and queue place are free again at the next step boundary. notify is not called after destroy has returned.
- */
+/* Text may still be unread when DONE: read until 0 after seeing DONE or FAILED. Destroy cancels what still runs: a
+ * queue place is free at once, slot and KV after the running layer of its prefill or the running token. notify is not
+ * called after destroy has returned. */
 void hs_request_destroy(hs_request **r);
 
 /* No new requests from now on; returns at once. hs_engine_get_stats tells when active and queued are 0. */

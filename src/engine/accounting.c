@@ -1,9 +1,9 @@
 /*
  * accounting.c - who pays for what: counters of a forward pass, divided among the requests in its batch.
  *
- * Hits and misses are counted per sequence by the route observer; bytes follow a sequence's share of the misses (an
- * expert that two sequences missed together is the first one's); waiting is everybody's who was in the batch. Engine
- * thread (or the session caller).
+ * Hits and misses are counted per token by the route observer; an expert that several tokens of a pass missed together
+ * is the first one's miss and a hit of the others, so misses add up to the engine's. Bytes, guesses included, follow a
+ * sequence's share of the misses; waiting is everybody's who was in the batch. Engine thread (or the session caller).
  */
 #include <string.h>
 
@@ -14,7 +14,7 @@ void hs__route_observer(void *ctx, const hs_route *route)
 {
     hs_engine *e = ctx;
     hs__seq *seq = &e->seqs[e->batch_seq[route->seq]];
-    if (route->layer != e->route_last_layer || route->phase == HS_PHASE_PREFILL) {
+    if (route->layer != e->route_last_layer) {
         e->route_last_layer = route->layer;
         e->route_pass++;
     }
@@ -132,6 +132,7 @@ hs_engine_stats hs_engine_get_stats(const hs_engine *engine)
     s = e->stats;
     s.queued = e->n_queued;
     s.active = e->n_active;
+    s.requests_cancelled += e->n_dropped;
     pthread_mutex_unlock(&e->lock);
     return s;
 }

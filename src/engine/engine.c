@@ -37,6 +37,9 @@ int hs__open(const hs_engine_options *opt, hs__opened *o, hs_err *err)
     if (r < 0)
         return r;
     r = hs_model_spec_create(hs_source_checkpoint(o->source), &o->spec, err);
+    if (r == 0 && !(o->spec->n_moe_layers && o->spec->n_experts))
+        r = hs_err_set(err, -ENOTSUP, "%s: the model has no routed experts; hotset serves mixtures of experts",
+                       opt->path);
     if (r < 0)
         goto fail;
     r = hs_objects_create(o->source, o->spec->expert_parts, o->spec->n_moe_layers * o->spec->n_experts, HS_EXPERT_PARTS,

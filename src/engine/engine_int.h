@@ -75,7 +75,9 @@ struct hs_engine {
     bool started, stop, draining;               /* (lock) */
     struct hs_request *queue_head, *queue_tail; /* (lock) waiting, oldest first */
     uint32_t n_queued, n_active;                /* (lock) */
-    struct hs_request **active;                 /* [plan.parallel], engine thread; NULL = free */
+    uint64_t turn;                              /* (lock) latest turn that was served */
+    uint64_t n_dropped;                         /* (lock) requests destroyed while they waited */
+    struct hs_request **active; /* [plan.parallel], NULL = free; written by the engine thread under lock */
     uint32_t prefill_turn;
     float *logits;           /* [plan.parallel][vocab] */
     hs__candidate *sampling; /* [vocab] */
@@ -103,8 +105,9 @@ void hs__route_observer(void *ctx, const hs_route *route);
 struct hs_request {
     hs_engine *engine;
     hs_request *next;
-    uint32_t refs;  /* (lock) owner and engine */
-    bool cancelled; /* (lock) */
+    uint32_t refs;          /* (lock) owner and engine */
+    bool queued, cancelled; /* (lock) */
+    uint64_t turn;          /* (lock) lower goes first; a client's own requests have rising ones */
     uint64_t client;
     uint64_t t_submit, t_start, deadline_ns;
     uint32_t *tokens;
@@ -116,6 +119,7 @@ struct hs_request {
     uint32_t next_token; /* sampled, not yet fed */
     hs_detok detok;
     hs_stop *stop;
+    hs_buf piece;               /* engine thread: a token's text */
     hs_buf text;                /* (text_lock) finished characters not yet read */
     pthread_mutex_t text_lock;  /* leaf: guards text, status and notify */
     hs_request_status status;   /* (text_lock) */
@@ -123,15 +127,18 @@ struct hs_request {
     void *notify_user;
 };
 
-#define HS__TEXT_HIGH (64u << 10)
+#define HS__TEXT_HIGH (64u << 10)         /* unread text that pauses a request */
+#define HS__TEXT_MAX  (2 * HS__TEXT_HIGH) /* with what one more token may bring */
 
+void hs__request_unref(hs_request *r);
 void hs__request_unref_locked(hs_request *r); /* with engine lock held */
-void hs__request_notify(hs_request *r);
+/* Takes r out of the queue; engine lock held. */
+void hs__queue_remove(hs_engine *e, hs_request *r);
 /* Engine thread: state changes that the owner may see. */
 void hs__request_fail(hs_request *r, int code, const char *sentence);
 void hs__request_finish(hs_request *r, hs_finish finish);
-/* Appends the token's text; returns true if a stop string ended the answer. */
-bool hs__request_emit(hs_request *r, uint32_t token);
+/* Appends the token's text; *ret_stopped: a stop string ended the answer. -ENOMEM or -E2BIG: the text is not whole. */
+int hs__request_emit(hs_request *r, uint32_t token, bool *ret_stopped) HS_MUST_CHECK;
 void *hs__scheduler_main(void *arg);
 
 #endif

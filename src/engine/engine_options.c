@@ -59,9 +59,8 @@ static const hs_option options[] = {
      "with.",
      false},
     {"kv", "context", HS_OPT_INT, "0", 0, 16777216, NULL, "tokens",
-     "Tokens that one conversation may have, prompt and answer together; 0 takes the smaller of what the model was "
-     "made for "
-     "and what the memory limit allows.",
+     "Tokens that one conversation may have, prompt and answer together; 0 takes 8192, or what the model was made for "
+     "or the memory limit allows if that is less.",
      false},
     {"model", "path", HS_OPT_STRING, "", 0, 0, NULL, "",
      "Folder of the model: packed by 'hotset pack', or safetensors as published.", false},

@@ -7,6 +7,7 @@
 #include <sys/sysinfo.h>
 
 #define MIN_RESERVE (512ull << 20)
+#define MAX_PATH    768
 
 /* The number in a one-number file ("max" and absent files: UINT64_MAX). */
 static uint64_t read_number(const char *path)
@@ -41,59 +42,76 @@ static uint64_t read_field(const char *path, const char *key, uint64_t unit, uin
     return v;
 }
 
-static uint64_t machine_available(void)
+static uint64_t machine_available(const char *root)
 {
-    uint64_t v = read_field("/proc/meminfo", "MemAvailable", 1024, UINT64_MAX);
+    char path[MAX_PATH];
+    snprintf(path, sizeof path, "%s/proc/meminfo", root);
+    uint64_t v = read_field(path, "MemAvailable", 1024, UINT64_MAX);
     struct sysinfo si;
     if (v == UINT64_MAX && sysinfo(&si) == 0)
         v = ((uint64_t)si.freeram + si.bufferram) * si.mem_unit;
     return v;
 }
 
-/* What one group still allows; its inactive page cache can be reclaimed. */
-static uint64_t group_left(const char *dir, const char *limit, const char *usage, const char *inactive)
+/* How a version of control groups names its files; high may be NULL. */
+typedef struct group_files {
+    const char *mount, *max, *high, *usage, *inactive;
+} group_files;
+
+static const group_files v2 = {"/sys/fs/cgroup", "memory.max", "memory.high", "memory.current", "inactive_file"};
+static const group_files v1 = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes", NULL, "memory.usage_in_bytes",
+                               "total_inactive_file"};
+
+static uint64_t number_in(const char *dir, const char *name)
 {
-    char path[600];
-    snprintf(path, sizeof path, "%s/%s", dir, limit);
-    uint64_t max = read_number(path);
+    char path[MAX_PATH + 64];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return read_number(path);
+}
+
+/* What one group still allows; its inactive page cache can be reclaimed. */
+static uint64_t group_left(const group_files *f, const char *dir)
+{
+    uint64_t max = number_in(dir, f->max), high = f->high ? number_in(dir, f->high) : UINT64_MAX;
+    max = high < max ? high : max;
     if (max >= UINT64_MAX / 4)
         return UINT64_MAX;
-    snprintf(path, sizeof path, "%s/%s", dir, usage);
-    uint64_t used = read_number(path);
+    uint64_t used = number_in(dir, f->usage);
     if (used == UINT64_MAX)
         used = 0;
+    char path[MAX_PATH + 64];
     snprintf(path, sizeof path, "%s/memory.stat", dir);
-    uint64_t cache = read_field(path, inactive, 1, 0);
+    uint64_t cache = read_field(path, f->inactive, 1, 0);
     used -= cache < used ? cache : used;
     return used < max ? max - used : 0;
 }
 
-/* The least over the group of `sub` and all groups above it, below root. */
-static uint64_t chain_left(const char *root, const char *sub, const char *limit, const char *usage,
-                           const char *inactive)
+/* The least over the group `sub` and all groups above it. */
+static uint64_t chain_left(const group_files *f, const char *root, const char *sub)
 {
-    char dir[512];
+    char dir[MAX_PATH];
     uint64_t left = UINT64_MAX;
-    int n = snprintf(dir, sizeof dir, "%s%s", root, sub);
+    size_t top = strlen(root) + strlen(f->mount);
+    int n = snprintf(dir, sizeof dir, "%s%s%s", root, f->mount, sub);
     if (n < 0 || n >= (int)sizeof dir)
         return left;
-    size_t root_len = strlen(root);
     for (;;) {
-        uint64_t here = group_left(dir, limit, usage, inactive);
+        uint64_t here = group_left(f, dir);
         left = here < left ? here : left;
         char *slash = strrchr(dir, '/');
-        if (!slash || (size_t)(slash - dir) < root_len)
+        if (!slash || (size_t)(slash - dir) < top)
             return left;
         *slash = '\0';
     }
 }
 
-static uint64_t cgroup_left(void)
+static uint64_t cgroup_left(const char *root)
 {
-    FILE *f = fopen("/proc/self/cgroup", "re");
+    char line[MAX_PATH];
+    snprintf(line, sizeof line, "%s/proc/self/cgroup", root);
+    FILE *f = fopen(line, "re");
     if (!f)
         return UINT64_MAX;
-    char line[512];
     uint64_t left = UINT64_MAX;
     while (fgets(line, sizeof line, f)) {
         line[strcspn(line, "\n")] = '\0';
@@ -104,22 +122,28 @@ static uint64_t cgroup_left(void)
         *path++ = '\0';
         uint64_t here = UINT64_MAX;
         if (!strcmp(controllers, ":"))
-            here = chain_left("/sys/fs/cgroup", path, "memory.max", "memory.current", "inactive_file");
+            here = chain_left(&v2, root, path);
         else if (strstr(controllers, "memory"))
-            here = chain_left("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes", "memory.usage_in_bytes",
-                              "total_inactive_file");
+            here = chain_left(&v1, root, path);
         left = here < left ? here : left;
     }
     fclose(f);
     return left;
 }
 
+uint64_t hs__memory_available_below(const char *root)
+{
+    char status[MAX_PATH];
+    uint64_t machine = machine_available(root), group = cgroup_left(root);
+    uint64_t least = machine < group ? machine : group;
+    snprintf(status, sizeof status, "%s/proc/self/status", root);
+    uint64_t own = read_field(status, "VmRSS", 1024, 0);
+    return least > UINT64_MAX - own ? UINT64_MAX : least + own;
+}
+
 uint64_t hs__memory_available(void)
 {
-    uint64_t machine = machine_available(), group = cgroup_left();
-    uint64_t least = machine < group ? machine : group;
-    uint64_t own = read_field("/proc/self/status", "VmRSS", 1024, 0);
-    return least == UINT64_MAX ? least : least + own;
+    return hs__memory_available_below("");
 }
 
 uint64_t hs__memory_auto_limit(uint64_t available)

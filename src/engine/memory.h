@@ -5,8 +5,11 @@
 #include <stdint.h>
 
 /* Bytes available now: the least of MemAvailable (or sysinfo where /proc/meminfo is hidden) and what each enclosing
- * control group (v2 and v1) still allows, page cache counted as free; plus what this process holds already. */
+ * control group (v2: max and high; v1) still allows, page cache counted as free; plus what this process holds already.
+ * UINT64_MAX if nothing can be found out. */
 uint64_t hs__memory_available(void);
+/* The same with proc and sys taken from the folder `root`. */
+uint64_t hs__memory_available_below(const char *root);
 
 /* available less the reserve: what `memory.limit = auto` means. */
 uint64_t hs__memory_auto_limit(uint64_t available);

@@ -2,8 +2,8 @@
  * plan.c - the memory plan: what each part takes, the floor, what is recommended, and how the budget is spent.
  *
  * Fixed parts first (dense, tables, text, runtime, outside); then KV and scratch, which shrink where the user left them
- * to us; the cache takes what is left, at most all experts. Explicit wishes are never shrunk, they are refused with the
- * figures.
+ * to us; the cache takes what is left, at most all experts. Explicit wishes for cache and context are never shrunk,
+ * they are refused with the figures. Pure but for reading what memory is free; any thread.
  */
 #include <string.h>
 
@@ -14,12 +14,15 @@
 #include "math/mat.h"
 
 #define MIN_CONTEXT     512u
+#define USABLE_CONTEXT  2048u /* the batch shrinks before contexts get shorter than that */
 #define DEFAULT_CONTEXT 8192u
 #define MAX_CHUNK       2048u
+#define GOOD_CHUNK      512u /* bigger ones only with memory that the cache can spare */
 #define MIN_CHUNK       32u
-/* Program text, libc, libraries' own heaps and thread stacks as touched; measured with an empty model, doubled. */
-#define RUNTIME_BYTES      (40ull << 20)
-#define RUNTIME_PER_THREAD (1ull << 20)
+/* Program text, libc, libraries' own heaps, I/O buffers; thread stacks as touched. An eval of a model of a megabyte has
+ * a peak of 11.5 MiB, 5 of them before loading; doubled, and a huge page for each stack. */
+#define RUNTIME_BYTES      (16ull << 20)
+#define RUNTIME_PER_THREAD (2ull << 20)
 
 typedef struct shape {
     uint32_t context, parallel, chunk, staging, slots;
@@ -39,8 +42,15 @@ static hs_kv_type kv_type(const hs_engine_options *opt)
     return opt->kv_type && !strcmp(opt->kv_type, "f32") ? HS_KV_F32 : HS_KV_F16;
 }
 
-/* Fills p's parts for a shape; cache = slots x slot size. Needs p->threads. */
-static void price(const hs_engine_options *opt, const hs__opened *o, const hs_pool *pool, const shape *s, hs_plan *p)
+/* Requests besides their KV: prompts of what waits and runs, text that waits to be read. */
+static uint64_t request_bytes(const hs_engine_options *opt, const shape *s)
+{
+    uint64_t each = sizeof(hs_request) + (uint64_t)s->context * sizeof(uint32_t);
+    return ((uint64_t)opt->max_queue + s->parallel) * each + s->parallel * HS__TEXT_MAX;
+}
+
+/* Fills p's parts for a shape; cache = slots x slot size. Needs p->threads and p->slot_bytes. */
+static void price(const hs_engine_options *opt, const hs__opened *o, const shape *s, hs_plan *p)
 {
     const hs_model_spec *spec = o->spec;
     p->context = s->context;
@@ -50,24 +60,23 @@ static void price(const hs_engine_options *opt, const hs__opened *o, const hs_po
     p->n_slots = s->slots;
     hs_model_config mc;
     hs__model_config(p, o, opt->prefetch, &mc);
-    mc.pool = (hs_pool *)pool;
     uint64_t logits =
         (uint64_t)s->parallel * spec->vocab * sizeof(float) + (uint64_t)spec->vocab * sizeof(hs__candidate);
     p->dense = hs_align_up(spec->dense_bytes, 4096);
     p->kv_per_token = hs_model_kv_bytes(spec, kv_type(opt), 1024) / 1024;
     p->kv = s->parallel * hs_align_up(hs_model_kv_bytes(spec, kv_type(opt), s->context), 4096);
-    p->scratch = hs_model_scratch_bytes(spec, &mc) + logits;
+    p->scratch = hs_model_scratch_bytes(spec, &mc, p->threads) + logits + request_bytes(opt, s);
     p->staging = s->staging * hs_align_up(hs_objects_staging_bytes(o->objects), 4096);
     p->tables = hs_source_bytes(o->source) + hs_objects_table_bytes(o->objects) +
                 (uint64_t)spec->n_moe_layers * spec->n_experts * HS_EXPERT_PARTS * sizeof(uint32_t) +
                 hs_residency_overhead_bytes(o->objects, s->slots, s->staging, p->threads);
     p->text = o->text_bytes;
-    p->runtime = RUNTIME_BYTES + p->threads * RUNTIME_PER_THREAD;
-    uint64_t load = HS_LOAD_SCRATCH_BYTES; /* gone once serving: only what exceeds the later parts counts */
-    if (load > p->kv + p->scratch)
-        p->runtime += load - (p->kv + p->scratch);
-    p->outside = opt->memory_outside;
     p->cache = (uint64_t)s->slots * p->slot_bytes;
+    p->runtime = RUNTIME_BYTES + p->threads * RUNTIME_PER_THREAD;
+    /* Loading is over before these parts are touched: only what exceeds them counts. */
+    uint64_t load = HS_LOAD_SCRATCH_BYTES, later = p->kv + p->scratch + p->staging + p->cache;
+    p->runtime += load > later ? load - later : 0;
+    p->outside = opt->memory_outside;
     p->total = p->dense + p->kv + p->scratch + p->staging + p->tables + p->text + p->runtime + p->outside + p->cache;
 }
 
@@ -93,6 +102,8 @@ static int asked_slots(const hs_engine_options *opt, hs_plan *p, uint32_t *ret_s
 {
     uint64_t slots = 0;
     *ret_auto = opt->cache_kind == HS_CACHE_AUTO;
+    if (opt->cache_kind == HS_CACHE_PERCENT && !(opt->cache_percent >= 0 && opt->cache_percent <= 100))
+        return hs_err_set(err, -EINVAL, "cache.size: %g%% is not a share between 0%% and 100%%", opt->cache_percent);
     if (opt->cache_kind == HS_CACHE_BYTES)
         slots = opt->cache_bytes / p->slot_bytes;
     else if (opt->cache_kind == HS_CACHE_PERCENT)
@@ -111,23 +122,32 @@ static int asked_slots(const hs_engine_options *opt, hs_plan *p, uint32_t *ret_s
     return 0;
 }
 
-/* Shrinks what the user left to us, chunk first, then context, then the batch, until the shape with its least cache
- * fits. */
-static bool shrink(const hs_engine_options *opt, shape *s)
+static bool halve(uint32_t *v, uint32_t least)
 {
-    if (s->chunk > MIN_CHUNK) {
-        s->chunk /= 2;
+    if (*v <= least)
+        return false;
+    *v = *v / 2 > least ? *v / 2 : least;
+    return true;
+}
+
+/* One step down with what the user left to us; the end of the steps is the shape of the floor, but for the slots. */
+static bool shrink(const hs_engine_options *opt, const shape *least, shape *s)
+{
+    if (halve(&s->chunk, GOOD_CHUNK / 2))
+        return true;
+    if (s->staging > least->staging) {
+        s->staging = least->staging;
         return true;
     }
-    if (!opt->context && s->context > MIN_CONTEXT) {
-        s->context = s->context / 2 > MIN_CONTEXT ? s->context / 2 : MIN_CONTEXT;
+    if (!opt->context && halve(&s->context, USABLE_CONTEXT))
         return true;
-    }
+    if (halve(&s->chunk, MIN_CHUNK))
+        return true;
     if (s->parallel > 1) {
         s->parallel--;
         return true;
     }
-    return false;
+    return !opt->context && halve(&s->context, least->context);
 }
 
 /* Staging beyond the least lets reads run ahead of decoding. */
@@ -143,7 +163,17 @@ static uint32_t wanted_staging(const hs__opened *o, uint32_t top_k)
     return n > least ? n : least;
 }
 
-static int fit(const hs_engine_options *opt, const hs__opened *o, const hs_pool *pool, hs_plan *p, hs_err *err)
+/* A cache of its own choosing leaves big chunks only memory that it can spare: where it holds everything anyway, or two
+ * token cycles and half of what can be divided. */
+static bool is_balanced(const hs_plan *p, const shape *s)
+{
+    uint64_t spare = p->limit - p->total, slots = s->slots + spare / p->slot_bytes;
+    return s->chunk <= GOOD_CHUNK || slots >= p->n_experts ||
+           (slots >= 2ull * p->token_cycle && spare >= p->kv + p->scratch);
+}
+
+/* The biggest shape on the way from the wished one down to the least that the limit holds. */
+static int fit(const hs_engine_options *opt, const hs__opened *o, const shape *least, hs_plan *p, hs_err *err)
 {
     const hs_model_spec *spec = o->spec;
     uint32_t slots = 0;
@@ -159,30 +189,35 @@ static int fit(const hs_engine_options *opt, const hs__opened *o, const hs_pool 
     if (s.chunk < MIN_CHUNK)
         s.chunk = MIN_CHUNK;
     for (;;) {
-        price(opt, o, pool, &s, p);
-        /* auto leaves at least half of what can be divided to the cache, unless the cache holds everything anyway. */
-        uint64_t spare = p->limit > p->total ? p->limit - p->total : 0;
-        uint64_t want = is_auto ? (uint64_t)(p->n_experts - s.slots) * p->slot_bytes : 0;
-        bool fits = p->total <= p->limit;
-        bool balanced = !is_auto || spare >= want || spare >= p->kv + p->scratch || s.chunk <= 256;
-        if (fits && balanced)
+        price(opt, o, &s, p);
+        if (p->total <= p->limit && (!is_auto || is_balanced(p, &s)))
             break;
-        if (!shrink(opt, &s)) {
-            if (fits)
-                break;
+        if (!shrink(opt, least, &s))
             return refuse(p, opt->memory_limit ? "memory.limit" : "the memory that is free", p->limit, p->total, err);
-        }
     }
-    if (is_auto) {
-        uint64_t more = (p->limit - p->total) / p->slot_bytes;
-        s.slots += (uint32_t)(more > p->n_experts - s.slots ? p->n_experts - s.slots : more);
-        price(opt, o, pool, &s, p);
-        while (p->total > p->limit && s.slots > p->min_slots) {
-            s.slots--; /* the tables grow with the slots */
-            price(opt, o, pool, &s, p);
-        }
+    if (!is_auto)
+        return 0;
+    uint64_t more = (p->limit - p->total) / p->slot_bytes;
+    s.slots += (uint32_t)(more > p->n_experts - s.slots ? p->n_experts - s.slots : more);
+    price(opt, o, &s, p);
+    while (p->total > p->limit && s.slots > p->min_slots) {
+        s.slots--; /* the tables grow with the slots */
+        price(opt, o, &s, p);
     }
     return 0;
+}
+
+/* What follows from the model alone. */
+static void count_experts(const hs__opened *o, hs_plan *p)
+{
+    const hs_model_spec *spec = o->spec;
+    p->slot_bytes = hs_objects_slot_bytes(o->objects);
+    p->n_experts = spec->n_moe_layers * spec->n_experts;
+    p->token_cycle = spec->n_moe_layers * spec->top_k;
+    p->min_slots = min_u32(hs_residency_min_slots(spec->top_k), p->n_experts);
+    p->expert_bytes_all = p->n_experts * p->slot_bytes;
+    p->token_cycle_bytes = p->token_cycle * p->slot_bytes;
+    p->bytes_per_token_cold = p->token_cycle * hs_object_read_bytes(o->objects, 0);
 }
 
 int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *p, hs_err *err)
@@ -192,43 +227,29 @@ int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *p, hs_e
     snprintf(p->arch, sizeof p->arch, "%s", spec->arch);
     p->packed = hs_source_is_packed(o->source);
     p->threads = opt->threads ? opt->threads : hs_cpu_count();
-    p->slot_bytes = hs_objects_slot_bytes(o->objects);
-    p->n_experts = spec->n_moe_layers * spec->n_experts;
-    p->token_cycle = spec->n_moe_layers * spec->top_k;
-    p->min_slots = min_u32(hs_residency_min_slots(spec->top_k), p->n_experts);
-    p->expert_bytes_all = p->n_experts * p->slot_bytes;
-    p->token_cycle_bytes = p->token_cycle * p->slot_bytes;
-    p->bytes_per_token_cold = p->n_experts ? p->token_cycle * hs_object_read_bytes(o->objects, 0) : 0;
     if (opt->context > spec->max_context)
         return hs_err_set(err, -EINVAL, "a context of %u tokens exceeds the %u that the model was made for",
                           opt->context, spec->max_context);
-    hs_pool *pool = NULL; /* only its size matters for pricing */
-    int r = hs_pool_create(p->threads, &pool, err);
-    if (r < 0)
-        return r;
+    count_experts(o, p);
     shape least = {.context = opt->context ? opt->context : min_u32(MIN_CONTEXT, spec->max_context),
                    .parallel = 1,
                    .chunk = MIN_CHUNK,
                    .staging = hs_residency_min_staging(o->objects),
                    .slots = p->min_slots};
-    price(opt, o, pool, &least, p);
-    uint64_t floor = p->total;
-    shape good = least;
-    good.context = opt->context ? opt->context : min_u32(DEFAULT_CONTEXT, spec->max_context);
-    good.parallel = opt->parallel ? opt->parallel : 1;
-    good.chunk = 512;
-    good.staging = wanted_staging(o, spec->top_k);
-    good.slots = min_u32(p->n_experts, 2 * p->token_cycle > p->min_slots ? 2 * p->token_cycle : p->min_slots);
-    price(opt, o, pool, &good, p);
-    p->recommended = p->total > floor ? p->total : floor;
-    p->floor = floor;
+    shape good = {.context = opt->context ? opt->context : min_u32(DEFAULT_CONTEXT, spec->max_context),
+                  .parallel = opt->parallel ? opt->parallel : 1,
+                  .chunk = GOOD_CHUNK,
+                  .staging = wanted_staging(o, spec->top_k),
+                  .slots = min_u32(p->n_experts, 2 * p->token_cycle)};
+    price(opt, o, &good, p);
+    p->recommended = p->total;
+    price(opt, o, &least, p);
+    p->floor = p->total;
+    p->recommended = p->recommended > p->floor ? p->recommended : p->floor;
     p->limit = opt->memory_limit ? opt->memory_limit : hs__memory_auto_limit(hs__memory_available());
-    if (p->limit < floor)
-        r = refuse(p, opt->memory_limit ? "memory.limit" : "the memory that is free", p->limit, floor, err);
-    else
-        r = fit(opt, o, pool, p, err);
-    hs_pool_destroy(&pool);
-    return r;
+    if (p->limit < p->floor)
+        return refuse(p, opt->memory_limit ? "memory.limit" : "the memory that is free", p->limit, p->floor, err);
+    return fit(opt, o, &least, p, err);
 }
 
 int hs_plan_make(const hs_engine_options *opt, hs_plan *ret_plan, hs_err *err)

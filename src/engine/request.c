@@ -4,6 +4,9 @@
  * Two references: the owner's and the engine's (queue or batch); whoever drops the last one frees it. Locks: engine
  * lock before text_lock, never the other way round; notify is called under text_lock, which is why it must not call
  * back.
+ *
+ * Turns: a request's turn is the one that is being served when it comes, or the one after its client's last, so that a
+ * client with many waiting requests alternates with one that has few.
  */
 #include <string.h>
 
@@ -15,6 +18,7 @@ static void request_free(hs_request *r)
 {
     hs_stop_destroy(&r->stop);
     hs_buf_deinit(&r->text);
+    hs_buf_deinit(&r->piece);
     hs_detok_deinit(&r->detok);
     hs_free(r->tokens);
     pthread_mutex_destroy(&r->text_lock);
@@ -25,6 +29,14 @@ void hs__request_unref_locked(hs_request *r)
 {
     if (--r->refs == 0)
         request_free(r);
+}
+
+void hs__request_unref(hs_request *r)
+{
+    hs_engine *e = r->engine;
+    pthread_mutex_lock(&e->lock);
+    hs__request_unref_locked(r);
+    pthread_mutex_unlock(&e->lock);
 }
 
 /* Prompt and answer against the context; *ret_max = tokens the answer may have. */
@@ -44,11 +56,26 @@ static int check_length(const hs_engine *e, const hs_request_options *opt, uint3
     return 0;
 }
 
+static int check_stop(const hs_request_options *opt, hs_err *err)
+{
+    if (opt->n_stop > HS_MAX_STOP)
+        return hs_err_set(err, -EINVAL, "stop has %u strings; at most %d", opt->n_stop, HS_MAX_STOP);
+    for (uint32_t i = 0; i < opt->n_stop; i++) {
+        size_t len = strlen(opt->stop[i]);
+        if (len < 1 || len > HS_MAX_STOP_BYTES)
+            return hs_err_set(err, -EINVAL, "stop string %u has %zu bytes; 1 to %d are allowed", i, len,
+                              HS_MAX_STOP_BYTES);
+    }
+    return 0;
+}
+
 static int fill(hs_request *r, const hs_engine *e, const hs_request_options *opt, hs_err *err)
 {
     int code = check_length(e, opt, &r->max_tokens, err);
     if (code == 0)
         code = hs__sampling_check(&opt->sampling, err);
+    if (code == 0)
+        code = check_stop(opt, err);
     if (code < 0)
         return code;
     for (uint32_t i = 0; i < opt->n_tokens; i++)
@@ -77,6 +104,19 @@ static int fill(hs_request *r, const hs_engine *e, const hs_request_options *opt
     return 0;
 }
 
+/* Lock held. */
+static uint64_t turn_of(const hs_engine *e, uint64_t client)
+{
+    uint64_t turn = e->turn;
+    for (const hs_request *q = e->queue_head; q; q = q->next)
+        if (q->client == client && q->turn >= turn)
+            turn = q->turn + 1;
+    for (uint32_t i = 0; i < e->plan.parallel; i++)
+        if (e->active[i] && e->active[i]->client == client && e->active[i]->turn >= turn)
+            turn = e->active[i]->turn + 1;
+    return turn;
+}
+
 /* Puts r at the end of the queue; every idle sequence counts as room beyond max_queue. */
 static int enqueue(hs_engine *e, hs_request *r, hs_err *err)
 {
@@ -90,7 +130,9 @@ static int enqueue(hs_engine *e, hs_request *r, hs_err *err)
                           e->max_queue);
     } else {
         r->refs = 2;
-        r->status.queue_position = e->n_queued++;
+        r->queued = true;
+        r->turn = turn_of(e, r->client);
+        e->n_queued++;
         if (e->queue_tail)
             e->queue_tail->next = r;
         else
@@ -111,7 +153,8 @@ int hs_request_submit(hs_engine *e, const hs_request_options *opt, hs_request **
         return hs_err_set(err, -ENOMEM, "out of memory");
     r->engine = e;
     pthread_mutex_init(&r->text_lock, NULL);
-    hs_buf_init(&r->text, HS__TEXT_HIGH * 2);
+    hs_buf_init(&r->text, HS__TEXT_MAX);
+    hs_buf_init(&r->piece, HS__TEXT_HIGH - 4 * HS_MAX_STOP_BYTES);
     hs_detok_init(&r->detok, e->tokenizer);
     int code = fill(r, e, opt, err);
     if (code == 0)
@@ -147,16 +190,19 @@ size_t hs_request_read(hs_request *r, char *buf, size_t cap)
     return n;
 }
 
+/* How many would be admitted before r if nothing else came. */
 static uint32_t queue_position(hs_request *r)
 {
     hs_engine *e = r->engine;
     uint32_t n = 0;
+    bool older = true;
     pthread_mutex_lock(&e->lock);
-    const hs_request *q = e->queue_head;
-    for (; q && q != r; q = q->next)
-        n++;
+    for (const hs_request *q = e->queue_head; r->queued && q; q = q->next) {
+        older = older && q != r;
+        n += q->turn < r->turn || (q->turn == r->turn && older);
+    }
     pthread_mutex_unlock(&e->lock);
-    return q ? n : 0;
+    return n;
 }
 
 void hs_request_get_status(hs_request *r, hs_request_status *ret_status)
@@ -181,18 +227,15 @@ void hs_request_destroy(hs_request **request)
     pthread_mutex_unlock(&r->text_lock);
     hs_engine *e = r->engine;
     pthread_mutex_lock(&e->lock);
+    if (r->queued) {
+        hs__queue_remove(e, r);
+        e->n_dropped++;
+        hs__request_unref_locked(r);
+    }
     r->cancelled = true;
     pthread_cond_signal(&e->wake);
     hs__request_unref_locked(r);
     pthread_mutex_unlock(&e->lock);
-}
-
-void hs__request_notify(hs_request *r)
-{
-    pthread_mutex_lock(&r->text_lock);
-    if (r->notify)
-        r->notify(r->notify_user);
-    pthread_mutex_unlock(&r->text_lock);
 }
 
 void hs__request_fail(hs_request *r, int code, const char *sentence)
@@ -200,56 +243,52 @@ void hs__request_fail(hs_request *r, int code, const char *sentence)
     pthread_mutex_lock(&r->text_lock);
     r->status.state = HS_REQUEST_FAILED;
     r->status.error = code;
-    strncpy(r->status.error_text, sentence, sizeof r->status.error_text - 1);
+    size_t n = strlen(sentence), room = sizeof r->status.error_text - 1;
+    if (n > room) /* never half a character */
+        for (n = room; n > 0 && ((unsigned char)sentence[n] & 0xc0) == 0x80;)
+            n--;
+    memcpy(r->status.error_text, sentence, n);
+    r->status.error_text[n] = '\0';
     if (r->notify)
         r->notify(r->notify_user);
     pthread_mutex_unlock(&r->text_lock);
 }
 
-/* Moves text through the stop matcher (if any) into what the owner may read. true: a stop string was met. */
+/* Moves text through the stop matcher (if any) into what the owner may read; text_lock held. True: a stop string was
+ * met. */
 static bool deliver(hs_request *r, const char *text, size_t len)
 {
-    bool stopped = false;
-    pthread_mutex_lock(&r->text_lock);
     if (r->stop)
-        stopped = hs_stop_push(r->stop, text, len, &r->text);
-    else
-        hs_buf_append(&r->text, text, len);
+        return hs_stop_push(r->stop, text, len, &r->text);
+    hs_buf_append(&r->text, text, len);
+    return false;
+}
+
+int hs__request_emit(hs_request *r, uint32_t token, bool *ret_stopped)
+{
+    hs_buf_clear(&r->piece);
+    hs_detok_push(&r->detok, token, &r->piece);
+    pthread_mutex_lock(&r->text_lock);
+    *ret_stopped = deliver(r, r->piece.data ? r->piece.data : "", r->piece.len);
+    int code = r->piece.failed ? r->piece.failed : r->text.failed;
     if (r->notify)
         r->notify(r->notify_user);
     pthread_mutex_unlock(&r->text_lock);
-    return stopped;
-}
-
-bool hs__request_emit(hs_request *r, uint32_t token)
-{
-    hs_buf piece;
-    hs_buf_init(&piece, HS__TEXT_HIGH);
-    hs_detok_push(&r->detok, token, &piece);
-    bool stopped = deliver(r, piece.data ? piece.data : "", piece.len);
-    hs_buf_deinit(&piece);
-    return stopped;
+    return code;
 }
 
 void hs__request_finish(hs_request *r, hs_finish finish)
 {
-    hs_buf rest;
-    hs_buf_init(&rest, 64);
-    hs_detok_flush(&r->detok, &rest);
+    hs_buf_clear(&r->piece);
+    hs_detok_flush(&r->detok, &r->piece);
     pthread_mutex_lock(&r->text_lock);
-    bool met_stop = r->stop && hs_stop_is_hit(r->stop);
-    if (!met_stop && rest.len) {
-        if (r->stop)
-            hs_stop_push(r->stop, rest.data, rest.len, &r->text);
-        else
-            hs_buf_append(&r->text, rest.data, rest.len);
-    }
-    if (r->stop && !met_stop)
+    if (r->piece.len)
+        deliver(r, r->piece.data, r->piece.len);
+    if (r->stop && !hs_stop_is_hit(r->stop))
         hs_stop_flush(r->stop, &r->text);
     r->status.state = HS_REQUEST_DONE;
     r->status.finish = finish;
     if (r->notify)
         r->notify(r->notify_user);
     pthread_mutex_unlock(&r->text_lock);
-    hs_buf_deinit(&rest);
 }

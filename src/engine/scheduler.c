@@ -4,14 +4,16 @@
  *   queue --admit--> prefill (chunk by chunk) --> decode (one token per step, all sequences together) --> done
  *
  * One round = one chunk of prompt for one prefilling request, then one decode step for all that generate, so that a
- * long prompt does not stop others' answers. Admission takes the oldest request of the client that has the fewest
- * running. A request whose reader is slow sits out until its text has been read.
+ * long prompt does not stop others' answers. Admission looks at the clients that have the fewest running, and among
+ * their requests takes the lowest turn (request.c). A request whose reader is slow sits out until its text has been
+ * read; it keeps its sequence meanwhile.
  *
  * Invariants: active[i] uses sequence r->seq and no two share one; a request is in the queue or in active, never both.
  */
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "engine/engine_int.h"
 
 #define SHARED_CHUNK 512u /* prompt tokens per round while others generate */
@@ -24,54 +26,56 @@ static uint32_t running_of(const hs_engine *e, uint64_t client)
     return n;
 }
 
-/* Unlinks and returns the queued request that is next; lock held. */
-static hs_request *pop_fair(hs_engine *e)
+void hs__queue_remove(hs_engine *e, hs_request *r)
 {
-    hs_request **best = NULL;
-    uint32_t fewest = UINT32_MAX;
-    for (hs_request **at = &e->queue_head; *at; at = &(*at)->next) {
-        uint32_t n = running_of(e, (*at)->client);
-        if (n < fewest) {
-            fewest = n;
-            best = at;
-        }
-    }
-    if (!best)
-        return NULL;
-    hs_request *r = *best, *before = NULL;
+    hs_request *before = NULL;
     for (hs_request *q = e->queue_head; q != r; q = q->next)
         before = q;
-    *best = r->next;
+    if (before)
+        before->next = r->next;
+    else
+        e->queue_head = r->next;
     if (e->queue_tail == r)
         e->queue_tail = before;
     r->next = NULL;
+    r->queued = false;
     e->n_queued--;
-    return r;
 }
 
-/* Drops queued requests that were cancelled or ran out of time; lock held. */
+/* Takes the request that is next out of the queue; lock held, the queue is not empty. */
+static hs_request *pop_fair(hs_engine *e)
+{
+    hs_request *best = NULL;
+    uint32_t fewest = UINT32_MAX;
+    for (hs_request *r = e->queue_head; r; r = r->next) {
+        uint32_t n = running_of(e, r->client);
+        if (n < fewest || (n == fewest && r->turn < best->turn)) {
+            fewest = n;
+            best = r;
+        }
+    }
+    hs__queue_remove(e, best);
+    e->turn = best->turn > e->turn ? best->turn : e->turn;
+    return best;
+}
+
+static bool is_late(const hs_request *r, uint64_t now)
+{
+    return r->deadline_ns && now >= r->deadline_ns;
+}
+
+/* Fails queued requests that ran out of time; lock held. */
 static void sweep_queue(hs_engine *e, uint64_t now)
 {
-    hs_request **at = &e->queue_head, *last = NULL;
-    while (*at) {
-        hs_request *r = *at;
-        bool late = r->deadline_ns && now >= r->deadline_ns;
-        if (!r->cancelled && !late) {
-            last = r;
-            at = &r->next;
+    for (hs_request *r = e->queue_head, *next; r; r = next) {
+        next = r->next;
+        if (!is_late(r, now))
             continue;
-        }
-        *at = r->next;
-        e->n_queued--;
-        if (late && !r->cancelled) {
-            hs__request_fail(r, -ETIMEDOUT, "the request waited longer than limits.request_timeout");
-            e->counts.requests_failed++;
-        } else {
-            e->counts.requests_cancelled++;
-        }
+        hs__queue_remove(e, r);
+        hs__request_fail(r, -ETIMEDOUT, "the request waited longer than limits.request_timeout");
+        e->counts.requests_failed++;
         hs__request_unref_locked(r);
     }
-    e->queue_tail = last;
 }
 
 static void set_state(hs_request *r, hs_request_state state)
@@ -101,30 +105,38 @@ static void admit(hs_engine *e)
     }
 }
 
-/* Takes slot i's request out of the batch; its state has been set. */
-static void retire(hs_engine *e, uint32_t i)
+/* Takes slot i's request out of the batch: its room is free before its owner learns that it has ended. The caller drops
+ * the engine's reference. */
+static hs_request *leave(hs_engine *e, uint32_t i)
 {
     hs_request *r = e->active[i];
     hs__seq_give(e, r->seq);
-    e->active[i] = NULL;
     pthread_mutex_lock(&e->lock);
+    e->active[i] = NULL;
     e->n_active--;
-    hs__request_unref_locked(r);
     pthread_mutex_unlock(&e->lock);
+    hs_free(r->tokens);
+    r->tokens = NULL;
+    return r;
 }
 
 static void end_well(hs_engine *e, uint32_t i, hs_finish finish)
 {
-    hs__request_finish(e->active[i], finish);
-    e->counts.requests_done++;
-    retire(e, i);
+    hs_request *r = leave(e, i);
+    if (finish == HS_FINISH_CANCELLED)
+        e->counts.requests_cancelled++;
+    else
+        e->counts.requests_done++;
+    hs__request_finish(r, finish);
+    hs__request_unref(r);
 }
 
 static void end_badly(hs_engine *e, uint32_t i, int code, const char *sentence)
 {
-    hs__request_fail(e->active[i], code, sentence);
+    hs_request *r = leave(e, i);
     e->counts.requests_failed++;
-    retire(e, i);
+    hs__request_fail(r, code, sentence);
+    hs__request_unref(r);
 }
 
 static bool is_cancelled(hs_request *r)
@@ -142,13 +154,10 @@ static void sweep_active(hs_engine *e, uint64_t now)
         hs_request *r = e->active[i];
         if (!r)
             continue;
-        if (is_cancelled(r)) {
-            hs__request_finish(r, HS_FINISH_CANCELLED);
-            e->counts.requests_cancelled++;
-            retire(e, i);
-        } else if (r->deadline_ns && now >= r->deadline_ns) {
+        if (is_cancelled(r))
+            end_well(e, i, HS_FINISH_CANCELLED);
+        else if (is_late(r, now))
             end_badly(e, i, -ETIMEDOUT, "the request took longer than limits.request_timeout");
-        }
     }
 }
 
@@ -174,28 +183,34 @@ static void take_token(hs_engine *e, uint32_t i, const float *logits)
         end_well(e, i, HS_FINISH_STOP);
         return;
     }
-    if (hs__request_emit(r, token)) {
+    bool stopped = false;
+    int code = hs__request_emit(r, token, &stopped);
+    if (code < 0)
+        end_badly(e, i, code, "no memory for the text of the answer");
+    else if (stopped)
         end_well(e, i, HS_FINISH_STOP);
-        return;
-    }
-    if (n + 1 >= r->max_tokens) {
+    else if (n + 1 >= r->max_tokens)
         end_well(e, i, HS_FINISH_LENGTH);
-        return;
-    }
-    r->next_token = token;
+    else
+        r->next_token = token;
 }
 
+/* Between layers; a chunk of a big model takes long, those who wait are told in time. */
 static int on_prefill(void *ctx, uint64_t done, uint64_t total)
 {
     hs_request *r = ctx;
     (void)total;
+    uint64_t now = hs_now_ns();
     pthread_mutex_lock(&r->text_lock);
     r->status.prefill_done = (uint64_t)r->n_done * r->engine->opened.spec->n_layers + done;
     if (r->notify)
         r->notify(r->notify_user);
     pthread_mutex_unlock(&r->text_lock);
-    bool late = r->deadline_ns && hs_now_ns() >= r->deadline_ns;
-    return late || is_cancelled(r);
+    pthread_mutex_lock(&r->engine->lock);
+    sweep_queue(r->engine, now);
+    bool unwanted = r->cancelled || r->engine->stop;
+    pthread_mutex_unlock(&r->engine->lock);
+    return unwanted || is_late(r, now);
 }
 
 static void prefill_chunk(hs_engine *e, uint32_t i, bool alone)
@@ -315,9 +330,11 @@ static int next_prefill(hs_engine *e, bool *ret_alone)
     return found;
 }
 
-/* Some slot can make progress now; lock held or engine thread. */
-static bool has_work(hs_engine *e)
+/* There is room for a waiting request, or a slot can make progress; lock held. */
+static bool has_work(const hs_engine *e)
 {
+    if (e->queue_head && e->n_active < e->plan.parallel)
+        return true;
     for (uint32_t i = 0; i < e->plan.parallel; i++) {
         hs_request *r = e->active[i];
         if (r && (r->cancelled || r->status.state == HS_REQUEST_PREFILL || !is_paused(r)))
@@ -329,7 +346,7 @@ static bool has_work(hs_engine *e)
 /* Sleeps until there is something to do; at most a second, so that deadlines of waiting and paused requests are met. */
 static void wait_for_work(hs_engine *e)
 {
-    while (!e->stop && !e->queue_head && !has_work(e)) {
+    while (!e->stop && !has_work(e)) {
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec++;
@@ -367,18 +384,18 @@ void *hs__scheduler_main(void *arg)
     pthread_mutex_lock(&e->lock);
     while (e->queue_head) {
         hs_request *r = e->queue_head;
-        e->queue_head = r->next;
-        e->n_queued--;
+        hs__queue_remove(e, r);
         hs__request_fail(r, -ESHUTDOWN, "the server is shutting down");
         hs__request_unref_locked(r);
     }
-    e->queue_tail = NULL;
     pthread_mutex_unlock(&e->lock);
     return NULL;
 }
 
 int hs_engine_start(hs_engine *e, hs_err *err)
 {
+    if (e->started)
+        return hs_err_set(err, -EALREADY, "the engine thread is running already");
     e->started = true;
     int r = -pthread_create(&e->thread, NULL, hs__scheduler_main, e);
     if (r < 0) {

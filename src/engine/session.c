@@ -16,10 +16,14 @@ int hs_session_create(hs_engine *e, hs_session **ret_session, hs_err *err)
     if (!s)
         return hs_err_set(err, -ENOMEM, "session: out of memory");
     s->engine = e;
-    int r = e->started ? -EBUSY : hs__seq_take(e, &s->seq);
+    int r = 0;
+    if (e->started)
+        r = hs_err_set(err, -EBUSY, "the engine serves requests: no sessions beside them");
+    else if (hs__seq_take(e, &s->seq) < 0)
+        r = hs_err_set(err, -EBUSY, "no free sequence: this engine was planned for %u", e->plan.parallel);
     if (r < 0) {
         hs_free(s);
-        return hs_err_set(err, r, "no free sequence: this engine was planned for %u", e->plan.parallel);
+        return r;
     }
     *ret_session = s;
     return 0;
@@ -80,6 +84,8 @@ int hs_session_prefill(hs_session *s, const uint32_t *tokens, uint32_t n, float 
 
 int hs_session_decode(hs_session *const *s, const uint32_t *tokens, uint32_t n, float *logits, hs_err *err)
 {
+    if (!n)
+        return 0;
     hs_engine *e = s[0]->engine;
     if (n > e->plan.parallel)
         return hs_err_set(err, -EINVAL, "%u sequences at once; this engine was planned for %u", n, e->plan.parallel);
@@ -91,6 +97,9 @@ int hs_session_decode(hs_session *const *s, const uint32_t *tokens, uint32_t n, 
         kvs[i] = kv_of(s[i]);
         if (kvs[i]->length == kvs[i]->capacity)
             return hs_err_set(err, -E2BIG, "the context of %u tokens is full", kvs[i]->capacity);
+        for (uint32_t k = 0; k < i; k++)
+            if (s[k] == s[i])
+                return hs_err_set(err, -EINVAL, "sessions %u and %u are the same", k, i);
         e->batch_seq[i] = s[i]->seq;
     }
     e->n_batch = n;

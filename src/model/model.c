@@ -97,9 +97,9 @@ static uint64_t inner_floats(const hs_model *m, uint64_t batch)
 }
 
 /* Sets every pointer of m (or, with c->base NULL, only counts). */
-static void lay_out(hs_model *m, carver *c)
+static void lay_out(hs_model *m, carver *c, uint64_t threads)
 {
-    uint64_t batch = m->cfg.max_batch, threads = hs_pool_threads(m->cfg.pool);
+    uint64_t batch = m->cfg.max_batch;
     uint64_t n = batch > m->cfg.prefill_chunk ? batch : m->cfg.prefill_chunk, hidden = m->spec->hidden;
     m->n_max = (uint32_t)n;
     carve_norms(m, c);
@@ -112,11 +112,11 @@ static void lay_out(hs_model *m, carver *c)
     carve_moe(m, c, n, batch);
 }
 
-uint64_t hs_model_scratch_bytes(const hs_model_spec *spec, const hs_model_config *cfg)
+uint64_t hs_model_scratch_bytes(const hs_model_spec *spec, const hs_model_config *cfg, uint32_t n_threads)
 {
     hs_model m = {.spec = spec, .a = spec->detail, .cfg = *cfg};
     carver c = {0};
-    lay_out(&m, &c);
+    lay_out(&m, &c, n_threads);
     return hs_align_up(c.at, 4096) + sizeof m + 4096;
 }
 
@@ -183,7 +183,7 @@ int hs_model_create(const hs_model_spec *spec, const hs_model_config *cfg, const
         .spec = spec, .a = spec->detail, .cfg = *cfg, .k = cfg->kernels, .pool = cfg->pool, .experts = experts};
     m->predict.layer = UINT32_MAX;
     carver c = {0};
-    lay_out(m, &c);
+    lay_out(m, &c, hs_pool_threads(cfg->pool));
     uint64_t bytes = c.at;
     int r = hs_pool_create(1, &m->inline_pool, err);
     if (r == 0 && !(m->memory = hs_map_alloc(bytes)))
@@ -194,7 +194,7 @@ int hs_model_create(const hs_model_spec *spec, const hs_model_config *cfg, const
     }
     m->memory_bytes = bytes;
     c = (carver){.base = m->memory};
-    lay_out(m, &c);
+    lay_out(m, &c, hs_pool_threads(cfg->pool));
     bind(m, dense);
     *ret_model = m;
     return 0;

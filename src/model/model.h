@@ -65,8 +65,9 @@ typedef struct hs_model_config {
     bool predict; /* call experts.hint with next-layer guesses in decode */
 } hs_model_config;
 
-/* Everything a model allocates (activations, tiles, rope tables, partial outputs): allocated in create, never later. */
-uint64_t hs_model_scratch_bytes(const hs_model_spec *spec, const hs_model_config *cfg);
+/* Everything a model allocates (activations, tiles, rope tables, partial outputs) on a pool of n_threads: allocated in
+ * create, never later. cfg->pool is not looked at. */
+uint64_t hs_model_scratch_bytes(const hs_model_spec *spec, const hs_model_config *cfg, uint32_t n_threads);
 
 typedef struct hs_model hs_model;
 

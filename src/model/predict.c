@@ -6,7 +6,6 @@
  * experts are named, since the runners-up are often right and the reader of hints knows what it can afford.
  */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "model/model_int.h"
@@ -45,12 +44,36 @@ static void guess_token(hs_model *m, const hs__layer *next, uint32_t i)
     }
 }
 
-static int by_margin(const void *a, const void *b)
+/* Best first; of equal margins the lower expert. */
+static bool is_better(const hs_expert_guess *x, const hs_expert_guess *y)
 {
-    const hs_expert_guess *x = a, *y = b;
-    if (x->margin != y->margin)
-        return x->margin > y->margin ? -1 : 1;
-    return x->expert < y->expert ? -1 : 1;
+    return x->margin > y->margin || (x->margin == y->margin && x->expert < y->expert);
+}
+
+static void sift(hs_expert_guess *g, uint32_t n, uint32_t i)
+{
+    for (uint32_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && is_better(&g[child], &g[child + 1]))
+            child++;
+        if (!is_better(&g[i], &g[child]))
+            return;
+        hs_expert_guess t = g[i];
+        g[i] = g[child];
+        g[child] = t;
+    }
+}
+
+/* Heap sort in place: libc's qsort may allocate. */
+static void sort_guesses(hs_expert_guess *g, uint32_t n)
+{
+    for (uint32_t i = n / 2; i-- > 0;)
+        sift(g, n, i);
+    for (uint32_t last = n; last-- > 1;) {
+        hs_expert_guess t = g[0];
+        g[0] = g[last];
+        g[last] = t;
+        sift(g, last, 0);
+    }
 }
 
 void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n)
@@ -78,7 +101,7 @@ void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n)
         if (p->guessed[e])
             p->guesses[n_guesses++] = (hs_expert_guess){e, p->best[e]};
     }
-    qsort(p->guesses, n_guesses, sizeof *p->guesses, by_margin);
+    sort_guesses(p->guesses, n_guesses);
     p->layer = m->a->layers[layer + 1].moe_index;
     p->stats.guessed += n_guesses;
     m->times.router_ns += hs_now_ns() - t0;
