@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -16,10 +17,23 @@ struct hs_atomic_file {
     char *path, *tmp;
     int fd;
     int failed; /* first error, negative errno */
-    bool committed;
+    bool committed, in_place;
     size_t used;
     char buffer[BUFFER_BYTES];
 };
+
+/* Opens what is written: the device or pipe at path, or a new file beside it. */
+static int open_fd(hs_atomic_file *f, hs_err *err)
+{
+    struct stat st;
+    bool is_there = stat(f->path, &st) == 0;
+    if (is_there && S_ISDIR(st.st_mode))
+        return hs_err_set(err, -EISDIR, "%s: cannot write: %s", f->path, hs_strerror(EISDIR));
+    f->in_place = is_there && !S_ISREG(st.st_mode);
+    f->fd = f->in_place ? open(f->path, O_WRONLY | O_CLOEXEC)
+                        : open(f->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    return f->fd < 0 ? hs_err_set(err, -errno, "%s: cannot write: %s", f->path, hs_strerror(errno)) : 0;
+}
 
 int hs_atomic_file_open(const char *path, hs_atomic_file **ret_file, hs_err *err)
 {
@@ -29,14 +43,7 @@ int hs_atomic_file_open(const char *path, hs_atomic_file **ret_file, hs_err *err
     f->fd = -1;
     f->path = hs_strdup(path);
     f->tmp = hs_asprintf("%s.tmp-%ld", path, (long)getpid());
-    int r = 0;
-    if (!f->path || !f->tmp) {
-        r = hs_err_set(err, -ENOMEM, "%s: out of memory", path);
-    } else {
-        f->fd = open(f->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        if (f->fd < 0)
-            r = hs_err_set(err, -errno, "%s: cannot write: %s", path, hs_strerror(-errno));
-    }
+    int r = f->path && f->tmp ? open_fd(f, err) : hs_err_set(err, -ENOMEM, "%s: out of memory", path);
     if (r < 0)
         hs_atomic_file_close(&f);
     else
@@ -81,14 +88,12 @@ void hs_atomic_file_printf(hs_atomic_file *f, const char *fmt, ...)
 int hs_atomic_file_commit(hs_atomic_file *f, hs_err *err)
 {
     flush(f);
-    if (f->failed == 0 && fsync(f->fd) < 0)
-        f->failed = -errno;
-    if (f->failed == 0 && rename(f->tmp, f->path) < 0)
+    if (f->failed == 0 && !f->in_place && (fsync(f->fd) < 0 || rename(f->tmp, f->path) < 0))
         f->failed = -errno;
     if (f->failed)
         return hs_err_set(err, f->failed, "%s: cannot write: %s", f->path, hs_strerror(f->failed));
     f->committed = true;
-    int r = hs_fsync_parent(f->path);
+    int r = f->in_place ? 0 : hs_fsync_parent(f->path);
     return r < 0 ? hs_err_set(err, r, "%s: cannot sync its folder: %s", f->path, hs_strerror(r)) : 0;
 }
 
@@ -99,7 +104,7 @@ void hs_atomic_file_close(hs_atomic_file **file)
         return;
     if (f->fd >= 0) {
         close(f->fd);
-        if (!f->committed)
+        if (!f->committed && !f->in_place)
             unlink(f->tmp);
     }
     hs_free(f->path);

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "cli/ids.h"
 #include "cli/npy.h"
@@ -50,7 +49,7 @@ static int read_text(const char *model, const char *path, uint32_t **ret_ids, si
     size_t len;
     int r = hs_tokenizer_load(model, &t, err);
     if (r == 0)
-        r = hs_file_read(path, HS_IDS_MAX_BYTES, &text, &len, err);
+        r = hs_read_input(path, HS_IDS_MAX_BYTES, &text, &len, err);
     if (r == 0)
         r = hs_tokenizer_encode(t, text, len, true, ret_ids, ret_n, err);
     hs_free(text);
@@ -275,6 +274,9 @@ static int run_eval(const hs_args *a)
 {
     if (!hs_args_has(a, "ids") == !hs_args_has(a, "text"))
         return hs_fail_usage(a->verb, "eval needs either --ids FILE or --text FILE");
+    const char *logits = hs_args_text(a, "logits"), *routes = hs_args_text(a, "routes");
+    if (logits && routes && !strcmp(logits, routes))
+        return hs_fail_usage(a->verb, "--logits and --routes name the same file");
     hs_config *config = NULL;
     int status = hs_load_config(a, &config);
     if (status)
@@ -293,7 +295,8 @@ static int run_eval(const hs_args *a)
 }
 
 static const hs_flag flags[] = {
-    {"ids", HS_FLAG_TEXT, "FILE", 0, 0, "the prompt as token ids, separated by white space; needs no tokenizer files"},
+    {"ids", HS_FLAG_TEXT, "FILE", 0, 0,
+     "the prompt as token ids, separated by white space; - is stdin; needs no tokenizer files"},
     {"text", HS_FLAG_TEXT, "FILE", 0, 0, "the prompt as text; special tokens in it are recognised, no BOS is added"},
     {"logits", HS_FLAG_TEXT, "FILE.npy", 0, 0, "write the prompt's logits: float32, tokens x vocabulary"},
     {"routes", HS_FLAG_TEXT, "FILE.csv", 0, 0,

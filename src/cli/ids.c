@@ -4,8 +4,8 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/mem.h"
+#include "cli/out.h"
 
 int hs_ids_parse(const char *text, size_t len, const char *where, uint32_t **ret_ids, size_t *ret_n, hs_err *err)
 {
@@ -44,7 +44,7 @@ int hs_ids_read(const char *path, uint32_t **ret_ids, size_t *ret_n, hs_err *err
 {
     char *text;
     size_t len;
-    int r = hs_file_read(path, HS_IDS_MAX_BYTES, &text, &len, err);
+    int r = hs_read_input(path, HS_IDS_MAX_BYTES, &text, &len, err);
     if (r < 0)
         return r;
     r = hs_ids_parse(text, len, path, ret_ids, ret_n, err);

@@ -1,12 +1,15 @@
 /* out.c - see out.h. Owns the process's stop flag, the one thing a signal handler writes. */
 #include "cli/out.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 
 static atomic_int stop_atomic;
@@ -65,22 +68,23 @@ int hs_finish_stdout(int status)
     return 1;
 }
 
-int hs_read_stdin(size_t max, char **ret_text, size_t *ret_len, hs_err *err)
+/* Everything that fd still gives. */
+static int read_stream(int fd, const char *name, size_t max, char **ret_text, size_t *ret_len, hs_err *err)
 {
     hs_buf b;
     hs_buf_init(&b, max);
     char piece[65536];
     int r = 0;
     for (;;) {
-        ssize_t n = read(STDIN_FILENO, piece, sizeof piece);
+        ssize_t n = read(fd, piece, sizeof piece);
         if (n == 0)
             break;
         if (n < 0 && errno == EINTR && !hs_stop_asked())
             continue;
         if (n < 0)
-            r = hs_err_set(err, -errno, "stdin: %s", hs_strerror(-errno));
+            r = hs_err_set(err, -errno, "%s: %s", name, hs_strerror(-errno));
         else if (hs_buf_append(&b, piece, (size_t)n) < 0)
-            r = hs_err_set(err, b.failed, "stdin: more than %zu bytes", max);
+            r = hs_err_set(err, b.failed, "%s: more than %zu bytes", name, max);
         if (r < 0)
             break;
     }
@@ -88,12 +92,32 @@ int hs_read_stdin(size_t max, char **ret_text, size_t *ret_len, hs_err *err)
     char *text = r == 0 ? hs_buf_take(&b) : NULL;
     hs_buf_deinit(&b);
     if (r == 0 && !text)
-        r = hs_err_set(err, -ENOMEM, "stdin: out of memory");
+        r = hs_err_set(err, -ENOMEM, "%s: out of memory", name);
     if (r < 0)
         return r;
     *ret_text = text;
     *ret_len = len;
     return 0;
+}
+
+int hs_read_stdin(size_t max, char **ret_text, size_t *ret_len, hs_err *err)
+{
+    return read_stream(STDIN_FILENO, "stdin", max, ret_text, ret_len, err);
+}
+
+int hs_read_input(const char *path, size_t max, char **ret_text, size_t *ret_len, hs_err *err)
+{
+    struct stat st;
+    if (!strcmp(path, "-"))
+        return hs_read_stdin(max, ret_text, ret_len, err);
+    if (stat(path, &st) < 0 || !S_ISFIFO(st.st_mode))
+        return hs_file_read(path, max, ret_text, ret_len, err);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return hs_err_set(err, -errno, "%s: %s", path, hs_strerror(errno));
+    int r = read_stream(fd, path, max, ret_text, ret_len, err);
+    close(fd);
+    return r;
 }
 
 static void on_signal(int sig)

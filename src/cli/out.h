@@ -23,6 +23,8 @@ int hs_print_json(json_t *value);
 int hs_finish_stdout(int status);
 /* Everything on stdin, at most max bytes; hs_free it. */
 int hs_read_stdin(size_t max, char **ret_text, size_t *ret_len, hs_err *err) HS_MUST_CHECK;
+/* The same of a file or a named pipe (a shell's process substitution is one); - is stdin. */
+int hs_read_input(const char *path, size_t max, char **ret_text, size_t *ret_len, hs_err *err) HS_MUST_CHECK;
 
 /* From now on SIGINT and SIGTERM set the stop flag instead of ending the process; a second one ends it at once. */
 void hs_signals_setup(void);

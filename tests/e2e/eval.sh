@@ -42,6 +42,21 @@ for x in b c; do
     cmp "$WORK/a.routes" "$WORK/$x.routes" || fail "routes of $x differ"
 done
 
+# Pipes are read and written as they are, and never replaced.
+mkfifo "$WORK/in.fifo" "$WORK/out.fifo"
+cat "$DATA/unicode.ids" > "$WORK/in.fifo" &
+cat "$WORK/out.fifo" > "$WORK/piped.npy" &
+expect 0 "$HOTSET" eval "$MODEL" --config "$WORK/empty.conf" --ids "$WORK/in.fifo" --logits "$WORK/out.fifo" --json
+wait
+cmp "$WORK/piped.npy" "$WORK/a.npy" || fail "logits through a pipe"
+[ -p "$WORK/out.fifo" ] || fail "a pipe was replaced by a file"
+"$HOTSET" eval "$MODEL" --config "$WORK/empty.conf" --ids - --json < "$DATA/oz.ids" > "$WORK/out" || fail "ids on stdin"
+[ "$(field nll)" = "$nll" ] || fail "nll of ids on stdin"
+expect 1 "$HOTSET" eval "$MODEL" --config "$WORK/empty.conf" --ids "$DATA/oz.ids" --logits "$WORK"
+says "Is a directory"
+expect 2 "$HOTSET" eval "$MODEL" --ids "$DATA/oz.ids" --logits "$WORK/same" --routes "$WORK/same"
+says "same file"
+
 # Refusals leave nothing behind.
 echo '1 2 4096' > "$WORK/bad.ids"
 expect 1 "$HOTSET" eval "$MODEL" --ids "$WORK/bad.ids" --logits "$WORK/bad.npy"
