@@ -49,6 +49,19 @@ static uint64_t request_bytes(const hs_engine_options *opt, const shape *s)
     return ((uint64_t)opt->max_queue + s->parallel) * each + s->parallel * HS__TEXT_MAX;
 }
 
+/* Loading is over before these parts are touched: only what exceeds them counts, as runtime. */
+static uint64_t load_excess(const hs_plan *p)
+{
+    uint64_t load = HS_LOAD_SCRATCH_BYTES, later = p->kv + p->scratch + p->staging + p->cache;
+    return load > later ? load - later : 0;
+}
+
+/* Bytes that the cache may still grow by; the plan fits. */
+static uint64_t spare_bytes(const hs_plan *p)
+{
+    return p->limit - p->total + load_excess(p);
+}
+
 /* Fills p's parts for a shape; cache = slots x slot size. Needs p->threads and p->slot_bytes. */
 static void price(const hs_engine_options *opt, const hs__opened *o, const shape *s, hs_plan *p)
 {
@@ -72,10 +85,7 @@ static void price(const hs_engine_options *opt, const hs__opened *o, const shape
                 hs_residency_overhead_bytes(o->objects, s->slots, s->staging, p->threads);
     p->text = o->text_bytes;
     p->cache = (uint64_t)s->slots * p->slot_bytes;
-    p->runtime = RUNTIME_BYTES + p->threads * RUNTIME_PER_THREAD;
-    /* Loading is over before these parts are touched: only what exceeds them counts. */
-    uint64_t load = HS_LOAD_SCRATCH_BYTES, later = p->kv + p->scratch + p->staging + p->cache;
-    p->runtime += load > later ? load - later : 0;
+    p->runtime = RUNTIME_BYTES + p->threads * RUNTIME_PER_THREAD + load_excess(p);
     p->outside = opt->memory_outside;
     p->total = p->dense + p->kv + p->scratch + p->staging + p->tables + p->text + p->runtime + p->outside + p->cache;
 }
@@ -167,7 +177,7 @@ static uint32_t wanted_staging(const hs__opened *o, uint32_t top_k)
  * token cycles and half of what can be divided. */
 static bool is_balanced(const hs_plan *p, const shape *s)
 {
-    uint64_t spare = p->limit - p->total, slots = s->slots + spare / p->slot_bytes;
+    uint64_t spare = spare_bytes(p), slots = s->slots + spare / p->slot_bytes;
     return s->chunk <= GOOD_CHUNK || slots >= p->n_experts ||
            (slots >= 2ull * p->token_cycle && spare >= p->kv + p->scratch);
 }
@@ -197,7 +207,7 @@ static int fit(const hs_engine_options *opt, const hs__opened *o, const shape *l
     }
     if (!is_auto)
         return 0;
-    uint64_t more = (p->limit - p->total) / p->slot_bytes;
+    uint64_t more = spare_bytes(p) / p->slot_bytes;
     s.slots += (uint32_t)(more > p->n_experts - s.slots ? p->n_experts - s.slots : more);
     price(opt, o, &s, p);
     while (p->total > p->limit && s.slots > p->min_slots) {
