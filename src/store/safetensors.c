@@ -319,7 +319,7 @@ int hs__safetensors_parse(hs_source *src, const char *where, uint32_t file, cons
             hs_tensor *t = append(src);
             if (!t)
                 return hs_err_set(err, -ENOMEM, "%s: too many tensors for memory", where);
-            if ((r = scan_tensor(&s, t, data)) < 0)
+            if (scan_tensor(&s, t, data) < 0)
                 return hs_err_prefix(err, "tensor %.200s", name);
             t->name = hs__names_add(&src->names, name, name_len);
             if (!t->name)
