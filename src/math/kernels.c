@@ -1,5 +1,8 @@
 /* kernels.c - which instruction set runs, and the split of a matrix-vector product over the pool. */
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "math/math_int.h"
 
@@ -23,8 +26,10 @@ int hs_kernel_set_parse(const char *text, hs_kernel_set *ret)
 const hs_kernels *hs_kernels_get(hs_kernel_set set, hs_err *err)
 {
 #if defined(__x86_64__)
-    /* libgcc checks CPUID and XGETBV. */
-    int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    /* libgcc checks CPUID and XGETBV; clang 14 does not know f16c by name. */
+    unsigned a, b, c = 0, d;
+    int has_f16c = __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+    int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c;
     if (set != HS_KERNELS_GENERIC && has_avx2)
         return &hs__kernels_avx2;
 #endif
