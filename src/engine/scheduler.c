@@ -78,13 +78,6 @@ static void sweep_queue(hs_engine *e, uint64_t now)
     }
 }
 
-static void set_state(hs_request *r, hs_request_state state)
-{
-    pthread_mutex_lock(&r->text_lock);
-    r->status.state = state;
-    pthread_mutex_unlock(&r->text_lock);
-}
-
 static void admit(hs_engine *e)
 {
     for (uint32_t i = 0; i < e->plan.parallel; i++) {
@@ -240,10 +233,13 @@ static void prefill_chunk(hs_engine *e, uint32_t i, bool alone)
     }
     r->n_done += n;
     e->counts.prompt_tokens += n;
-    if (!last)
-        return;
-    set_state(r, HS_REQUEST_DECODE);
-    take_token(e, i, e->logits);
+    pthread_mutex_lock(&r->text_lock);
+    r->status.prefill_done = (uint64_t)r->n_done * e->opened.spec->n_layers;
+    if (last)
+        r->status.state = HS_REQUEST_DECODE;
+    pthread_mutex_unlock(&r->text_lock);
+    if (last)
+        take_token(e, i, e->logits);
 }
 
 static bool is_paused(hs_request *r)
