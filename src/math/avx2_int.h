@@ -68,8 +68,10 @@ void hs__matvec_avx2(const hs_mat *w, uint32_t row0, uint32_t row1, const float 
 void hs__matvec_t_avx2(const hs_mat *w, uint32_t row0, uint32_t row1, uint32_t col0, uint32_t col1, const float *x,
                        float *y);
 void hs__to_panel_avx2(const float *rows, size_t stride, uint32_t n, float *panel);
-void hs__gemm_panel_avx2(const float *panel, uint32_t n, const float *x, size_t x_stride, uint32_t m, float *y,
-                         size_t y_stride);
+void hs__gemm_panel_avx2(const float *panel, size_t panel_stride, uint32_t n, const float *x, size_t x_stride,
+                         uint32_t m, float *y, size_t y_stride);
 void hs__dequant_span_avx2(const hs_mat *w, uint32_t r, uint32_t col0, uint32_t col1, float *out);
+void hs__silu_mul_avx2(const float *gate, const float *up, uint32_t n, float *out);
+float hs__softmax_piece_avx2(float *x, uint32_t n, float scale, float *max, float *sum);
 
 #endif

@@ -55,7 +55,7 @@ static void multiply_short(const job *j, thread_scratch *s, const float *panel, 
     memset(s->y, 0, sizeof s->y);
     for (uint32_t i = 0; i < m; i++)
         memcpy(s->y + i * HS_PANEL_ROWS, y + i * j->y_stride, rows * sizeof *y);
-    j->k->gemm_panel(panel, n, x, j->x_stride, m, s->y, HS_PANEL_ROWS);
+    j->k->gemm_panel(panel, HS_PANEL_ROWS, n, x, j->x_stride, m, s->y, HS_PANEL_ROWS);
     for (uint32_t i = 0; i < m; i++)
         memcpy(y + i * j->y_stride, s->y + i * HS_PANEL_ROWS, rows * sizeof *y);
 }
@@ -71,7 +71,7 @@ static void multiply(const job *j, thread_scratch *s, uint32_t row0, uint32_t ro
             if (rows - p < HS_PANEL_ROWS)
                 multiply_short(j, s, panel, n, x, m, y, rows - p);
             else
-                j->k->gemm_panel(panel, n, x, j->x_stride, m, y, j->y_stride);
+                j->k->gemm_panel(panel, HS_PANEL_ROWS, n, x, j->x_stride, m, y, j->y_stride);
         }
     }
 }

@@ -37,14 +37,14 @@ void hs__to_panel_avx2(const float *rows, size_t stride, uint32_t n, float *pane
             panel[k * HS_PANEL_ROWS + r] = rows[r * stride + k];
 }
 
-HS__INLINE void block(const float *panel, uint32_t n, const float *x, size_t x_stride, float *y, size_t y_stride,
-                      const uint32_t tokens)
+HS__INLINE void block(const float *panel, size_t panel_stride, uint32_t n, const float *x, size_t x_stride, float *y,
+                      size_t y_stride, const uint32_t tokens)
 {
     __m256 sum[TOKENS][2];
     HS__EACH (t, tokens)
         sum[t][0] = sum[t][1] = _mm256_setzero_ps();
     for (uint32_t k = 0; k < n; k++) {
-        __m256 w0 = _mm256_load_ps(panel + k * HS_PANEL_ROWS), w1 = _mm256_load_ps(panel + k * HS_PANEL_ROWS + 8);
+        __m256 w0 = _mm256_loadu_ps(panel + k * panel_stride), w1 = _mm256_loadu_ps(panel + k * panel_stride + 8);
         HS__EACH (t, tokens) {
             __m256 v = _mm256_broadcast_ss(x + t * x_stride + k);
             sum[t][0] = _mm256_fmadd_ps(v, w0, sum[t][0]);
@@ -58,29 +58,40 @@ HS__INLINE void block(const float *panel, uint32_t n, const float *x, size_t x_s
     }
 }
 
-void hs__gemm_panel_avx2(const float *panel, uint32_t n, const float *x, size_t x_stride, uint32_t m, float *y,
-                         size_t y_stride)
+HS__INLINE void blocks(const float *panel, size_t panel_stride, uint32_t n, const float *x, size_t x_stride, uint32_t m,
+                       float *y, size_t y_stride)
 {
-    uint32_t t = 0;
-    for (; t + TOKENS <= m; t += TOKENS)
-        block(panel, n, x + t * x_stride, x_stride, y + t * y_stride, y_stride, TOKENS);
-    x += t * x_stride;
-    y += t * y_stride;
-    switch (m - t) {
-    case 5:
-        block(panel, n, x, x_stride, y, y_stride, 5);
-        break;
-    case 4:
-        block(panel, n, x, x_stride, y, y_stride, 4);
-        break;
-    case 3:
-        block(panel, n, x, x_stride, y, y_stride, 3);
-        break;
-    case 2:
-        block(panel, n, x, x_stride, y, y_stride, 2);
-        break;
-    case 1:
-        block(panel, n, x, x_stride, y, y_stride, 1);
-        break;
+    /* Seven to nine left are halved: fewer than four tokens do not keep the multipliers busy. */
+    for (uint32_t count; m; m -= count, x += count * x_stride, y += count * y_stride) {
+        count = m <= TOKENS ? m : m < TOKENS + 4 ? (m + 1) / 2 : TOKENS;
+        switch (count) {
+        case 6:
+            block(panel, panel_stride, n, x, x_stride, y, y_stride, 6);
+            break;
+        case 5:
+            block(panel, panel_stride, n, x, x_stride, y, y_stride, 5);
+            break;
+        case 4:
+            block(panel, panel_stride, n, x, x_stride, y, y_stride, 4);
+            break;
+        case 3:
+            block(panel, panel_stride, n, x, x_stride, y, y_stride, 3);
+            break;
+        case 2:
+            block(panel, panel_stride, n, x, x_stride, y, y_stride, 2);
+            break;
+        default:
+            block(panel, panel_stride, n, x, x_stride, y, y_stride, 1);
+            break;
+        }
     }
+}
+
+void hs__gemm_panel_avx2(const float *panel, size_t panel_stride, uint32_t n, const float *x, size_t x_stride,
+                         uint32_t m, float *y, size_t y_stride)
+{
+    if (panel_stride == HS_PANEL_ROWS)
+        blocks(panel, HS_PANEL_ROWS, n, x, x_stride, m, y, y_stride);
+    else
+        blocks(panel, panel_stride, n, x, x_stride, m, y, y_stride);
 }

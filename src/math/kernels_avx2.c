@@ -1,6 +1,6 @@
 /*
  * kernels_avx2.c - AVX2, FMA and F16C: operations on vectors, and the table of the set. matvec_avx2.c,
- * dequant_avx2.c and gemm_avx2.c have the operations on matrices.
+ * dequant_avx2.c and gemm_avx2.c have the operations on matrices, exp_avx2.c those with an exponential.
  *
  * Order: dot sums over 32 interleaved partial sums. Results of axpy, rmsnorm and conversions are elementwise.
  */
@@ -99,6 +99,7 @@ const hs_kernels hs__kernels_avx2 = {
     .to_f16 = to_f16,
     .from_f16 = from_f16,
     .rmsnorm = rmsnorm,
-    .silu_mul = hs__silu_mul,
+    .silu_mul = hs__silu_mul_avx2,
     .softmax = hs__softmax,
+    .softmax_piece = hs__softmax_piece_avx2,
 };

@@ -110,14 +110,14 @@ static void to_panel(const float *rows, size_t stride, uint32_t n, float *panel)
             panel[k * HS_PANEL_ROWS + r] = rows[r * stride + k];
 }
 
-static void gemm_panel(const float *panel, uint32_t n, const float *x, size_t x_stride, uint32_t m, float *y,
-                       size_t y_stride)
+static void gemm_panel(const float *panel, size_t panel_stride, uint32_t n, const float *x, size_t x_stride, uint32_t m,
+                       float *y, size_t y_stride)
 {
     for (uint32_t t = 0; t < m; t++) {
         float sum[HS_PANEL_ROWS] = {0};
         for (uint32_t k = 0; k < n; k++)
             for (uint32_t r = 0; r < HS_PANEL_ROWS; r++)
-                sum[r] += x[t * x_stride + k] * panel[k * HS_PANEL_ROWS + r];
+                sum[r] += x[t * x_stride + k] * panel[k * panel_stride + r];
         for (uint32_t r = 0; r < HS_PANEL_ROWS; r++)
             y[t * y_stride + r] += sum[r];
     }
@@ -193,4 +193,5 @@ const hs_kernels hs__kernels_generic = {
     .rmsnorm = rmsnorm,
     .silu_mul = hs__silu_mul,
     .softmax = hs__softmax,
+    .softmax_piece = hs__softmax_piece,
 };

@@ -43,9 +43,10 @@ typedef struct hs_kernels {
     void (*dequant_span)(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out);
     /* panel[k][r] = rows[r * stride + k] for r < HS_PANEL_ROWS, k < n; panel 64-byte-aligned. */
     void (*to_panel)(const float *rows, size_t stride, uint32_t n, float *panel);
-    /* y[t][r] += sum over k in [0, n) of x[t][k] panel[k][r] for r < HS_PANEL_ROWS, t in [0, m): k after k. */
-    void (*gemm_panel)(const float *panel, uint32_t n, const float *x, size_t x_stride, uint32_t m, float *y,
-                       size_t y_stride);
+    /* y[t][r] += sum over k in [0, n) of x[t][k] panel[k * panel_stride + r] for r < HS_PANEL_ROWS, t in [0, m): k
+     * after k. */
+    void (*gemm_panel)(const float *panel, size_t panel_stride, uint32_t n, const float *x, size_t x_stride, uint32_t m,
+                       float *y, size_t y_stride);
     float (*dot)(const float *a, const float *b, uint32_t n);
     void (*axpy)(float a, const float *x, float *y, uint32_t n); /* y += a x */
     float (*dot_f16)(const uint16_t *a, const float *b, uint32_t n);
@@ -55,6 +56,9 @@ typedef struct hs_kernels {
     void (*rmsnorm)(const float *x, const float *weight, uint32_t n, float eps, float *out); /* weight NULL = 1 */
     void (*silu_mul)(const float *gate, const float *up, uint32_t n, float *out);            /* silu(gate) * up */
     void (*softmax)(float *x, uint32_t n);                                                   /* in place, n >= 1 */
+    /* A softmax over pieces: x becomes exp(x scale - max) for the new maximum of all pieces so far, *sum its sum. Begin
+     * with -INFINITY and 0. Returns what sums made with the older maximum are multiplied by. */
+    float (*softmax_piece)(float *x, uint32_t n, float scale, float *max, float *sum);
 } hs_kernels;
 
 /* NULL with -ENOTSUP's sentence if this processor lacks the set. AUTO takes the best one. */

@@ -68,8 +68,47 @@ static inline float hs__f16_to_f32(uint16_t h)
 
 uint16_t hs__f32_to_f16(float f);
 
-/* Both kernel sets use libm's expf, so that these have one set of bits. */
+/*
+ * e^x = 2^n e^r with n the integer nearest to x / ln 2, r = x - n ln 2 in two steps (n LN2_HI is exact), and
+ * e^r = 1 + r + r^2 (C0 + C1 r + ... + C5 r^5), a least-maximum fit on [-0.3475, 0.3475] (5e-11 before rounding). 2^n
+ * is applied in two halves, so that subnormal results are rounded once. At most 1 ulp from e^x; NaN stays NaN; below
+ * LOW 0, above HIGH infinity. Multiplications and additions only, one by one, so that every kernel set has these bits.
+ */
+#define HS__EXP_LOW    (-104.0f)
+#define HS__EXP_HIGH   89.0f
+#define HS__EXP_LOG2E  0x1.715476p+0f
+#define HS__EXP_ROUND  0x1.8p+23f
+#define HS__EXP_LN2_HI 0x1.63p-1f
+#define HS__EXP_LN2_LO (-0x1.bd0106p-13f)
+#define HS__EXP_C0     0.5f
+#define HS__EXP_C1     0x1.555554p-3f
+#define HS__EXP_C2     0x1.55548cp-5f
+#define HS__EXP_C3     0x1.111274p-7f
+#define HS__EXP_C4     0x1.6d8eeep-10f
+#define HS__EXP_C5     0x1.9f0716p-13f
+
+static inline float hs__exp(float x)
+{
+    x = x < HS__EXP_LOW ? HS__EXP_LOW : x;
+    x = x > HS__EXP_HIGH ? HS__EXP_HIGH : x;
+    float shifted = x * HS__EXP_LOG2E + HS__EXP_ROUND, round = HS__EXP_ROUND, a, b;
+    float n = shifted - HS__EXP_ROUND, r = (x - n * HS__EXP_LN2_HI) - n * HS__EXP_LN2_LO;
+    float p = HS__EXP_C5 * r + HS__EXP_C4;
+    p = ((((p * r + HS__EXP_C3) * r + HS__EXP_C2) * r + HS__EXP_C1) * r + HS__EXP_C0);
+    p = (r * r * p + r) + 1.0f;
+    uint32_t bits, base, half;
+    memcpy(&bits, &shifted, sizeof bits);
+    memcpy(&base, &round, sizeof base);
+    bits -= base;
+    half = bits >> 1 | (bits & 0x80000000u);
+    uint32_t bits_a = (half + 127) << 23, bits_b = (bits - half + 127) << 23;
+    memcpy(&a, &bits_a, sizeof a);
+    memcpy(&b, &bits_b, sizeof b);
+    return p * a * b;
+}
+
 void hs__silu_mul(const float *gate, const float *up, uint32_t n, float *out);
 void hs__softmax(float *x, uint32_t n);
+float hs__softmax_piece(float *x, uint32_t n, float scale, float *max, float *sum);
 
 #endif

@@ -2,11 +2,7 @@
  * attention_gqa.c - grouped-query attention: query head h reads kv head h / (heads / kv_heads). Optional RMS norm of
  * each head of q and k before the rope. A cache row is [K of all kv heads | V of all kv heads].
  */
-#include <string.h>
-
 #include "model/model_int.h"
-
-#define HEADS_PER_TASK 8u
 
 static void project(hs_model *m, const hs__pass *p, const hs__layer *l)
 {
@@ -39,79 +35,51 @@ static void store(hs_model *m, const hs__pass *p, uint32_t layer)
     }
 }
 
-typedef struct decode_job {
-    hs_model *m;
-    const hs__pass *p;
-    uint32_t layer, per_kv, per_task, groups; /* query heads of a kv head, of a task; tasks of a kv head */
-} decode_job;
-
-static void decode_task(void *ctx, uint32_t index, uint32_t thread)
+static void end_head(const hs__decode *d, uint32_t seq, uint32_t head, float *scratch)
 {
-    const decode_job *j = ctx;
-    hs_model *m = j->m;
-    const hs_arch *a = m->a;
-    (void)thread;
-    uint32_t group = index % j->groups, kv_head = index / j->groups % a->kv_heads;
-    uint32_t seq = index / j->groups / a->kv_heads, first = group * j->per_task;
-    uint32_t n_heads = j->per_kv - first < j->per_task ? j->per_kv - first : j->per_task;
-    uint32_t head0 = kv_head * j->per_kv + first;
-    const hs_kv *kv = j->p->kvs[seq];
-    size_t value_bytes = hs__kv_value_bytes(kv->type), row_bytes = a->kv_row * value_bytes;
-    const char *key = hs__kv_layer(m, kv, j->layer) + kv_head * a->head_dim * value_bytes;
-    const char *value = key + (size_t)a->kv_heads * a->head_dim * value_bytes;
-    hs__attend at[HEADS_PER_TASK];
-    for (uint32_t i = 0; i < n_heads; i++)
-        hs__attend_begin(&at[i], m->q + (size_t)seq * a->q_width + (head0 + i) * a->head_dim,
-                         m->att + (size_t)seq * a->out_width + (head0 + i) * a->head_dim, a->head_dim);
-    uint32_t n_keys = kv->length + 1;
-    for (uint32_t t = 0; t < n_keys; t += HS__DECODE_KEYS) {
-        uint32_t n = n_keys - t < HS__DECODE_KEYS ? n_keys - t : HS__DECODE_KEYS;
-        for (uint32_t i = 0; i < n_heads; i++)
-            hs__attend_block(m, &at[i], kv->type, key + t * row_bytes, value + t * row_bytes, row_bytes, n, a->head_dim,
-                             a->head_dim);
-    }
-    for (uint32_t i = 0; i < n_heads; i++)
-        hs__attend_end(&at[i], a->head_dim);
+    (void)scratch;
+    hs__decode_result(d, seq, head, d->m->att + (size_t)seq * d->m->a->out_width + (size_t)head * d->v_dim);
 }
 
 static void decode(hs_model *m, const hs__pass *p, uint32_t layer)
 {
     const hs_arch *a = m->a;
-    uint32_t per_kv = a->heads / a->kv_heads;
-    uint32_t per_task = hs__heads_per_task(m, a->heads * p->n, HEADS_PER_TASK);
-    decode_job j = {m, p, layer, per_kv, per_task, (per_kv + per_task - 1) / per_task};
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < p->n; i++)
-        bytes += (uint64_t)(p->kvs[i]->length + 1) * a->head_dim * a->heads * 2;
-    hs__run(m, bytes, p->n * a->kv_heads * j.groups, decode_task, &j);
+    hs__decode d = {.m = m,
+                    .p = p,
+                    .layer = layer,
+                    .units = a->kv_heads,
+                    .heads_per_unit = a->heads / a->kv_heads,
+                    .qk_dim = a->head_dim,
+                    .v_dim = a->head_dim,
+                    .key_step = a->head_dim,
+                    .value_at = a->kv_heads * a->head_dim,
+                    .value_step = a->head_dim,
+                    .q = m->q,
+                    .end = end_head};
+    hs__decode_run(&d, a->out_width * sizeof(float));
 }
 
-static void load(const hs__tiles *t, uint32_t kv_head, uint32_t key0, uint32_t n, float *extra, float *key,
-                 float *value_t, void *gemm)
+/* extra: a block's keys [KEY_BLOCK][head_dim] as floats. */
+static void load(const hs__tiles *t, uint32_t kv_head, uint32_t key0, uint32_t n, float *extra, float *panels,
+                 float *values)
 {
     const hs_model *m = t->m;
     const hs_arch *a = m->a;
-    (void)gemm;
     size_t value_bytes = hs__kv_value_bytes(t->kv->type), row_bytes = a->kv_row * value_bytes;
     const char *from = hs__kv_layer(m, t->kv, t->layer) + key0 * row_bytes + kv_head * a->head_dim * value_bytes;
-    for (uint32_t i = 0; i < HS__KEY_BLOCK; i++) {
-        float *k = key + (size_t)i * a->head_dim;
-        if (i < n) {
-            hs__kv_read(m, t->kv->type, from + i * row_bytes, a->head_dim, k);
-            hs__kv_read(m, t->kv->type, from + i * row_bytes + (size_t)a->kv_heads * a->head_dim * value_bytes,
-                        a->head_dim, extra);
-        } else {
-            memset(k, 0, a->head_dim * sizeof *k);
-            memset(extra, 0, a->head_dim * sizeof *extra);
-        }
-        for (uint32_t d = 0; d < a->head_dim; d++)
-            value_t[(size_t)d * HS__KEY_BLOCK + i] = extra[d];
+    for (uint32_t i = 0; i < n; i++, from += row_bytes) {
+        hs__kv_read(m, t->kv->type, from, a->head_dim, extra + (size_t)i * a->head_dim);
+        hs__kv_read(m, t->kv->type, from + (size_t)a->kv_heads * a->head_dim * value_bytes, a->head_dim,
+                    values + (size_t)i * a->head_dim);
     }
+    hs_attend_panels(m->k, extra, a->head_dim, n, a->head_dim, panels);
 }
 
 static uint64_t thread_bytes(const hs_arch *a)
 {
-    return hs__tiles_bytes(a->head_dim, a->head_dim, a->head_dim);
+    uint64_t prefill = hs__tiles_bytes(a->head_dim, a->head_dim, (uint64_t)HS__KEY_BLOCK * a->head_dim);
+    uint64_t for_decode = hs__decode_bytes(a->head_dim, a->head_dim);
+    return prefill > for_decode ? prefill : for_decode;
 }
 
 static void run(hs_model *m, const hs__pass *p, uint32_t layer)
@@ -132,6 +100,7 @@ static void run(hs_model *m, const hs__pass *p, uint32_t layer)
                    .heads_per_unit = a->heads / a->kv_heads,
                    .qk_dim = a->head_dim,
                    .v_dim = a->head_dim,
+                   .v_width = a->head_dim,
                    .load = load};
     hs__tiles_run(&t);
 }

@@ -3,13 +3,11 @@
  *
  * Decode, absorbed: K_h^T q_nope turns the query into the latent space, attention runs over the latents themselves, and
  * V_h is applied to their weighted sum: per token only the cache is read, keys and values never exist.
- * Prefill, naive: a block's keys and values are expanded from its latents by GEMM, once per head and chunk.
+ * Prefill, naive: a block's keys and values are expanded from its latents, once per head and chunk.
  */
 #include <string.h>
 
 #include "model/model_int.h"
-
-#define HEADS_PER_TASK 4u /* at most: they share the cache rows while those are in L2 */
 
 static void project_queries(hs_model *m, const hs__pass *p, const hs__layer *l)
 {
@@ -43,101 +41,129 @@ static void store(hs_model *m, const hs__pass *p, uint32_t layer)
     }
 }
 
-typedef struct decode_job {
-    hs_model *m;
-    const hs__pass *p;
-    const hs_mat *kv_b;
-    uint32_t layer, per_task, groups; /* heads of a task, tasks of a sequence */
-} decode_job;
-
-static void decode_task(void *ctx, uint32_t index, uint32_t thread)
+/* K_h^T q_nope, then the rotary part as it is. */
+static void begin_head(const hs__decode *d, uint32_t seq, uint32_t head)
 {
-    const decode_job *j = ctx;
-    hs_model *m = j->m;
+    hs_model *m = d->m;
     const hs_arch *a = m->a;
-    uint32_t seq = index / j->groups, head0 = index % j->groups * j->per_task;
-    uint32_t n_heads = a->heads - head0 < j->per_task ? a->heads - head0 : j->per_task;
-    uint32_t per_head = a->nope + a->v_dim, n_keys = j->p->kvs[seq]->length + 1;
-    float *scratch = (float *)(void *)(m->thread_scratch + thread * m->thread_bytes);
-    hs__attend at[HEADS_PER_TASK];
-    for (uint32_t i = 0; i < n_heads; i++) {
-        const float *q = m->q + (size_t)seq * a->q_width + (head0 + i) * (a->nope + a->rope_dim);
-        float *mine = scratch + (size_t)i * (a->kv_row + a->kv_lora);
-        uint32_t row = (head0 + i) * per_head;
-        m->k->matvec_t(j->kv_b, row, row + a->nope, 0, a->kv_lora, q, mine);
-        memcpy(mine + a->kv_lora, q + a->nope, a->rope_dim * sizeof *q);
-        hs__attend_begin(&at[i], mine, mine + a->kv_row, a->kv_lora);
-    }
-    const hs_kv *kv = j->p->kvs[seq];
-    size_t row_bytes = a->kv_row * hs__kv_value_bytes(kv->type);
-    const char *rows = hs__kv_layer(m, kv, j->layer);
-    for (uint32_t t = 0; t < n_keys; t += HS__DECODE_KEYS) {
-        uint32_t n = n_keys - t < HS__DECODE_KEYS ? n_keys - t : HS__DECODE_KEYS;
-        const char *block = rows + t * row_bytes;
-        for (uint32_t i = 0; i < n_heads; i++)
-            hs__attend_block(m, &at[i], kv->type, block, block, row_bytes, n, a->kv_row, a->kv_lora);
-    }
-    for (uint32_t i = 0; i < n_heads; i++) {
-        uint32_t row = (head0 + i) * per_head;
-        float *v = m->v_out + (size_t)seq * a->heads * per_head;
-        hs__attend_end(&at[i], a->kv_lora);
-        m->k->matvec(j->kv_b, row + a->nope, row + per_head, at[i].acc, 0, 1, v, 0);
-        memcpy(m->att + (size_t)seq * a->out_width + (head0 + i) * a->v_dim, v + row + a->nope, a->v_dim * sizeof *v);
-    }
+    const float *q = m->q + (size_t)seq * a->q_width + (size_t)head * (a->nope + a->rope_dim);
+    float *to = m->absorbed + ((size_t)seq * a->heads + head) * a->kv_row;
+    uint32_t row = head * (a->nope + a->v_dim);
+    m->k->matvec_t(&m->layers[d->layer].w[HS__W_KV_B], row, row + a->nope, 0, a->kv_lora, q, to);
+    memcpy(to + a->kv_lora, q + a->nope, a->rope_dim * sizeof *q);
+}
+
+/* V_h times the weighted mean of latents. */
+static void end_head(const hs__decode *d, uint32_t seq, uint32_t head, float *scratch)
+{
+    hs_model *m = d->m;
+    const hs_arch *a = m->a;
+    uint32_t per_head = a->nope + a->v_dim, row = head * per_head + a->nope;
+    float *v = m->v_out + (size_t)seq * a->heads * per_head;
+    hs__decode_result(d, seq, head, scratch);
+    m->k->matvec(&m->layers[d->layer].w[HS__W_KV_B], row, row + a->v_dim, scratch, 0, 1, v, 0);
+    memcpy(m->att + (size_t)seq * a->out_width + (size_t)head * a->v_dim, v + row, a->v_dim * sizeof *v);
 }
 
 static void decode(hs_model *m, const hs__pass *p, uint32_t layer)
 {
     const hs_arch *a = m->a;
-    uint32_t per_task = hs__heads_per_task(m, a->heads * p->n, HEADS_PER_TASK);
-    decode_job j = {m, p, &m->layers[layer].w[HS__W_KV_B], layer, per_task, (a->heads + per_task - 1) / per_task};
-    uint64_t bytes = hs_mat_bytes(j.kv_b) * p->n;
-    for (uint32_t i = 0; i < p->n; i++)
-        bytes += (uint64_t)(p->kvs[i]->length + 1) * a->kv_row * a->heads;
-    hs__run(m, bytes, p->n * j.groups, decode_task, &j);
+    hs__decode d = {.m = m,
+                    .p = p,
+                    .layer = layer,
+                    .units = 1,
+                    .heads_per_unit = a->heads,
+                    .qk_dim = a->kv_row,
+                    .v_dim = a->kv_lora,
+                    .q = m->absorbed,
+                    .begin = begin_head,
+                    .end = end_head};
+    hs__decode_run(&d, hs_mat_bytes(&m->layers[layer].w[HS__W_KV_B]));
 }
 
-/* extra: [v_dim + nope][kv_lora] V_h, then K_h, as floats; then a block's latents [KEY_BLOCK][kv_lora], then one row.
- */
+/* What prefill keeps of a head and of a block of keys. */
+typedef struct expansion {
+    float *v_panels;     /* [v_width / 16][kv_lora][16] V_h */
+    float *latent_panel; /* [kv_row][16] of sixteen cache rows */
+    float *rows;         /* [KEY_BLOCK][kv_row] cache rows; in begin_unit sixteen rows of V_h */
+    float *k;            /* [nope][kv_lora] K_h */
+} expansion;
+
+static uint32_t v_width(const hs_arch *a)
+{
+    return (uint32_t)hs_align_up(a->v_dim, HS_PANEL_ROWS);
+}
+
+static expansion expansion_of(const hs_arch *a, float *extra)
+{
+    expansion e = {.v_panels = extra};
+    e.latent_panel = e.v_panels + (size_t)v_width(a) * a->kv_lora;
+    e.rows = e.latent_panel + (size_t)HS_PANEL_ROWS * a->kv_row;
+    e.k = e.rows + (size_t)HS__KEY_BLOCK * a->kv_row;
+    return e;
+}
+
 static void begin_unit(const hs__tiles *t, uint32_t head, float *extra)
 {
     const hs_arch *a = t->m->a;
+    const hs_kernels *k = t->m->k;
     const hs_mat *w = &t->m->layers[t->layer].w[HS__W_KV_B];
-    uint32_t row0 = head * (a->nope + a->v_dim);
-    for (uint32_t r = 0; r < a->nope + a->v_dim; r++) {
-        uint32_t to = r < a->nope ? a->v_dim + r : r - a->nope;
-        t->m->k->dequant_span(w, row0 + r, 0, a->kv_lora, extra + (size_t)to * a->kv_lora);
+    expansion e = expansion_of(a, extra);
+    uint32_t row = head * (a->nope + a->v_dim);
+    for (uint32_t r = 0; r < a->nope; r++)
+        k->dequant_span(w, row + r, 0, a->kv_lora, e.k + (size_t)r * a->kv_lora);
+    row += a->nope;
+    for (uint32_t r = 0; r < a->v_dim; r += HS_PANEL_ROWS) {
+        uint32_t n = a->v_dim - r < HS_PANEL_ROWS ? a->v_dim - r : HS_PANEL_ROWS;
+        for (uint32_t i = 0; i < n; i++)
+            k->dequant_span(w, row + r + i, 0, a->kv_lora, e.rows + (size_t)i * a->kv_lora);
+        hs_attend_panels(k, e.rows, a->kv_lora, n, a->kv_lora, e.v_panels + (size_t)r * a->kv_lora);
     }
 }
 
-static void load(const hs__tiles *t, uint32_t head, uint32_t key0, uint32_t n, float *extra, float *key, float *value_t,
-                 void *gemm)
+#define EXPAND_DIMS 256u /* latents: a panel's piece stays in L1 */
+
+/* Sixteen keys: K_h times their latents comes out as the panel that scores need; their rotary parts follow. */
+static void expand_keys(const hs__tiles *t, const expansion *e, const float *rows, uint32_t n, float *panel)
+{
+    const hs_arch *a = t->m->a;
+    hs_attend_panels(t->m->k, rows, a->kv_row, n, a->kv_row, e->latent_panel);
+    memset(panel, 0, (size_t)a->nope * HS_PANEL_ROWS * sizeof *panel);
+    for (uint32_t c = 0; c < a->kv_lora; c += EXPAND_DIMS)
+        t->m->k->gemm_panel(e->latent_panel + (size_t)c * HS_PANEL_ROWS, HS_PANEL_ROWS,
+                            a->kv_lora - c < EXPAND_DIMS ? a->kv_lora - c : EXPAND_DIMS, e->k + c, a->kv_lora, a->nope,
+                            panel, HS_PANEL_ROWS);
+    memcpy(panel + (size_t)a->nope * HS_PANEL_ROWS, e->latent_panel + (size_t)a->kv_lora * HS_PANEL_ROWS,
+           (size_t)a->rope_dim * HS_PANEL_ROWS * sizeof *panel);
+}
+
+static void load(const hs__tiles *t, uint32_t head, uint32_t key0, uint32_t n, float *extra, float *panels,
+                 float *values)
 {
     const hs_model *m = t->m;
     const hs_arch *a = m->a;
     (void)head;
-    const float *v_h = extra, *k_h = extra + (size_t)a->v_dim * a->kv_lora;
-    float *latent = extra + (size_t)(a->v_dim + a->nope) * a->kv_lora, *row = latent + HS__KEY_BLOCK * a->kv_lora;
+    expansion e = expansion_of(a, extra);
     size_t row_bytes = a->kv_row * hs__kv_value_bytes(t->kv->type);
-    const char *from = hs__kv_layer(m, t->kv, t->layer) + key0 * row_bytes;
-    for (uint32_t i = 0; i < HS__KEY_BLOCK; i++) {
-        if (i < n)
-            hs__kv_read(m, t->kv->type, from + i * row_bytes, a->kv_row, row);
-        else
-            memset(row, 0, a->kv_row * sizeof *row);
-        memcpy(latent + (size_t)i * a->kv_lora, row, a->kv_lora * sizeof *row);
-        memcpy(key + (size_t)i * t->qk_dim + a->nope, row + a->kv_lora, a->rope_dim * sizeof *row);
-    }
-    hs__gemm_inline(m, k_h, a->nope, a->kv_lora, latent, a->kv_lora, HS__KEY_BLOCK, key, t->qk_dim, gemm);
-    hs__gemm_inline(m, latent, HS__KEY_BLOCK, a->kv_lora, v_h, a->kv_lora, a->v_dim, value_t, HS__KEY_BLOCK, gemm);
+    hs__kv_read(m, t->kv->type, hs__kv_layer(m, t->kv, t->layer) + key0 * row_bytes, n * a->kv_row, e.rows);
+    for (uint32_t i = 0; i < n; i += HS_PANEL_ROWS)
+        expand_keys(t, &e, e.rows + (size_t)i * a->kv_row, n - i < HS_PANEL_ROWS ? n - i : HS_PANEL_ROWS,
+                    panels + (size_t)i * t->qk_dim);
+    memset(values, 0, (size_t)n * t->v_width * sizeof *values);
+    for (uint32_t c = 0; c < a->kv_lora; c += EXPAND_DIMS)
+        for (uint32_t r = 0; r < a->v_dim; r += HS_PANEL_ROWS)
+            m->k->gemm_panel(e.v_panels + (size_t)r * a->kv_lora + (size_t)c * HS_PANEL_ROWS, HS_PANEL_ROWS,
+                             a->kv_lora - c < EXPAND_DIMS ? a->kv_lora - c : EXPAND_DIMS, e.rows + c, a->kv_row, n,
+                             values + r, t->v_width);
 }
 
 static uint64_t thread_bytes(const hs_arch *a)
 {
-    uint64_t decode_floats = (uint64_t)HEADS_PER_TASK * (a->kv_row + a->kv_lora);
-    uint64_t extra = (uint64_t)(a->v_dim + a->nope + HS__KEY_BLOCK) * a->kv_lora + a->kv_row;
-    uint64_t prefill = hs__tiles_bytes(a->nope + a->rope_dim, a->v_dim, extra);
-    return prefill > decode_floats * sizeof(float) ? prefill : decode_floats * sizeof(float);
+    uint64_t extra =
+        (uint64_t)(v_width(a) + a->nope) * a->kv_lora + (uint64_t)(HS_PANEL_ROWS + HS__KEY_BLOCK) * a->kv_row;
+    uint64_t prefill = hs__tiles_bytes(a->nope + a->rope_dim, v_width(a), extra);
+    uint64_t for_decode = hs__decode_bytes(a->kv_row, a->kv_lora);
+    return prefill > for_decode ? prefill : for_decode;
 }
 
 static void run(hs_model *m, const hs__pass *p, uint32_t layer)
@@ -158,6 +184,7 @@ static void run(hs_model *m, const hs__pass *p, uint32_t layer)
                    .heads_per_unit = 1,
                    .qk_dim = a->nope + a->rope_dim,
                    .v_dim = a->v_dim,
+                   .v_width = v_width(a),
                    .begin_unit = begin_unit,
                    .load = load};
     hs__tiles_run(&t);

@@ -64,13 +64,6 @@ void hs__linear(hs_model *m, hs_phase phase, const hs__product *p, uint32_t n_pr
         hs_gemm(m->k, m->pool, p[i].w, p[i].x, p[i].x_stride, n, p[i].y, p[i].y_stride, m->gemm);
 }
 
-void hs__gemm_inline(const hs_model *m, const float *w, uint32_t rows, uint32_t cols, const float *x, size_t x_stride,
-                     uint32_t n, float *y, size_t y_stride, void *gemm)
-{
-    hs_mat mat = {.data = w, .dtype = HS_DTYPE_F32, .rows = rows, .cols = cols};
-    hs_gemm(m->k, m->inline_pool, &mat, x, x_stride, n, y, y_stride, gemm);
-}
-
 void hs__rmsnorm_rows(const hs_model *m, const float *x, size_t x_stride, const float *w, uint32_t width, float eps,
                       uint32_t n, float *out, size_t out_stride)
 {

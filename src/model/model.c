@@ -47,12 +47,17 @@ static void carve_attention(hs_model *m, carver *c, uint64_t n, uint64_t batch, 
     CARVE(c, m->sin, n * (a->rope.dim / 2));
     CARVE(c, m->row_max, (uint64_t)a->heads * m->cfg.prefill_chunk);
     CARVE(c, m->row_sum, (uint64_t)a->heads * m->cfg.prefill_chunk);
-    CARVE(c, m->v_out, batch * a->heads * (a->nope + a->v_dim));
+    bool mla = a->kv_lora > 0;
+    m->n_ranges = hs__decode_ranges(m->cfg.max_context);
+    uint64_t slots = batch * m->n_ranges * a->heads;
+    CARVE(c, m->absorbed, mla ? batch * a->heads * a->kv_row : 0);
+    CARVE(c, m->v_out, mla ? batch * a->heads * (a->nope + a->v_dim) : 0);
+    CARVE(c, m->range_acc, slots * (mla ? a->kv_lora : a->head_dim));
+    CARVE(c, m->range_max, slots);
+    CARVE(c, m->range_sum, slots);
     m->thread_bytes = hs_align_up(a->attention->thread_bytes(a), 64);
-    m->gemm_bytes = hs_align_up(hs_gemm_scratch_bytes(1), 64);
     m->thread_scratch = carve(c, threads, m->thread_bytes);
-    uint64_t together = hs_gemm_scratch_bytes((uint32_t)threads);
-    m->gemm = carve(c, 1, together > threads * m->gemm_bytes ? together : threads * m->gemm_bytes);
+    m->gemm = carve(c, 1, hs_gemm_scratch_bytes((uint32_t)threads));
 }
 
 static void carve_moe(hs_model *m, carver *c, uint64_t n, uint64_t batch)

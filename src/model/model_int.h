@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "math/attend.h"
 #include "math/ops.h"
 #include "model/model.h"
 
@@ -186,7 +187,7 @@ struct hs_model {
     hs_model_config cfg;
     const hs_kernels *k;
     hs_pool *pool;
-    hs_pool *inline_pool; /* of one thread: GEMM inside a task of pool */
+    hs_pool *inline_pool; /* of one thread: jobs too small to wake the others */
     hs_experts experts;
     hs_route_fn on_route;
     void *route_ctx;
@@ -199,21 +200,24 @@ struct hs_model {
     hs__layer *layers;
     float *inv_freq; /* [rope/2] */
 
-    uint32_t n_max;           /* most tokens in a pass */
-    float *x;                 /* [N][hidden] residual */
-    float *norm;              /* [N][hidden] */
-    float *q;                 /* [N][q_width] */
-    float *latent;            /* [N][q_lora] */
-    float *kv_new;            /* [N][kv_row] keys and values of the pass's tokens */
-    float *att;               /* [N][out_width] */
-    float *proj;              /* [N][hidden] */
-    float *cos, *sin;         /* [N][rope/2] */
-    float *row_max, *row_sum; /* [H][prefill_chunk] online softmax of prefill */
-    float *v_out;             /* [max_batch][kv_b rows] MLA decode */
-    char *thread_scratch;     /* [threads] at thread_bytes: attention */
+    uint32_t n_max;               /* most tokens in a pass */
+    float *x;                     /* [N][hidden] residual */
+    float *norm;                  /* [N][hidden] */
+    float *q;                     /* [N][q_width] */
+    float *latent;                /* [N][q_lora] */
+    float *kv_new;                /* [N][kv_row] keys and values of the pass's tokens */
+    float *att;                   /* [N][out_width] */
+    float *proj;                  /* [N][hidden] */
+    float *cos, *sin;             /* [N][rope/2] */
+    float *row_max, *row_sum;     /* [H][prefill_chunk] online softmax of prefill */
+    float *absorbed;              /* [max_batch][H][kv_row] queries of MLA decode */
+    float *v_out;                 /* [max_batch][kv_b rows] MLA decode */
+    uint32_t n_ranges;            /* of a sequence's keys in decode */
+    float *range_acc;             /* [max_batch][n_ranges][H][value width] */
+    float *range_max, *range_sum; /* [max_batch][n_ranges][H] */
+    char *thread_scratch;         /* [threads] at thread_bytes: attention */
     uint64_t thread_bytes;
-    char *gemm;          /* hs_gemm's */
-    uint64_t gemm_bytes; /* of one thread */
+    char *gemm; /* hs_gemm's */
 
     float *gate, *up;            /* FFN inner rows, see model.c */
     float *shared;               /* [N][hidden] */
@@ -268,41 +272,42 @@ size_t hs__kv_value_bytes(hs_kv_type type);
 void hs__kv_write(const hs_model *m, hs_kv *kv, uint32_t layer, uint32_t position, const float *row);
 void hs__kv_read(const hs_model *m, hs_kv_type type, const char *from, uint32_t n, float *out);
 
-/* attention.c: softmax over blocks of keys at fixed places, so that no L x L matrix and no dependence on chunks. */
-#define HS__KEY_BLOCK   128u /* prefill */
-#define HS__QUERY_TILE  64u
-#define HS__DECODE_KEYS 64u
+/* attention_decode.c: one query of each sequence. */
+typedef struct hs__decode {
+    hs_model *m;
+    const hs__pass *p;
+    uint32_t layer;
+    uint32_t units, heads_per_unit;          /* heads of a unit share their keys */
+    uint32_t qk_dim, v_dim;                  /* of a head */
+    uint32_t key_step, value_at, value_step; /* values of a cache row: unit u's key begins at u key_step, its value at
+                                                value_at + u value_step; value_at 0: the key's first v_dim */
+    const float *q;                          /* [seq][heads][qk_dim] */
+    /* Makes a head's query (NULL: it is there); makes its output from hs__decode_result; scratch: hs__decode_bytes. */
+    void (*begin)(const struct hs__decode *d, uint32_t seq, uint32_t head);
+    void (*end)(const struct hs__decode *d, uint32_t seq, uint32_t head, float *scratch);
+} hs__decode;
+/* head_bytes: what begin and end read for one token, all heads together. */
+void hs__decode_run(const hs__decode *d, uint64_t head_bytes);
+/* The weighted mean of the values that a head has seen, out [v_dim]. */
+void hs__decode_result(const hs__decode *d, uint32_t seq, uint32_t head, float *out);
+uint64_t hs__decode_bytes(uint32_t qk_dim, uint32_t v_dim);
+/* Most ranges that a cache is cut into. */
+uint32_t hs__decode_ranges(uint32_t max_context);
 
-/* One query against a cache, block by block; acc [v_dim]. */
-typedef struct hs__attend {
-    const float *q;
-    float *acc;
-    float max, sum;
-} hs__attend;
-void hs__attend_begin(hs__attend *s, const float *q, float *acc, uint32_t v_dim);
-/* Keys at key + i * row_bytes, values at value + i * row_bytes, i < n <= HS__DECODE_KEYS. */
-void hs__attend_block(const hs_model *m, hs__attend *s, hs_kv_type type, const char *key, const char *value,
-                      size_t row_bytes, uint32_t n, uint32_t qk_dim, uint32_t v_dim);
-/* How many of a step's heads a task takes: enough tasks for all threads, at most `most`. */
-uint32_t hs__heads_per_task(const hs_model *m, uint32_t heads, uint32_t most);
-void hs__attend_end(hs__attend *s, uint32_t v_dim);
-
-/* Prefill: units (heads that share keys) as tasks. load fills a block's keys [KEY_BLOCK][qk_dim] and transposed values
- * [v_dim][KEY_BLOCK], zeros from n on; begin_unit may prepare extra. */
+/* attention.c: prefill, units (heads that share keys) as tasks. load fills a block's key panels and values
+ * [n][v_width]; begin_unit may prepare extra. */
+#define HS__KEY_BLOCK HS_ATTEND_KEYS
 typedef struct hs__tiles {
     hs_model *m;
     const hs_kv *kv;
     uint32_t layer, n, first; /* tokens, position of the first */
-    uint32_t units, heads_per_unit, qk_dim, v_dim, splits;
+    uint32_t units, heads_per_unit, qk_dim, v_dim, v_width, splits;
     void (*begin_unit)(const struct hs__tiles *t, uint32_t unit, float *extra);
-    void (*load)(const struct hs__tiles *t, uint32_t unit, uint32_t key0, uint32_t n, float *extra, float *key,
-                 float *value_t, void *gemm);
+    void (*load)(const struct hs__tiles *t, uint32_t unit, uint32_t key0, uint32_t n, float *extra, float *panels,
+                 float *values);
 } hs__tiles;
-uint64_t hs__tiles_bytes(uint32_t qk_dim, uint32_t v_dim, uint64_t extra_floats);
+uint64_t hs__tiles_bytes(uint32_t qk_dim, uint32_t v_width, uint64_t extra_floats);
 void hs__tiles_run(hs__tiles *t);
-/* Y = X W^T with one thread, inside a task; W float, contiguous. */
-void hs__gemm_inline(const hs_model *m, const float *w, uint32_t rows, uint32_t cols, const float *x, size_t x_stride,
-                     uint32_t n, float *y, size_t y_stride, void *gemm);
 
 /* linear.c: the two ways through a matrix. */
 typedef struct hs__product {
