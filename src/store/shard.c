@@ -282,6 +282,32 @@ static int open_shards(hs_source *s, const json_t *list, const char *where, hs_e
     return 0;
 }
 
+/* config.json decides what is computed: one that is not what was packed would give other results without a word. */
+static int check_config(const hs_source *s, const json_t *files, const char *where, hs_err *err)
+{
+    for (size_t i = 0; i < json_array_size(files); i++) {
+        const json_t *item = json_array_get(files, i);
+        const char *name = json_string_value(json_object_get(item, "name"));
+        if (!name || strcmp(name, "config.json"))
+            continue;
+        uint8_t want[8];
+        if (parse_bytes(json_string_value(json_object_get(item, "xxh3")), want, 8) < 0)
+            return hs_err_set(err, -EINVAL, "%s: files[%zu] is malformed", where, i);
+        char *path = hs_asprintf("%s/config.json", s->path), *text = NULL;
+        size_t len = 0;
+        int r = path ? hs_file_read(path, HS__MAX_JSON, &text, &len, err)
+                     : hs_err_set(err, -ENOMEM, "%s: out of memory", where);
+        XXH64_canonical_t c;
+        XXH64_canonicalFromHash(&c, XXH3_64bits(text ? text : "", len));
+        if (r == 0 && memcmp(c.digest, want, 8))
+            r = hs_err_set(err, -EBADMSG, "%s: is not the file that was packed (checksum)", path);
+        hs_free(text);
+        hs_free(path);
+        return r;
+    }
+    return 0;
+}
+
 static int open_manifest(hs_source *s, const json_t *m, const char *where, hs_err *err)
 {
     const char *format = json_string_value(json_object_get(m, "format"));
@@ -296,6 +322,9 @@ static int open_manifest(hs_source *s, const json_t *m, const char *where, hs_er
                           HS_PACK_VERSION);
     if (parse_bytes(json_string_value(json_object_get(m, "identity")), s->identity, 16) < 0)
         return hs_err_set(err, -EINVAL, "%s: identity is not 32 hexadecimal digits", where);
+    r = check_config(s, json_object_get(m, "files"), where, err);
+    if (r < 0)
+        return r;
     const json_t *sources = json_object_get(m, "sources");
     size_t n = json_array_size(sources);
     if (!n || n > HS__MAX_FILES)

@@ -30,6 +30,14 @@ damage() {
     byte=$(od -An -tu1 -j "$2" -N 1 "$1" | tr -d ' ')
     printf "$(printf '\\%03o' $(((byte + 1) % 256)))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2> /dev/null
 }
+# Another config.json would give other results.
+cp "$WORK/packed/config.json" "$WORK/config.keep"
+chmod u+w "$WORK/packed/config.json"
+sed 's/routed_scaling_factor/rkuted_scaling_factor/' "$WORK/config.keep" > "$WORK/packed/config.json"
+expect 1 "$HOTSET" eval "$WORK/packed" --ids "$DATA/short.ids"
+says "config.json"
+cat "$WORK/config.keep" > "$WORK/packed/config.json"
+
 shard=$(ls "$WORK/packed"/experts-*.hss | head -n 1)
 size=$(wc -c < "$shard")
 damage "$shard" 5000
