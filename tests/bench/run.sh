@@ -88,9 +88,9 @@ drive() {
     for mode in off auto; do
         f=$work/drive.$mode
         bw=$(column disk_bytes_per_s "$f")
-        printf '  prefetch %-4s %.0f MB/s = %.2f of fio  %.2f tok/s  hit rate %.3f  miss recall %.2f  wasted per useful read %.2f ' \
+        printf '  prefetch %-4s %.0f MB/s = %.2f of fio  %.2f tok/s  hit rate %.3f  recall %.2f  wasted per useful read %.2f ' \
             $mode "$(awk "BEGIN {print $bw / 1e6}")" "$(awk "BEGIN {print $bw / $fio}")" \
-            "$(column decode_tokens_per_s "$f")" "$(column hit_rate "$f")" "$(column miss_recall "$f")" \
+            "$(column decode_tokens_per_s "$f")" "$(column hit_rate "$f")" "$(column predict_recall "$f")" \
             "$(awk "BEGIN {u = $(column prefetch_useful "$f"); print u > 0 ? $(column prefetch_wasted "$f") / u : 0}")"
         phases decode "$f"
         echo
