@@ -91,7 +91,7 @@ drive() {
         printf '  prefetch %-4s %.0f MB/s = %.2f of fio  %.2f tok/s  hit rate %.3f  recall %.2f  wasted per useful read %.2f ' \
             $mode "$(awk "BEGIN {print $bw / 1e6}")" "$(awk "BEGIN {print $bw / $fio}")" \
             "$(column decode_tokens_per_s "$f")" "$(column hit_rate "$f")" "$(column predict_recall "$f")" \
-            "$(awk "BEGIN {u = $(column prefetch_useful "$f"); print u > 0 ? $(column prefetch_wasted "$f") / u : 0}")"
+            "$(awk "BEGIN {u = $(column prefetch_useful "$f"); print (u > 0 ? $(column prefetch_wasted "$f") / u : 0)}")"
         phases decode "$f"
         echo
     done
