@@ -34,20 +34,7 @@ static int grow(hs_buf *b, size_t n)
         return b->failed;
     if (n > b->max - b->len)
         return b->failed = -E2BIG;
-    size_t need = b->len + n + 1;
-    if (need <= b->cap)
-        return 0;
-    size_t cap = b->cap ? b->cap : 64;
-    while (cap < need)
-        cap *= 2;
-    if (cap > b->max + 1)
-        cap = b->max + 1;
-    char *p = hs_realloc(b->data, cap);
-    if (!p)
-        return b->failed = -ENOMEM;
-    b->data = p;
-    b->cap = cap;
-    return 0;
+    return b->failed = hs_grow(&b->data, 1, b->len + n + 1, &b->cap, b->max + 1);
 }
 
 int hs_buf_append(hs_buf *b, const void *p, size_t n)

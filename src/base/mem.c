@@ -1,6 +1,7 @@
 /* mem.c - allocation wrappers with a fault hook. The hook's counters are atomic; everything else is libc's. */
 #include "base/mem.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -8,7 +9,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define HUGE_PAGE ((size_t)2 << 20)
+#define HUGE_PAGE      ((size_t)2 << 20)
+#define FIRST_ELEMENTS 16
 
 static _Atomic int64_t fail_after = -1;
 static _Atomic int64_t count;
@@ -44,9 +46,32 @@ void *hs_calloc(size_t n, size_t size)
     return calloc(n ? n : 1, size ? size : 1);
 }
 
-void *hs_realloc(void *p, size_t n)
+int hs_grow(void *pp, size_t size, size_t need, size_t *cap, size_t max)
 {
-    return refuse() ? NULL : realloc(p, n ? n : 1);
+    if (need <= *cap)
+        return 0;
+    if (need > max)
+        return -E2BIG;
+    size_t n = *cap / 2 < max - *cap ? *cap + *cap / 2 : max;
+    n = n < FIRST_ELEMENTS && FIRST_ELEMENTS <= max ? FIRST_ELEMENTS : n;
+    n = n < need ? need : n;
+    uint64_t bytes;
+    if (hs_mul_u64(n, size, &bytes) < 0 || refuse())
+        return -ENOMEM;
+    void *p;
+    memcpy(&p, pp, sizeof p);
+    p = realloc(p, bytes ? bytes : 1);
+    if (!p)
+        return -ENOMEM;
+    memcpy(pp, &p, sizeof p);
+    *cap = n;
+    return 0;
+}
+
+void *hs_shrink(void *p, size_t n)
+{
+    void *q = refuse() ? NULL : realloc(p, n ? n : 1);
+    return q ? q : p;
 }
 
 char *hs_strndup(const char *s, size_t n)

@@ -8,13 +8,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
+
 void *hs_malloc(size_t n) __attribute__((malloc));
 void *hs_calloc(size_t count, size_t size) __attribute__((malloc)); /* overflow-checked, zeroed */
-void *hs_realloc(void *p, size_t n);
 char *hs_strdup(const char *s);
 char *hs_strndup(const char *s, size_t n);
 char *hs_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* NULL when out of memory */
 void hs_free(void *p);                                                         /* NULL-safe */
+
+/* The one way in which an array grows. pp: the address of the array's pointer, NULL at first; room for `need` elements
+ * of `size` bytes, *cap the elements there is room for. 0, -E2BIG if need > max, -ENOMEM; nothing changes then. */
+int hs_grow(void *pp, size_t size, size_t need, size_t *cap, size_t max) HS_MUST_CHECK;
+/* Gives back what is behind the first n bytes of block p, if that is possible; returns where the block is now. */
+void *hs_shrink(void *p, size_t n);
 
 /* n bytes of zeroed anonymous memory, 2 MiB-aligned when n >= 2 MiB (with MADV_HUGEPAGE), else page-aligned; NULL if
  * refused. Pages are committed when first touched. hs_map_free takes the same n. */

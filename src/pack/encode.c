@@ -275,13 +275,9 @@ static int need_parts(hs__pk_encoder *e, uint32_t n, hs_err *err)
 {
     if (n <= e->cap_parts)
         return 0;
-    uint8_t *codecs = hs_realloc(e->codecs, n);
-    if (codecs)
-        e->codecs = codecs;
-    void *sums = hs_realloc(e->sums, n * sizeof *e->sums);
-    if (sums)
-        e->sums = sums;
-    if (!codecs || !sums)
+    size_t codecs = e->cap_parts, sums = e->cap_parts;
+    if (hs_grow(&e->codecs, sizeof *e->codecs, n, &codecs, n) < 0 ||
+        hs_grow(&e->sums, sizeof *e->sums, n, &sums, n) < 0)
         return hs_err_set(err, -ENOMEM, "packing: out of memory for a record of %u tensors", n);
     e->cap_parts = n;
     return 0;

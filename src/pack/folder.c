@@ -82,15 +82,15 @@ static int add_file(hs__pk_list *l, const char *name, const struct stat *st)
 {
     if (l->n == HS__PK_MAX_FILES)
         return -E2BIG;
-    hs__pk_file *files = hs_realloc(l->files, (l->n + 1) * sizeof *files);
-    if (!files)
+    size_t cap = l->n;
+    if (hs_grow(&l->files, sizeof *l->files, l->n + 1, &cap, l->n + 1) < 0)
         return -ENOMEM;
-    l->files = files;
-    files[l->n] = (hs__pk_file){.name = hs_strdup(name),
-                                .bytes = (uint64_t)st->st_size,
-                                .mtime = {st->st_mtim.tv_sec, st->st_mtim.tv_nsec},
-                                .mode = st->st_mode & 07777};
-    return files[l->n++].name ? 0 : -ENOMEM;
+    hs__pk_file *file = &l->files[l->n++];
+    *file = (hs__pk_file){.name = hs_strdup(name),
+                          .bytes = (uint64_t)st->st_size,
+                          .mtime = {st->st_mtim.tv_sec, st->st_mtim.tv_nsec},
+                          .mode = st->st_mode & 07777};
+    return file->name ? 0 : -ENOMEM;
 }
 
 static int add_entry(hs__pk_list *l, const char *folder, int dir, const char *name, const hs__pk_work *w, hs_err *err)

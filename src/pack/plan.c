@@ -219,11 +219,10 @@ static int new_shard(hs__pk_plan *p, bool dense, uint32_t number, uint32_t recor
 {
     if (p->n_shards == HS__PK_MAX_FILES)
         return hs_err_set(err, -E2BIG, "%s: more than %u shards: raise the shard size", p->src, HS__PK_MAX_FILES);
-    hs__pk_shard_plan *s = hs_realloc(p->shards, (p->n_shards + 1) * sizeof *s);
-    if (!s)
+    size_t cap = p->n_shards;
+    if (hs_grow(&p->shards, sizeof *p->shards, p->n_shards + 1, &cap, p->n_shards + 1) < 0)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
-    p->shards = s;
-    s += p->n_shards++;
+    hs__pk_shard_plan *s = &p->shards[p->n_shards++];
     *s = (hs__pk_shard_plan){.dense = dense, .first_record = record};
     snprintf(s->name, sizeof s->name, "%s-%05u.hss", dense ? "dense" : "experts", number);
     return 0;

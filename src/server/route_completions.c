@@ -21,12 +21,11 @@ static int put_bos(uint32_t bos, hs__prompt *p, hs__api_error *e)
 {
     if (bos == HS_NO_TOKEN || (p->n_tokens && p->tokens[0] == bos))
         return 0;
-    uint32_t *tokens = hs_realloc(p->tokens, (p->n_tokens + 1) * sizeof *tokens);
-    if (!tokens)
+    size_t n = p->n_tokens;
+    if (hs_grow(&p->tokens, sizeof *p->tokens, n + 1, &n, n + 1) < 0)
         return hs__api_fail(e, 503, NULL, NULL, "out of memory");
-    memmove(tokens + 1, tokens, p->n_tokens * sizeof *tokens);
-    tokens[0] = bos;
-    p->tokens = tokens;
+    memmove(p->tokens + 1, p->tokens, p->n_tokens * sizeof *p->tokens);
+    p->tokens[0] = bos;
     p->n_tokens++;
     return 0;
 }

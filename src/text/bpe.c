@@ -27,14 +27,9 @@ void hs__bpe_deinit(hs__bpe *b)
 
 int hs__ids_append(hs__ids *ids, uint32_t id)
 {
-    if (ids->n == ids->cap) {
-        size_t cap = ids->cap ? ids->cap + ids->cap / 2 : 64;
-        uint32_t *p = hs_realloc(ids->p, cap * sizeof *p);
-        if (!p)
-            return -ENOMEM;
-        ids->p = p;
-        ids->cap = cap;
-    }
+    int r = hs_grow(&ids->p, sizeof *ids->p, ids->n + 1, &ids->cap, HS__MAX_IDS);
+    if (r < 0)
+        return r;
     ids->p[ids->n++] = id;
     return 0;
 }
@@ -101,14 +96,8 @@ static int heap_push(hs__bpe *b, uint32_t i)
 {
     if (b->symbols[i].rank == NONE)
         return 0;
-    if (b->n_heap == b->cap_heap) {
-        size_t cap = b->cap_heap ? b->cap_heap + b->cap_heap / 2 : 256;
-        uint64_t *p = hs_realloc(b->heap, cap * sizeof *p);
-        if (!p)
-            return -ENOMEM;
-        b->heap = p;
-        b->cap_heap = cap;
-    }
+    if (hs_grow(&b->heap, sizeof *b->heap, b->n_heap + 1, &b->cap_heap, 4 * (size_t)HS__MAX_PIECE) < 0)
+        return -ENOMEM;
     uint64_t key = (uint64_t)b->symbols[i].rank << 32 | i;
     size_t at = b->n_heap++;
     for (; at && b->heap[(at - 1) / 2] > key; at = (at - 1) / 2)

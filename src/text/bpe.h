@@ -9,6 +9,7 @@
 
 /* A word of text has a few bytes; what has more than this is an attack, and costs memory. */
 #define HS__MAX_PIECE (512u << 10)
+#define HS__MAX_IDS   UINT32_MAX /* of a text */
 /* Scratch per byte of the longest piece: a symbol, and up to two entries of a heap that grows by halves. */
 #define HS__BPE_BYTES (16 + 2 * 8 * 3 / 2)
 

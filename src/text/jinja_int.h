@@ -234,9 +234,10 @@ typedef struct hs__jprogram {
     const char *where;
     hs__jnode *body;
     hs__jval *names; /* by symbol */
-    uint32_t n_names, cap_names;
-    uint32_t *index; /* open addressing over names: symbol + 1 */
-    uint32_t index_size;
+    uint32_t n_names;
+    size_t cap_names;
+    uint32_t *index;     /* open addressing over names: symbol + 1 */
+    uint32_t index_size; /* a power of two; names are at most half of it */
 } hs__jprogram;
 
 /* source: valid or not, of any length up to HS_TEMPLATE_MAX_SOURCE; not kept. where is borrowed. */

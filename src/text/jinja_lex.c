@@ -14,6 +14,7 @@
 #include "base/mem.h"
 
 #define MAX_BRACKETS 256
+#define MAX_TOKENS   (HS_TEMPLATE_MAX_SOURCE + 1u) /* a byte each, and the end */
 
 typedef struct lexer {
     hs__jprogram *program;
@@ -41,14 +42,8 @@ static int no_memory(lexer *x)
 
 static int push(lexer *x, hs__jtoken t)
 {
-    if (x->n_tokens == x->cap) {
-        size_t cap = x->cap ? 2 * x->cap : 256;
-        hs__jtoken *p = hs_realloc(x->tokens, cap * sizeof *p);
-        if (!p)
-            return hs_err_set(x->err, -ENOMEM, "%s: out of memory", x->program->where);
-        x->tokens = p;
-        x->cap = cap;
-    }
+    if (hs_grow(&x->tokens, sizeof *x->tokens, x->n_tokens + 1, &x->cap, MAX_TOKENS) < 0)
+        return hs_err_set(x->err, -ENOMEM, "%s: out of memory", x->program->where);
     t.line = x->line;
     x->tokens[x->n_tokens++] = t;
     return 0;

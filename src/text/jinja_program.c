@@ -32,20 +32,17 @@ uint32_t hs__jprogram_find(const hs__jprogram *p, const char *name, size_t len)
 
 static int grow_names(hs__jprogram *p)
 {
-    uint32_t cap = p->cap_names ? 2 * p->cap_names : 64;
-    hs__jval *names = hs_realloc(p->names, cap * sizeof *names);
-    if (!names)
+    uint32_t size = p->index_size ? 2 * p->index_size : 128;
+    if (hs_grow(&p->names, sizeof *p->names, size / 2, &p->cap_names, HS_TEMPLATE_MAX_SOURCE) < 0)
         return -ENOMEM;
-    p->names = names;
-    uint32_t *index = hs_calloc(2 * (size_t)cap, sizeof *index);
+    uint32_t *index = hs_calloc(size, sizeof *index);
     if (!index)
         return -ENOMEM;
     hs_free(p->index);
     p->index = index;
-    p->index_size = 2 * cap;
-    p->cap_names = cap;
+    p->index_size = size;
     for (uint32_t i = 0; i < p->n_names; i++)
-        *place(p, names[i].as.s, names[i].len) = i + 1;
+        *place(p, p->names[i].as.s, p->names[i].len) = i + 1;
     return 0;
 }
 
@@ -54,7 +51,7 @@ int hs__jintern(hs__jparser *p, const char *name, size_t len, uint32_t *ret)
     hs__jprogram *g = p->program;
     uint32_t sym = hs__jprogram_find(g, name, len);
     if (sym == UINT32_MAX) {
-        if (g->n_names == g->cap_names && grow_names(g) < 0)
+        if (g->n_names == g->index_size / 2 && grow_names(g) < 0)
             return p->code = hs_err_set(p->err, -ENOMEM, "%s: out of memory", g->where);
         sym = g->n_names++;
         g->names[sym] = hs__jstr(name, len);

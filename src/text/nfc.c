@@ -128,17 +128,10 @@ static int decompose(hs__form form, const char *text, size_t len, int32_t **ret_
     utf8proc_option_t options = UTF8PROC_DECOMPOSE | UTF8PROC_STABLE;
     if (form == HS__NFKC || form == HS__NFKD)
         options |= UTF8PROC_COMPAT;
-    size_t n = 0, cap = len + MAX_EXPANSION;
-    int32_t *cps = hs_malloc(2 * cap * sizeof *cps);
-    for (size_t i = 0; i < len && cps;) {
-        if (cap - n < MAX_EXPANSION) {
-            cap *= 2;
-            int32_t *p = hs_realloc(cps, 2 * cap * sizeof *cps);
-            if (!p)
-                hs_free(cps);
-            cps = p;
-            continue;
-        }
+    size_t n = 0, cap = 0, max = MAX_EXPANSION * (len + 1);
+    int32_t *cps = NULL;
+    int r = hs_grow(&cps, 2 * sizeof *cps, len + MAX_EXPANSION, &cap, max);
+    for (size_t i = 0; i < len && r == 0;) {
         uint32_t cp = 0;
         int boundclass = 0;
         i += (size_t)hs__utf8_decode(text + i, len - i, &cp);
@@ -148,9 +141,12 @@ static int decompose(hs__form form, const char *text, size_t len, int32_t **ret_
         else
             k = utf8proc_decompose_char((int32_t)cp, cps + n, (utf8proc_ssize_t)(cap - n), options, &boundclass);
         n += k > 0 ? (size_t)k : 0;
+        r = hs_grow(&cps, 2 * sizeof *cps, n + MAX_EXPANSION, &cap, max);
     }
-    if (!cps)
-        return -ENOMEM;
+    if (r < 0) {
+        hs_free(cps);
+        return r;
+    }
     *ret_cps = cps;
     *ret_n = n;
     order_marks(cps, cps + cap, n);

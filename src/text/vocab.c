@@ -104,33 +104,15 @@ bool hs__vocab_decode(const char *text, size_t len, char *out, size_t *ret_len)
     return true;
 }
 
-static int grow(void *array, size_t size, size_t need, size_t *cap)
-{
-    size_t n = *cap ? *cap : 256;
-    if (need <= *cap)
-        return 0;
-    while (n < need)
-        n += n / 2;
-    void *p;
-    memcpy(&p, array, sizeof p);
-    p = hs_realloc(p, n * size);
-    if (!p)
-        return -ENOMEM;
-    memcpy(array, &p, sizeof p);
-    *cap = n;
-    return 0;
-}
-
 /* Puts the token's bytes at the end of the arena; the token itself is not in place yet. */
 static int store_bytes(hs__vocab *v, const char *text, size_t len, uint32_t id, hs__token *ret)
 {
-    if (len > HS__MAX_TOKEN_LEN || id > HS__MAX_ID || v->n_bytes > UINT32_MAX - len)
+    if (len > HS__MAX_TOKEN_LEN || id > HS__MAX_ID || v->n_bytes >= UINT32_MAX - len)
         return -E2BIG;
-    size_t cap = v->cap_tokens, n;
-    if (grow(&v->bytes, 1, v->n_bytes + len + 1, &v->cap_bytes) < 0 ||
-        grow(&v->tokens, sizeof *v->tokens, (size_t)id + 1, &cap) < 0)
+    size_t n;
+    if (hs_grow(&v->bytes, 1, v->n_bytes + len + 1, &v->cap_bytes, UINT32_MAX) < 0 ||
+        hs_grow(&v->tokens, sizeof *v->tokens, (size_t)id + 1, &v->cap_tokens, (size_t)HS__MAX_ID + 1) < 0)
         return -ENOMEM;
-    v->cap_tokens = (uint32_t)cap;
     if (id >= v->n_tokens) {
         memset(v->tokens + v->n_tokens, 0, (id + 1 - v->n_tokens) * sizeof *v->tokens);
         v->n_tokens = id + 1;
@@ -193,16 +175,10 @@ void hs__vocab_finish(hs__vocab *v)
 {
     for (int b = 0; b < 256; b++)
         v->byte_id[b] = hs__vocab_find(v, &(char){(char)b}, 1, true);
-    char *bytes = hs_realloc(v->bytes, v->n_bytes + 1);
-    if (bytes) {
-        v->bytes = bytes;
-        v->cap_bytes = v->n_bytes + 1;
-    }
-    hs__token *tokens = v->n_tokens ? hs_realloc(v->tokens, v->n_tokens * sizeof *tokens) : NULL;
-    if (tokens) {
-        v->tokens = tokens;
-        v->cap_tokens = v->n_tokens;
-    }
+    v->bytes = hs_shrink(v->bytes, v->n_bytes + 1);
+    v->cap_bytes = v->n_bytes + 1;
+    v->tokens = hs_shrink(v->tokens, v->n_tokens * sizeof *v->tokens);
+    v->cap_tokens = v->n_tokens;
 }
 
 uint32_t hs__vocab_find(const hs__vocab *v, const char *bytes, size_t len, bool plain)

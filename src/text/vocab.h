@@ -38,7 +38,8 @@ typedef struct hs__vocab {
     char *bytes;
     size_t n_bytes, cap_bytes;
     hs__token *tokens; /* [n_tokens] */
-    uint32_t n_tokens, cap_tokens;
+    uint32_t n_tokens;
+    size_t cap_tokens;
     uint32_t *slots; /* open addressing: ids of the model's tokens by their bytes */
     uint32_t n_slots;
     hs__merge *merges; /* open addressing */

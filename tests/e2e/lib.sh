@@ -72,8 +72,21 @@ start_daemon() {
         sleep 0.1
     done
 }
+# within_plan : the daemon has never held more memory than the last plan in its log says (the last model's plan counts
+# the others). A sanitizer's own memory is in no plan.
+within_plan() {
+    if ldd "$HOTSET" | grep -q 'lib[at]san'; then return 0; fi
+    peak=$(awk '$1 == "VmHWM:" { print $2 }' "/proc/$DAEMON/status")
+    plan=$(awk '$1 == "hotset:" && $2 == "total" {
+        unit = $4 == "GiB" ? 1048576 : $4 == "MiB" ? 1024 : $4 == "KiB" ? 1 : 0
+        total = int($3 * unit)
+    } END { print total + 0 }' "$WORK/serve.log")
+    [ "$plan" -gt 0 ] || return 0
+    [ "$peak" -le "$plan" ] || fail "the daemon has held $peak KiB, its plan was $plan KiB"
+}
 # stop_daemon : SIGTERM, must end with 0
 stop_daemon() {
+    within_plan
     kill -TERM "$DAEMON"
     got=0
     wait "$DAEMON" || got=$?

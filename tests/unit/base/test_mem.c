@@ -14,8 +14,6 @@ static void allocations(void **state)
     assert_true(p && q && r);
     for (int i = 0; i < 100; i++)
         assert_int_equal(r[i], 0);
-    r = hs_realloc(r, 1000);
-    assert_non_null(r);
     hs_free(p);
     hs_free(q);
     hs_free(r);
@@ -37,6 +35,27 @@ static void strings(void **state)
     hs_free(b);
     hs_free(c);
     hs_free(d);
+}
+
+static void growth(void **state)
+{
+    (void)state;
+    uint16_t *a = NULL;
+    size_t cap = 0;
+    for (size_t n = 1; n <= 1000; n++) {
+        size_t before = cap;
+        assert_int_equal(hs_grow(&a, sizeof *a, n, &cap, 1000), 0);
+        assert_true(cap >= n && cap <= 1000 && cap >= before);
+        a[n - 1] = (uint16_t)n;
+    }
+    assert_int_equal(cap, 1000);
+    assert_int_equal(hs_grow(&a, sizeof *a, 1001, &cap, 1000), -E2BIG);
+    assert_int_equal(hs_grow(&a, SIZE_MAX / 4, 1001, &cap, 5000), -ENOMEM);
+    assert_int_equal(cap, 1000);
+    a = hs_shrink(a, 10 * sizeof *a);
+    for (size_t n = 1; n <= 10; n++)
+        assert_int_equal(a[n - 1], n);
+    hs_free(a);
 }
 
 static void mappings(void **state)
@@ -61,11 +80,13 @@ static void failures_on_demand(void **state)
 {
     (void)state;
     hs_mem_fail_after(2);
+    char *grown = NULL;
     void *a = hs_malloc(1), *b = hs_strdup("x");
     assert_true(a && b);
     assert_null(hs_malloc(1));
     assert_null(hs_calloc(1, 1));
-    assert_null(hs_realloc(NULL, 1));
+    size_t cap = 0;
+    assert_int_equal(hs_grow(&grown, 1, 1, &cap, 1), -ENOMEM);
     assert_null(hs_map_alloc(1));
     assert_null(hs_asprintf("x"));
     assert_int_equal(hs_mem_count(), 7);
@@ -89,8 +110,12 @@ static void arithmetic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(allocations),        cmocka_unit_test(strings),    cmocka_unit_test(mappings),
-        cmocka_unit_test(failures_on_demand), cmocka_unit_test(arithmetic),
+        cmocka_unit_test(allocations),
+        cmocka_unit_test(strings),
+        cmocka_unit_test(growth),
+        cmocka_unit_test(mappings),
+        cmocka_unit_test(failures_on_demand),
+        cmocka_unit_test(arithmetic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
