@@ -533,13 +533,11 @@ static void print_number(hs_buf *out, const hs_option *o, double v)
         hs_buf_printf(out, "%.15g", v);
 }
 
-static void print_option(hs_buf *out, const hs_option *o)
+void hs_option_describe(const hs_option *o, hs_buf *out)
 {
     static const char *const type_name[] = {"text",    "yes or no", "integer",           "number",      "size",
                                             "seconds", "choice",    "auto, NN% or size", "auto or size"};
-    hs_buf_puts(out, "\n");
-    print_wrapped(out, o->help, 100);
-    hs_buf_printf(out, "# %s", type_name[o->type]);
+    hs_buf_puts(out, type_name[o->type]);
     if (o->type == HS_OPT_ENUM)
         hs_buf_printf(out, ": %s", o->choices);
     if (o->max > o->min) {
@@ -550,10 +548,12 @@ static void print_option(hs_buf *out, const hs_option *o)
     }
     if (*o->unit)
         hs_buf_printf(out, " (%s)", o->unit);
-    hs_buf_printf(out, "%s\n# %s =%s%s\n", o->reloadable ? "; reloadable" : "", o->key, *o->def ? " " : "", o->def);
+    if (o->reloadable)
+        hs_buf_puts(out, "; reloadable");
 }
 
-int hs_config_print_reference(const hs_option_table *tables, size_t n_tables, hs_buf *out)
+void hs_options_walk(const hs_option_table *tables, size_t n_tables,
+                     void (*visit)(void *ctx, const hs_option *o, bool opens_section), void *ctx)
 {
     const char *section = "";
     for (int models = false; models <= true; models++) {
@@ -562,13 +562,27 @@ int hs_config_print_reference(const hs_option_table *tables, size_t n_tables, hs
                 const hs_option *o = &tables[t].options[i];
                 if ((strcmp(o->section, "model") == 0) != models)
                     continue;
-                if (strcmp(section, o->section)) {
-                    section = o->section;
-                    hs_buf_printf(out, models ? "\n# [%s NAME]\n" : "\n[%s]\n", section);
-                }
-                print_option(out, o);
+                visit(ctx, o, strcmp(section, o->section) != 0);
+                section = o->section;
             }
         }
     }
+}
+
+static void print_option(void *ctx, const hs_option *o, bool opens_section)
+{
+    hs_buf *out = ctx;
+    if (opens_section)
+        hs_buf_printf(out, strcmp(o->section, "model") ? "\n[%s]\n" : "\n# [%s NAME]\n", o->section);
+    hs_buf_puts(out, "\n");
+    print_wrapped(out, o->help, 100);
+    hs_buf_puts(out, "# ");
+    hs_option_describe(o, out);
+    hs_buf_printf(out, "\n# %s =%s%s\n", o->key, *o->def ? " " : "", o->def);
+}
+
+int hs_config_print_reference(const hs_option_table *tables, size_t n_tables, hs_buf *out)
+{
+    hs_options_walk(tables, n_tables, print_option, out);
     return out->failed;
 }

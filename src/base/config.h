@@ -48,6 +48,11 @@ const char *hs_config_model_str(const hs_config *c, size_t i, const char *key);
 
 /* The effective configuration as a file that reads back as the same, each value with its origin as a comment. */
 int hs_config_print(const hs_config *c, hs_buf *out);
+/* "size, 4.0 KiB to 256.0 MiB (bytes); reloadable": type, range, unit. */
+void hs_option_describe(const hs_option *o, hs_buf *out);
+/* Every option in the order of the reference: section by section, those of [model NAME] last. */
+void hs_options_walk(const hs_option_table *tables, size_t n_tables,
+                     void (*visit)(void *ctx, const hs_option *o, bool opens_section), void *ctx);
 /* Like config/hotset.conf: every option commented out with help, type, range and default. */
 int hs_config_print_reference(const hs_option_table *tables, size_t n_tables, hs_buf *out);
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/completion.h"
+#include "cli/manual.h"
 #include "cli/options.h"
 #include "cli/out.h"
 
@@ -66,17 +68,47 @@ static int unknown_verb(const char *name)
     return 2;
 }
 
+static int print_as(const char *form)
+{
+    static const struct {
+        const char *form;
+        void (*print)(hs_buf *out);
+    } forms[] = {{"man", hs_manual_program},
+                 {"man-conf", hs_manual_config},
+                 {"bash", hs_completion_bash},
+                 {"zsh", hs_completion_zsh},
+                 {"fish", hs_completion_fish}};
+    hs_buf b;
+    hs_buf_init(&b, 1 << 20);
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (!strcmp(form, forms[i].form))
+            forms[i].print(&b);
+    int failed = b.failed;
+    if (!failed)
+        fputs(b.data, stdout);
+    hs_buf_deinit(&b);
+    return failed ? 1 : 0;
+}
+
 static int run_help(const hs_args *a)
 {
+    if (hs_args_has(a, "as"))
+        return print_as(hs_args_text(a, "as"));
     if (a->n_operands == 0)
         return print_help(NULL);
     const hs_verb *verb = hs_verb_find(a->operands[0]);
     return verb ? print_help(verb) : unknown_verb(a->operands[0]);
 }
 
+static const hs_flag help_flags[] = {
+    {"as", HS_FLAG_CHOICE, "man|man-conf|bash|zsh|fish", 0, 0,
+     "the manual page hotset(1) or hotset.conf(5) in roff, or a script that completes command lines in that shell"},
+    HS_FLAGS_END};
+
 const hs_verb hs_verb_help_text = {.name = "help",
                                    .synopsis = "[VERB]",
                                    .summary = "What the verbs are, or how one is used.",
+                                   .flags = help_flags,
                                    .max_operands = 1,
                                    .run = run_help};
 
