@@ -24,6 +24,7 @@ typedef struct answer {
     hs_buf *body; /* what has arrived of it */
     size_t header_bytes;
     bool head_done, done, too_long;
+    bool broken; /* what follows is not HTTP; what came before it counts */
 } answer;
 
 struct hs_client_stream {
@@ -176,7 +177,8 @@ static int bad_answer(const hs_client_options *o, const answer *a, hs_err *err)
     return hs_err_set(err, -EPROTO, "%s does not answer in HTTP", o->address);
 }
 
-/* One read's worth of the answer. */
+/* One read's worth of the answer. Bytes that are not HTTP are no error yet, but a->broken: an event that came before
+ * them must not depend on whether one read brought both. */
 static int receive(const hs_client_options *o, int fd, answer *a, hs_err *err)
 {
     char data[16384];
@@ -191,8 +193,7 @@ static int receive(const hs_client_options *o, int fd, answer *a, hs_err *err)
         }
     }
     enum llhttp_errno e = n ? llhttp_execute(&a->parser, data, (size_t)n) : llhttp_finish(&a->parser);
-    if (e != HPE_OK && !a->done)
-        return bad_answer(o, a, err);
+    a->broken = e != HPE_OK && !a->done;
     if (n == 0 && !a->done)
         return hs_err_set(err, -EPROTO, "%s closed the connection before the answer was complete", o->address);
     return 0;
@@ -209,7 +210,7 @@ int hs_client_call(const hs_client_options *o, const char *method, const char *p
     answer_init(&a, ret_body);
     r = send_request(o, fd, method, path, body, body_len, err);
     while (r == 0 && !a.done)
-        r = receive(o, fd, &a, err);
+        r = a.broken ? bad_answer(o, &a, err) : receive(o, fd, &a, err);
     close(fd);
     if (r == 0)
         *ret_status = a.parser.status_code;
@@ -249,9 +250,9 @@ int hs_client_open(const hs_client_options *o, const char *path, const char *bod
     if (r == 0)
         r = send_request(o, s->fd, "POST", path, body, body_len, err);
     while (r == 0 && !s->answer.head_done)
-        r = receive(o, s->fd, &s->answer, err);
+        r = s->answer.broken ? bad_answer(o, &s->answer, err) : receive(o, s->fd, &s->answer, err);
     if (r == 0 && s->answer.parser.status_code != 200) {
-        while (r == 0 && !s->answer.done && s->body.len < MAX_ERROR)
+        while (r == 0 && !s->answer.done && !s->answer.broken && s->body.len < MAX_ERROR)
             r = receive(o, s->fd, &s->answer, err);
         r = server_error(s, err);
     }
@@ -287,8 +288,9 @@ int hs_client_next(hs_client_stream *s, const char **ret_text, size_t *ret_len, 
         size_t n;
         char *line = take_line(s, &n);
         if (!line) {
-            int r = s->answer.done ? hs_err_set(err, -EPROTO, "%s ended the answer too early", s->options.address)
-                                   : receive(&s->options, s->fd, &s->answer, err);
+            int r = s->answer.done     ? hs_err_set(err, -EPROTO, "%s ended the answer too early", s->options.address)
+                    : s->answer.broken ? bad_answer(&s->options, &s->answer, err)
+                                       : receive(&s->options, s->fd, &s->answer, err);
             if (r < 0)
                 return r;
             continue;
