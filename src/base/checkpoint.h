@@ -13,8 +13,8 @@
 
 #define HS_MAX_DIMS 4
 
-/* A GGUF tensor that stacks a layer's experts ("blk.3.ffn_up_exps.weight", [E][rows][cols]) appears as E tensors, one
- * of each expert: "blk.3.ffn_up_exps.weight.17", [rows][cols]. */
+/* A tensor that stacks a layer's experts ("blk.3.ffn_up_exps.weight", [E][rows][cols]) appears as E tensors, one of
+ * each expert: "blk.3.ffn_up_exps.weight.17", [rows][cols]. */
 typedef struct hs_tensor {
     const char *name; /* NUL-terminated */
     hs_dtype dtype;
@@ -35,7 +35,8 @@ typedef struct hs_bytes {
 } hs_bytes;
 
 /* The vocabulary that a GGUF file carries (tokenizer.ggml.*), as it stands there: counts and lengths are bounded, what
- * the strings say is not checked. Arrays that the file lacks are NULL with count 0; ids that it lacks are -1. */
+ * the strings say is not checked. Arrays that the file lacks are NULL with count 0; ids that it lacks, or that no
+ * token has, are -1. */
 typedef struct hs_vocab_data {
     const char *model, *pre; /* "gpt2", "llama"; "qwen2", ...; NULL = absent */
     const hs_bytes *tokens;  /* [n_tokens] */
@@ -64,6 +65,9 @@ typedef struct hs_checkpoint {
     uint32_t n_tensors;
     uint64_t total_bytes; /* raw bytes of all tensors */
 } hs_checkpoint;
+
+/* Whether a safetensors tensor of that name stacks a layer's experts in its first dimension. */
+bool hs_stacks_experts(const char *name, uint32_t n_dims);
 
 /* Index of the tensor of that name, or HS_NO_TENSOR. O(log n). */
 uint32_t hs_checkpoint_find(const hs_checkpoint *c, const char *name);

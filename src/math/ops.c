@@ -48,3 +48,9 @@ void hs_add(const float *x, float *y, uint32_t n)
     for (uint32_t i = 0; i < n; i++)
         y[i] += x[i];
 }
+
+void hs_scale(float a, float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] *= a;
+}

@@ -2,6 +2,7 @@
 #ifndef HS_MATH_OPS_H
 #define HS_MATH_OPS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Rotates pairs (x[2i], x[2i+1]) by the angles of cos/sin[i], i < n/2 (NORM order: DeepSeek). */
@@ -13,6 +14,9 @@ void hs_rope_neox(float *x, const float *cos, const float *sin, uint32_t n);
 void hs_topk(const float *score, uint32_t n, uint32_t k, uint32_t *ret_index);
 
 float hs_sigmoid(float x);
+
+/* x *= a */
+void hs_scale(float a, float *x, size_t n);
 
 /* y += x */
 void hs_add(const float *x, float *y, uint32_t n);

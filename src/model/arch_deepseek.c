@@ -30,9 +30,9 @@ static void read_attention(hs__build *b)
     a->softmax_scale = 1.0f / __builtin_sqrtf((float)(a->nope + a->rope_dim));
     if (!a->rope.yarn)
         return;
-    const json_t *s = json_object_get(b->c->config, "rope_scaling");
+    const json_t *s = hs__cfg_get(b, "rope_scaling");
     if (!json_is_object(s))
-        s = json_object_get(b->c->config, "rope_parameters");
+        s = hs__cfg_get(b, "rope_parameters");
     double all = 0;
     if (b->r == 0)
         b->r = hs_json_num_or(s, b->where, "mscale_all_dim", 0, &all, b->err);
@@ -57,10 +57,8 @@ static void read_router_v3(hs__build *b)
 static void read_router_v2(hs__build *b)
 {
     hs_arch *a = b->arch;
-    const char *method = "greedy";
     hs__cfg_only(b, "scoring_func", "softmax");
-    if (b->r == 0)
-        b->r = hs_json_str_or(b->c->config, b->where, "topk_method", method, &method, b->err);
+    const char *method = hs__cfg_str(b, "topk_method", "greedy");
     a->router = (hs__router_rule){.group_max = true, .n_group = 1, .topk_group = 1};
     if (!strcmp(method, "group_limited_greedy")) {
         a->router.n_group = hs__cfg_u32(b, "n_group", 1, b->spec->n_experts);
@@ -102,20 +100,14 @@ static void take_attention(hs__build *b, uint32_t l)
     }
     hs__take_mat(b, &t->w[HS__W_KV_A], a->kv_row, hidden, "model.layers.%u.self_attn.kv_a_proj_with_mqa", l);
     hs__take_vec(b, &t->v[HS__V_KV_NORM], a->kv_lora, "model.layers.%u.self_attn.kv_a_layernorm.weight", l);
-    hs__take_mat(b, &t->w[HS__W_KV_B], a->heads * (a->nope + a->v_dim), a->kv_lora,
-                 "model.layers.%u.self_attn.kv_b_proj", l);
+    if (hs__has_mat(b, "model.layers.%u.self_attn.k_b_proj", l)) {
+        hs__take_mat(b, &t->w[HS__W_K_B], a->heads * a->kv_lora, a->nope, "model.layers.%u.self_attn.k_b_proj", l);
+        hs__take_mat(b, &t->w[HS__W_V_B], a->heads * a->v_dim, a->kv_lora, "model.layers.%u.self_attn.v_b_proj", l);
+    } else {
+        hs__take_mat(b, &t->w[HS__W_KV_B], a->heads * (a->nope + a->v_dim), a->kv_lora,
+                     "model.layers.%u.self_attn.kv_b_proj", l);
+    }
     hs__take_mat(b, &t->w[HS__W_O], hidden, a->out_width, "model.layers.%u.self_attn.o_proj", l);
-}
-
-static void take_ffn(hs__build *b, uint32_t l, uint32_t width, const char *name)
-{
-    hs__layer_spec *t = &b->arch->layers[l];
-    t->ffn_width = width;
-    if (!width)
-        return;
-    hs__take_mat(b, &t->w[HS__W_GATE], width, b->spec->hidden, "model.layers.%u.%s.gate_proj", l, name);
-    hs__take_mat(b, &t->w[HS__W_UP], width, b->spec->hidden, "model.layers.%u.%s.up_proj", l, name);
-    hs__take_mat(b, &t->w[HS__W_DOWN], b->spec->hidden, width, "model.layers.%u.%s.down_proj", l, name);
 }
 
 static void build(hs__build *b, bool v2)
@@ -137,18 +129,17 @@ static void build(hs__build *b, bool v2)
     hs__take_ends(b);
     for (uint32_t l = 0; b->r == 0 && l < s->n_layers; l++) {
         hs__layer_spec *t = &a->layers[l];
-        hs__take_vec(b, &t->v[HS__V_ATTN_NORM], s->hidden, "model.layers.%u.input_layernorm.weight", l);
-        hs__take_vec(b, &t->v[HS__V_FFN_NORM], s->hidden, "model.layers.%u.post_attention_layernorm.weight", l);
+        hs__take_norms(b, l);
         take_attention(b, l);
         if (!t->moe) {
-            take_ffn(b, l, dense_width, "mlp");
+            hs__take_ffn(b, l, dense_width, "mlp");
             continue;
         }
         hs__take_mat(b, &t->w[HS__W_ROUTER], s->n_experts, s->hidden, "model.layers.%u.mlp.gate", l);
         if (!v2)
             hs__take_vec(b, &t->v[HS__V_ROUTER_BIAS], s->n_experts, "model.layers.%u.mlp.gate.e_score_correction_bias",
                          l);
-        take_ffn(b, l, n_shared * a->moe_width, "mlp.shared_experts");
+        hs__take_ffn(b, l, n_shared * a->moe_width, "mlp.shared_experts");
     }
     hs__take_experts(b, "mlp.experts", "gate_proj", "up_proj", "down_proj");
 }

@@ -1,6 +1,7 @@
 /*
- * attention_gqa.c - grouped-query attention: query head h reads kv head h / (heads / kv_heads). Optional RMS norm of
- * each head of q and k before the rope. A cache row is [K of all kv heads | V of all kv heads].
+ * attention_gqa.c - grouped-query attention: query head h reads kv head h / (heads / kv_heads). Before the rope, where
+ * the architecture has them: an RMS norm of each head of q and k or of all heads at once, biases, limits. A cache row
+ * is [K of all kv heads | V of all kv heads].
  */
 #include "model/model_int.h"
 
@@ -12,6 +13,29 @@ static void project(hs_model *m, const hs__pass *p, const hs__layer *l)
                             {&l->w[HS__W_K], m->norm, m->kv_new, hidden, a->kv_row},
                             {&l->w[HS__W_V], m->norm, m->kv_new + kv_width, hidden, a->kv_row}};
     hs__linear(m, p->phase, three, 3, p->n);
+}
+
+static void add_and_clip(const hs_model *m, float *x, const float *bias, uint32_t n)
+{
+    float most = m->a->clip_qkv;
+    if (bias)
+        hs_add(bias, x, n);
+    for (uint32_t i = 0; most > 0 && i < n; i++)
+        x[i] = x[i] > most ? most : x[i] < -most ? -most : x[i];
+}
+
+/* Norms of whole rows come before the limit, biases too. */
+static void finish_projection(hs_model *m, const hs__layer *l, float *q, float *kv)
+{
+    const hs_arch *a = m->a;
+    uint32_t kv_width = a->kv_heads * a->head_dim;
+    if (a->norm_rows) {
+        m->k->rmsnorm(q, l->v[HS__V_Q_NORM], a->q_width, a->inner_eps, q);
+        m->k->rmsnorm(kv, l->v[HS__V_KV_NORM], kv_width, a->inner_eps, kv);
+    }
+    add_and_clip(m, q, l->v[HS__V_Q_BIAS], a->q_width);
+    add_and_clip(m, kv, l->v[HS__V_K_BIAS], kv_width);
+    add_and_clip(m, kv + kv_width, l->v[HS__V_V_BIAS], kv_width);
 }
 
 static void heads_norm_rope(hs_model *m, float *x, uint32_t n_heads, const float *norm, uint32_t token)
@@ -28,9 +52,10 @@ static void store(hs_model *m, const hs__pass *p, uint32_t layer)
     const hs_arch *a = m->a;
     const hs__layer *l = &m->layers[layer];
     for (uint32_t i = 0; i < p->n; i++) {
-        float *row = m->kv_new + (size_t)i * a->kv_row;
-        heads_norm_rope(m, m->q + (size_t)i * a->q_width, a->heads, l->v[HS__V_Q_NORM], i);
-        heads_norm_rope(m, row, a->kv_heads, l->v[HS__V_KV_NORM], i);
+        float *row = m->kv_new + (size_t)i * a->kv_row, *q = m->q + (size_t)i * a->q_width;
+        finish_projection(m, l, q, row);
+        heads_norm_rope(m, q, a->heads, a->norm_rows ? NULL : l->v[HS__V_Q_NORM], i);
+        heads_norm_rope(m, row, a->kv_heads, a->norm_rows ? NULL : l->v[HS__V_KV_NORM], i);
         hs__kv_write(m, hs__pass_kv(p, i), layer, hs__pass_position(p, i), row);
     }
 }

@@ -4,6 +4,7 @@
  * Decode, absorbed: K_h^T q_nope turns the query into the latent space, attention runs over the latents themselves, and
  * V_h is applied to their weighted sum: per token only the cache is read, keys and values never exist.
  * Prefill, naive: a block's keys and values are expanded from its latents, once per head and chunk.
+ * K_h and V_h are rows of kv_b, or (GGUF) of k_b, there transposed, and v_b.
  */
 #include <string.h>
 
@@ -41,6 +42,20 @@ static void store(hs_model *m, const hs__pass *p, uint32_t layer)
     }
 }
 
+static bool is_split(const hs__layer *l)
+{
+    return l->w[HS__W_K_B].data != NULL;
+}
+
+/* Rows [row0, row0 + n) of a matrix without scales as a matrix. */
+static hs_mat rows_of(const hs_mat *w, uint32_t row0, uint32_t n)
+{
+    hs_mat part = *w;
+    part.data = (const char *)w->data + row0 * hs_dtype_bytes(w->dtype, w->cols);
+    part.rows = n;
+    return part;
+}
+
 /* K_h^T q_nope, then the rotary part as it is. */
 static void begin_head(const hs__decode *d, uint32_t seq, uint32_t head)
 {
@@ -48,8 +63,14 @@ static void begin_head(const hs__decode *d, uint32_t seq, uint32_t head)
     const hs_arch *a = m->a;
     const float *q = m->q + (size_t)seq * a->q_width + (size_t)head * (a->nope + a->rope_dim);
     float *to = m->absorbed + ((size_t)seq * a->heads + head) * a->kv_row;
-    uint32_t row = head * (a->nope + a->v_dim);
-    m->k->matvec_t(&m->layers[d->layer].w[HS__W_KV_B], row, row + a->nope, 0, a->kv_lora, q, to);
+    const hs__layer *l = &m->layers[d->layer];
+    if (is_split(l)) {
+        hs_mat k = rows_of(&l->w[HS__W_K_B], head * a->kv_lora, a->kv_lora);
+        m->k->matvec(&k, 0, a->kv_lora, q, 0, 1, to, 0);
+    } else {
+        uint32_t row = head * (a->nope + a->v_dim);
+        m->k->matvec_t(&l->w[HS__W_KV_B], row, row + a->nope, 0, a->kv_lora, q, to);
+    }
     memcpy(to + a->kv_lora, q + a->nope, a->rope_dim * sizeof *q);
 }
 
@@ -58,11 +79,18 @@ static void end_head(const hs__decode *d, uint32_t seq, uint32_t head, float *sc
 {
     hs_model *m = d->m;
     const hs_arch *a = m->a;
+    const hs__layer *l = &m->layers[d->layer];
+    float *out = m->att + (size_t)seq * a->out_width + (size_t)head * a->v_dim;
+    hs__decode_result(d, seq, head, scratch);
+    if (is_split(l)) {
+        hs_mat v = rows_of(&l->w[HS__W_V_B], head * a->v_dim, a->v_dim);
+        m->k->matvec(&v, 0, a->v_dim, scratch, 0, 1, out, 0);
+        return;
+    }
     uint32_t per_head = a->nope + a->v_dim, row = head * per_head + a->nope;
     float *v = m->v_out + (size_t)seq * a->heads * per_head;
-    hs__decode_result(d, seq, head, scratch);
-    m->k->matvec(&m->layers[d->layer].w[HS__W_KV_B], row, row + a->v_dim, scratch, 0, 1, v, 0);
-    memcpy(m->att + (size_t)seq * a->out_width + (size_t)head * a->v_dim, v + row, a->v_dim * sizeof *v);
+    m->k->matvec(&l->w[HS__W_KV_B], row, row + a->v_dim, scratch, 0, 1, v, 0);
+    memcpy(out, v + row, a->v_dim * sizeof *v);
 }
 
 static void decode(hs_model *m, const hs__pass *p, uint32_t layer)
@@ -78,7 +106,9 @@ static void decode(hs_model *m, const hs__pass *p, uint32_t layer)
                     .q = m->absorbed,
                     .begin = begin_head,
                     .end = end_head};
-    hs__decode_run(&d, hs_mat_bytes(&m->layers[layer].w[HS__W_KV_B]));
+    const hs__layer *l = &m->layers[layer];
+    hs__decode_run(&d, is_split(l) ? hs_mat_bytes(&l->w[HS__W_K_B]) + hs_mat_bytes(&l->w[HS__W_V_B])
+                                   : hs_mat_bytes(&l->w[HS__W_KV_B]));
 }
 
 /* What prefill keeps of a head and of a block of keys. */
@@ -87,6 +117,7 @@ typedef struct expansion {
     float *latent_panel; /* [kv_row][16] of sixteen cache rows */
     float *rows;         /* [KEY_BLOCK][kv_row] cache rows; in begin_unit sixteen rows of V_h */
     float *k;            /* [nope][kv_lora] K_h */
+    float *column;       /* [nope] of K_h */
 } expansion;
 
 static uint32_t v_width(const hs_arch *a)
@@ -100,19 +131,35 @@ static expansion expansion_of(const hs_arch *a, float *extra)
     e.latent_panel = e.v_panels + (size_t)v_width(a) * a->kv_lora;
     e.rows = e.latent_panel + (size_t)HS_PANEL_ROWS * a->kv_row;
     e.k = e.rows + (size_t)HS__KEY_BLOCK * a->kv_row;
+    e.column = e.k + (size_t)a->nope * a->kv_lora;
     return e;
+}
+
+static void load_k(const hs_model *m, const hs__layer *l, uint32_t head, const expansion *e)
+{
+    const hs_arch *a = m->a;
+    if (!is_split(l)) {
+        uint32_t row = head * (a->nope + a->v_dim);
+        for (uint32_t r = 0; r < a->nope; r++)
+            m->k->dequant_span(&l->w[HS__W_KV_B], row + r, 0, a->kv_lora, e->k + (size_t)r * a->kv_lora);
+        return;
+    }
+    for (uint32_t c = 0; c < a->kv_lora; c++) {
+        m->k->dequant_span(&l->w[HS__W_K_B], head * a->kv_lora + c, 0, a->nope, e->column);
+        for (uint32_t r = 0; r < a->nope; r++)
+            e->k[(size_t)r * a->kv_lora + c] = e->column[r];
+    }
 }
 
 static void begin_unit(const hs__tiles *t, uint32_t head, float *extra)
 {
     const hs_arch *a = t->m->a;
     const hs_kernels *k = t->m->k;
-    const hs_mat *w = &t->m->layers[t->layer].w[HS__W_KV_B];
+    const hs__layer *l = &t->m->layers[t->layer];
     expansion e = expansion_of(a, extra);
-    uint32_t row = head * (a->nope + a->v_dim);
-    for (uint32_t r = 0; r < a->nope; r++)
-        k->dequant_span(w, row + r, 0, a->kv_lora, e.k + (size_t)r * a->kv_lora);
-    row += a->nope;
+    load_k(t->m, l, head, &e);
+    const hs_mat *w = is_split(l) ? &l->w[HS__W_V_B] : &l->w[HS__W_KV_B];
+    uint32_t row = is_split(l) ? head * a->v_dim : head * (a->nope + a->v_dim) + a->nope;
     for (uint32_t r = 0; r < a->v_dim; r += HS_PANEL_ROWS) {
         uint32_t n = a->v_dim - r < HS_PANEL_ROWS ? a->v_dim - r : HS_PANEL_ROWS;
         for (uint32_t i = 0; i < n; i++)
@@ -160,7 +207,7 @@ static void load(const hs__tiles *t, uint32_t head, uint32_t key0, uint32_t n, f
 static uint64_t thread_bytes(const hs_arch *a)
 {
     uint64_t extra =
-        (uint64_t)(v_width(a) + a->nope) * a->kv_lora + (uint64_t)(HS_PANEL_ROWS + HS__KEY_BLOCK) * a->kv_row;
+        (uint64_t)(v_width(a) + a->nope) * a->kv_lora + (uint64_t)(HS_PANEL_ROWS + HS__KEY_BLOCK) * a->kv_row + a->nope;
     uint64_t prefill = hs__tiles_bytes(a->nope + a->rope_dim, v_width(a), extra);
     uint64_t for_decode = hs__decode_bytes(a->kv_row, a->kv_lora);
     return prefill > for_decode ? prefill : for_decode;

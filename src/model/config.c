@@ -21,19 +21,27 @@ void hs__refuse(hs__build *b, const char *fmt, ...)
     b->r = hs_err_set(b->err, -ENOTSUP, "%s: %s", b->where, text);
 }
 
+const json_t *hs__cfg_get(hs__build *b, const char *key)
+{
+    const json_t *obj = hs__cfg_place(b, &key), *v = json_object_get(obj, key);
+    return json_is_null(v) ? NULL : v;
+}
+
 uint32_t hs__cfg_u32_or(hs__build *b, const char *key, uint32_t min, uint32_t max, uint32_t def)
 {
     int64_t v = def;
+    const json_t *obj = hs__cfg_place(b, &key);
     if (b->r == 0)
-        b->r = hs_json_int_or(b->c->config, b->where, key, min, max, def, &v, b->err);
+        b->r = hs_json_int_or(obj, b->where, key, min, max, def, &v, b->err);
     return b->r == 0 ? (uint32_t)v : def;
 }
 
 uint32_t hs__cfg_u32(hs__build *b, const char *key, uint32_t min, uint32_t max)
 {
     int64_t v = min;
+    const json_t *obj = hs__cfg_place(b, &key);
     if (b->r == 0)
-        b->r = hs_json_int(b->c->config, b->where, key, min, max, &v, b->err);
+        b->r = hs_json_int(obj, b->where, key, min, max, &v, b->err);
     return b->r == 0 ? (uint32_t)v : min;
 }
 
@@ -49,14 +57,25 @@ static double number(hs__build *b, const json_t *obj, const char *key, double mi
 
 double hs__cfg_num(hs__build *b, const char *key, double min, double max, double def)
 {
-    return number(b, b->c->config, key, min, max, def);
+    const json_t *obj = hs__cfg_place(b, &key);
+    return number(b, obj, key, min, max, def);
 }
 
 bool hs__cfg_bool(hs__build *b, const char *key, bool def)
 {
     bool v = def;
+    const json_t *obj = hs__cfg_place(b, &key);
     if (b->r == 0)
-        b->r = hs_json_bool_or(b->c->config, b->where, key, def, &v, b->err);
+        b->r = hs_json_bool_or(obj, b->where, key, def, &v, b->err);
+    return b->r == 0 ? v : def;
+}
+
+const char *hs__cfg_str(hs__build *b, const char *key, const char *def)
+{
+    const char *v = def;
+    const json_t *obj = hs__cfg_place(b, &key);
+    if (b->r == 0)
+        b->r = hs_json_str_or(obj, b->where, key, def, &v, b->err);
     return b->r == 0 ? v : def;
 }
 
@@ -71,13 +90,14 @@ static void only(hs__build *b, const json_t *obj, const char *key, const char *v
 
 void hs__cfg_only(hs__build *b, const char *key, const char *value)
 {
-    only(b, b->c->config, key, value);
+    const json_t *obj = hs__cfg_place(b, &key);
+    only(b, obj, key, value);
 }
 
 static void read_quantization(hs__build *b)
 {
-    const json_t *q = json_object_get(b->c->config, "quantization_config");
-    if (b->r < 0 || !q || json_is_null(q))
+    const json_t *q = hs__cfg_get(b, "quantization_config");
+    if (b->r < 0 || !q)
         return;
     if (!json_is_object(q)) {
         hs__refuse(b, "quantization_config must be an object");
@@ -132,10 +152,10 @@ static void read_tokens(hs__build *b)
 {
     int64_t bos = -1;
     if (b->r == 0)
-        b->r =
-            hs_json_int_or(b->c->config, b->where, "bos_token_id", -1, (int64_t)b->spec->vocab - 1, -1, &bos, b->err);
+        b->r = hs_json_int_or(b->c->gguf ? b->derived : b->c->config, b->where, "bos_token_id", -1,
+                              (int64_t)b->spec->vocab - 1, -1, &bos, b->err);
     b->spec->bos_token = bos;
-    read_eos(b, b->where, b->c->config);
+    read_eos(b, b->where, b->c->gguf ? b->derived : b->c->config);
     read_eos(b, "generation_config.json", b->c->generation_config);
 }
 
@@ -149,6 +169,7 @@ void hs__cfg_common(hs__build *b, double default_eps)
     s->vocab = hs__cfg_u32(b, "vocab_size", 1, 1u << 24);
     s->max_context = hs__cfg_u32(b, "max_position_embeddings", 1, 1u << 30);
     b->arch->heads = hs__cfg_u32(b, "num_attention_heads", 1, HS__MAX_HEADS);
+    b->arch->embed_scale = b->arch->residual_scale = b->arch->logit_scale = 1;
     b->arch->eps = (float)hs__cfg_num(b, "rms_norm_eps", 0, 1, default_eps);
     hs__cfg_only(b, "hidden_act", "silu");
     if (hs__cfg_bool(b, "attention_bias", false))
@@ -189,15 +210,13 @@ static void read_yarn(hs__build *b, const json_t *s)
 void hs__cfg_rope(hs__build *b, uint32_t dim, bool neox, double default_theta)
 {
     hs__rope *r = &b->arch->rope;
-    const json_t *p = json_object_get(b->c->config, "rope_parameters");
-    const json_t *s = json_object_get(b->c->config, "rope_scaling");
-    if (!s || json_is_null(s))
-        s = p;
+    const json_t *p = hs__cfg_get(b, "rope_parameters"), *s = hs__cfg_get(b, "rope_scaling");
+    s = s ? s : p;
     *r = (hs__rope){.dim = dim, .neox = neox, .amplitude = 1};
     r->theta = hs__cfg_num(b, "rope_theta", 1.0001, 1e15, number(b, p, "rope_theta", 1.0001, 1e15, default_theta));
     if (dim % 2)
         hs__refuse(b, "the rotary width %u is odd", dim);
-    if (b->r < 0 || !s || json_is_null(s))
+    if (b->r < 0 || !s)
         return;
     if (!json_is_object(s)) {
         hs__refuse(b, "rope_scaling must be an object");

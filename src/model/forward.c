@@ -12,6 +12,19 @@ static void embed(hs_model *m, const uint32_t *tokens, uint32_t n)
     uint32_t hidden = m->spec->hidden;
     for (uint32_t i = 0; i < n; i++)
         m->k->dequant_span(&m->embed, tokens[i], 0, hidden, m->x + (size_t)i * hidden);
+    if (m->a->embed_scale != 1)
+        hs_scale(m->a->embed_scale, m->x, (size_t)n * hidden);
+}
+
+void hs__residual_add(hs_model *m, const float *y, uint32_t n)
+{
+    uint32_t hidden = m->spec->hidden;
+    for (size_t i = 0; i < n; i++) {
+        if (m->a->residual_scale == 1)
+            hs_add(y + i * hidden, m->x + i * hidden, hidden);
+        else
+            m->k->axpy(m->a->residual_scale, y + i * hidden, m->x + i * hidden, hidden);
+    }
 }
 
 static void attention_block(hs_model *m, const hs__pass *p, uint32_t layer)
@@ -23,15 +36,13 @@ static void attention_block(hs_model *m, const hs__pass *p, uint32_t layer)
     m->a->attention->run(m, p, layer);
     hs__product o = {&l->w[HS__W_O], m->att, m->proj, m->a->out_width, hidden};
     hs__linear(m, p->phase, &o, 1, p->n);
-    for (uint32_t i = 0; i < p->n; i++)
-        hs_add(m->proj + (size_t)i * hidden, m->x + (size_t)i * hidden, hidden);
+    hs__residual_add(m, m->proj, p->n);
     m->times.attention_ns += hs_now_ns() - t0;
 }
 
 static void dense_block(hs_model *m, const hs__pass *p, uint32_t layer)
 {
     uint64_t t0 = hs_now_ns();
-    uint32_t hidden = m->spec->hidden;
     const hs__layer *l = &m->layers[layer];
     if (p->phase == HS_PHASE_DECODE) {
         hs__ffn_own(m, layer, p->n, m->proj, 0, &m->items[0]);
@@ -39,8 +50,7 @@ static void dense_block(hs_model *m, const hs__pass *p, uint32_t layer)
     } else {
         hs__ffn_gemm(m, &l->w[HS__W_GATE], &l->w[HS__W_UP], &l->w[HS__W_DOWN], m->norm, p->n, m->proj);
     }
-    for (uint32_t i = 0; i < p->n; i++)
-        hs_add(m->proj + (size_t)i * hidden, m->x + (size_t)i * hidden, hidden);
+    hs__residual_add(m, m->proj, p->n);
     m->times.dense_ffn_ns += hs_now_ns() - t0;
 }
 
@@ -68,6 +78,8 @@ static void head(hs_model *m, const hs__pass *p, uint32_t n, float *logits)
                      hidden);
     hs__product h = {&m->head, m->norm, logits, hidden, m->spec->vocab};
     hs__linear(m, p->phase, &h, 1, n);
+    if (m->a->logit_scale != 1)
+        hs_scale(m->a->logit_scale, logits, (size_t)n * m->spec->vocab);
     m->times.head_ns += hs_now_ns() - t0;
 }
 

@@ -21,6 +21,12 @@ static void *carve(carver *c, uint64_t count, uint64_t size)
 
 #define CARVE(c, field, count) ((field) = carve(c, count, sizeof *(field)))
 
+/* Of a vector: all its dimensions but the last are 1. */
+static uint32_t values_of(const hs_tensor *t)
+{
+    return (uint32_t)t->dims[t->n_dims - 1];
+}
+
 static void carve_norms(hs_model *m, carver *c)
 {
     const hs_checkpoint *ck = m->a->checkpoint;
@@ -29,7 +35,7 @@ static void carve_norms(hs_model *m, carver *c)
     for (uint32_t l = 0; l < m->spec->n_layers; l++)
         for (uint32_t i = 0; i < HS__V_COUNT; i++) {
             uint32_t t = m->a->layers[l].v[i];
-            float *v = t == HS_NO_TENSOR ? NULL : carve(c, ck->tensors[t].dims[0], sizeof(float));
+            float *v = t == HS_NO_TENSOR ? NULL : carve(c, values_of(&ck->tensors[t]), sizeof(float));
             if (c->base)
                 m->layers[l].v[i] = v;
         }
@@ -64,6 +70,7 @@ static void carve_moe(hs_model *m, carver *c, uint64_t n, uint64_t batch)
 {
     uint64_t e = m->spec->n_experts, k = m->spec->top_k, hidden = m->spec->hidden, chunk = m->cfg.prefill_chunk;
     CARVE(c, m->shared, n * hidden);
+    CARVE(c, m->shared_gate, n);
     CARVE(c, m->part, n * k * hidden);
     CARVE(c, m->gather, chunk * hidden);
     CARVE(c, m->out, chunk * hidden);
@@ -144,11 +151,14 @@ static hs_mat bind_mat(const hs_model *m, const void *const *dense, hs__weight w
     if (w.tensor == HS_NO_TENSOR)
         return (hs_mat){0};
     const hs_tensor *t = &m->a->checkpoint->tensors[w.tensor];
+    uint64_t rows = 1;
+    for (uint32_t d = 0; d + 1 < t->n_dims; d++)
+        rows *= t->dims[d];
     return (hs_mat){.data = bytes_of(m->spec, dense, w.tensor),
                     .scale = w.scale == HS_NO_TENSOR ? NULL : bytes_of(m->spec, dense, w.scale),
                     .dtype = t->dtype,
-                    .rows = (uint32_t)t->dims[0],
-                    .cols = (uint32_t)t->dims[1],
+                    .rows = (uint32_t)rows,
+                    .cols = (uint32_t)t->dims[t->n_dims - 1],
                     .block_rows = m->a->block_rows,
                     .block_cols = m->a->block_cols};
 }
@@ -156,7 +166,7 @@ static hs_mat bind_mat(const hs_model *m, const void *const *dense, hs__weight w
 static void bind_vec(const hs_model *m, const void *const *dense, uint32_t tensor, const float *to)
 {
     const hs_tensor *t = &m->a->checkpoint->tensors[tensor];
-    hs_mat row = {.data = bytes_of(m->spec, dense, tensor), .dtype = t->dtype, .rows = 1, .cols = (uint32_t)t->dims[0]};
+    hs_mat row = {.data = bytes_of(m->spec, dense, tensor), .dtype = t->dtype, .rows = 1, .cols = values_of(t)};
     m->k->dequant_span(&row, 0, 0, row.cols, (float *)(uintptr_t)to);
 }
 

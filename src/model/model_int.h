@@ -29,11 +29,14 @@ typedef enum hs__w {
     HS__W_V,    /* GQA */
     HS__W_KV_A, /* MLA */
     HS__W_KV_B, /* MLA: per head nope rows of K, then v rows of V */
+    HS__W_K_B,  /* or split, as in GGUF: per head K transposed, kv_lora rows of nope */
+    HS__W_V_B,  /* and v rows of V */
     HS__W_O,
     HS__W_ROUTER,
     HS__W_GATE,
     HS__W_UP,
     HS__W_DOWN,
+    HS__W_SHARED_GATE, /* one row: the shared expert's output is multiplied by sigmoid of it */
     HS__W_COUNT
 } hs__w;
 
@@ -41,8 +44,11 @@ typedef enum hs__w {
 typedef enum hs__v {
     HS__V_ATTN_NORM,
     HS__V_FFN_NORM,
-    HS__V_Q_NORM,  /* GQA: per head; MLA: of the query latent */
-    HS__V_KV_NORM, /* GQA: of k, per head; MLA: of the KV latent */
+    HS__V_Q_NORM,  /* GQA: per head or of all heads; MLA: of the query latent */
+    HS__V_KV_NORM, /* GQA: of k, likewise; MLA: of the KV latent */
+    HS__V_Q_BIAS,  /* GQA */
+    HS__V_K_BIAS,
+    HS__V_V_BIAS,
     HS__V_ROUTER_BIAS,
     HS__V_COUNT
 } hs__v;
@@ -86,9 +92,13 @@ typedef struct hs_arch {
     uint32_t q_width, out_width;                     /* of all heads: columns of q, inputs of o_proj */
     uint32_t kv_row;                                 /* values per token and layer */
     float eps, inner_eps, softmax_scale;             /* inner: q and kv norms inside the attention */
+    bool norm_rows;                                  /* q and k are normed over all heads at once, not per head */
+    float clip_qkv;                                  /* q, k and v are limited to +-this; 0 = not */
+    float embed_scale, residual_scale, logit_scale;  /* factors of embeddings, of a layer's branches, of logits */
     hs__rope rope;
     hs__router_rule router;
     uint32_t moe_width, ffn_width_max; /* of an expert; of the widest dense or shared FFN */
+    bool stacked_gate_up;              /* part GATE of an expert holds the rows of gate, then those of up */
     uint32_t block_rows, block_cols;   /* FP8 scales; 0 = the checkpoint has none */
     hs__weight embed, head;
     uint32_t final_norm;
@@ -103,7 +113,11 @@ typedef struct hs__build {
     hs_arch *arch;
     uint8_t *used; /* [n_tensors] taken by the recipe */
     uint32_t *expert_parts;
-    const char *where; /* config.json's name in error sentences */
+    const char *where; /* config.json's or the GGUF file's name in error sentences */
+    /* gguf.c: of a GGUF file, its architecture, what it says in other words, and the last key looked up. */
+    const char *gguf_arch;
+    json_t *derived;
+    char key[128];
     hs_err *err;
     int r;
 } hs__build;
@@ -114,10 +128,13 @@ typedef struct hs__build {
 #define HS__MAX_EXPERTS 4096
 #define HS__MAX_TOP_K   64
 
+/* Keys are those of config.json; those of a GGUF file are found by them. NULL = absent. */
+const json_t *hs__cfg_get(hs__build *b, const char *key);
 uint32_t hs__cfg_u32(hs__build *b, const char *key, uint32_t min, uint32_t max);
 uint32_t hs__cfg_u32_or(hs__build *b, const char *key, uint32_t min, uint32_t max, uint32_t def);
 double hs__cfg_num(hs__build *b, const char *key, double min, double max, double def);
 bool hs__cfg_bool(hs__build *b, const char *key, bool def);
+const char *hs__cfg_str(hs__build *b, const char *key, const char *def);
 /* The string must be value (absent = fine). */
 void hs__cfg_only(hs__build *b, const char *key, const char *value);
 void hs__refuse(hs__build *b, const char *fmt, ...) HS_PRINTF(2, 3);
@@ -126,6 +143,16 @@ void hs__cfg_common(hs__build *b, double default_eps);
 /* rope_theta with rope_scaling or rope_parameters. */
 void hs__cfg_rope(hs__build *b, uint32_t dim, bool neox, double default_theta);
 
+/* gguf.c. The object that holds the value of a key, and in *key what it is called there (NULL-safe: the object may lack
+ * it). */
+const json_t *hs__cfg_place(hs__build *b, const char **key);
+/* A tensor's name in a GGUF file; -ENOENT if it has none. */
+int hs__gguf_name(const char *hf, char *out, size_t cap) HS_MUST_CHECK;
+/* Reads the architecture and fills b->derived; the model_type of the recipe, NULL after an error. */
+const char *hs__gguf_model_type(hs__build *b);
+
+/* Whether the checkpoint has tensor NAME.weight. */
+bool hs__has_mat(const hs__build *b, const char *fmt, ...) HS_PRINTF(2, 3);
 /* Takes tensor NAME.weight (and NAME.weight_scale_inv) as a matrix of rows x cols. */
 void hs__take_mat(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols, const char *fmt, ...) HS_PRINTF(5, 6);
 /* Takes tensor NAME as a float vector of n. */
@@ -136,6 +163,21 @@ void hs__take_ends(hs__build *b);
 void hs__set_moe_layers(hs__build *b, const uint8_t *moe);
 /* Takes all experts; name has %u for layer and expert, and the three matrices' names follow it. */
 void hs__take_experts(hs__build *b, const char *prefix, const char *gate, const char *up, const char *down);
+
+/* Takes experts whose gate and up are one tensor, name.weight.E of [2 width][hidden], and down.weight.E. */
+void hs__take_stacked_experts(hs__build *b, const char *gate_up, const char *down);
+
+/* recipe.c: what several recipes have in common. */
+void hs__read_gqa(hs__build *b, uint32_t default_kv_heads, bool neox, double default_theta);
+enum { HS__HEAD_NORMS = 1, HS__ROW_NORMS = 2, HS__QKV_BIAS = 4 };
+void hs__take_gqa(hs__build *b, uint32_t l, unsigned with);
+void hs__take_norms(hs__build *b, uint32_t l);
+/* name.{gate,up,down}_proj as the layer's own FFN; width 0: it has none. */
+void hs__take_ffn(hs__build *b, uint32_t l, uint32_t width, const char *name);
+/* num_experts_per_tok; def 0: it must be there. */
+uint32_t hs__cfg_top_k(hs__build *b, uint32_t def);
+/* moe[l] by mlp_only_layers and decoder_sparse_step. */
+void hs__sparse_layers(hs__build *b, uint8_t *moe);
 
 typedef struct hs__recipe {
     const char *model_type;   /* config.json's */
@@ -148,6 +190,9 @@ void hs__build_deepseek_v2(hs__build *b);
 void hs__build_deepseek_v3(hs__build *b);
 void hs__build_qwen3_moe(hs__build *b);
 void hs__build_mixtral(hs__build *b);
+void hs__build_qwen2_moe(hs__build *b);
+void hs__build_olmoe(hs__build *b);
+void hs__build_granitemoe(hs__build *b);
 
 /* ---- a model at work ---- */
 
@@ -221,6 +266,7 @@ struct hs_model {
 
     float *gate, *up;            /* FFN inner rows, see model.c */
     float *shared;               /* [N][hidden] */
+    float *shared_gate;          /* [N] its factor */
     float *part;                 /* [N][k][hidden] */
     float *gather, *out;         /* [chunk][hidden] prefill experts */
     float *logits;               /* [N][E] of the router */
@@ -332,6 +378,9 @@ double hs__yarn_mscale(double factor, double mscale);
 /* Fills m->cos, m->sin for the pass's positions. */
 void hs__rope_angles(hs_model *m, const hs__pass *p);
 void hs__rope_apply(const hs_model *m, float *x, uint32_t token);
+
+/* forward.c: x += residual_scale y, [n][hidden]. */
+void hs__residual_add(hs_model *m, const float *y, uint32_t n);
 
 /* router.c: logits [E] -> score (unbiased) and pick (what selection compares; -INFINITY outside chosen groups). */
 void hs__route_scores(const hs_model *m, const float *logits, const float *bias, float *score, float *pick);

@@ -17,6 +17,12 @@ static void route_all(hs_model *m, const hs__pass *p, uint32_t layer)
     hs__linear(m, p->phase, &g, 1, p->n);
     for (uint32_t i = 0; i < p->n; i++)
         hs__route_token(m, l, i);
+    if (!l->w[HS__W_SHARED_GATE].data)
+        return;
+    hs__product s = {&l->w[HS__W_SHARED_GATE], m->norm, m->shared_gate, m->spec->hidden, 1};
+    hs__linear(m, p->phase, &s, 1, p->n);
+    for (uint32_t i = 0; i < p->n; i++)
+        m->shared_gate[i] = hs_sigmoid(m->shared_gate[i]);
 }
 
 /* The distinct experts of all tokens in order of first use, and for each its (token, rank) pairs in token order. */
@@ -70,14 +76,19 @@ static void observe(hs_model *m, const hs__pass *p, uint32_t layer)
 static hs_mat expert_mat(const hs_model *m, uint32_t moe_index, uint32_t expert, const hs_expert *x, uint32_t p)
 {
     const hs_arch *a = m->a;
-    size_t at = ((size_t)moe_index * m->spec->n_experts + expert) * HS_EXPERT_PARTS + 2 * p;
-    return (hs_mat){.data = x->part[2 * p],
-                    .scale = x->part[2 * p + 1],
-                    .dtype = a->checkpoint->tensors[m->spec->expert_parts[at]].dtype,
-                    .rows = p == 2 ? m->spec->hidden : a->moe_width,
-                    .cols = p == 2 ? a->moe_width : m->spec->hidden,
-                    .block_rows = a->block_rows,
-                    .block_cols = a->block_cols};
+    bool below = a->stacked_gate_up && p == 1;
+    uint32_t part = 2 * (below ? 0 : p);
+    size_t at = ((size_t)moe_index * m->spec->n_experts + expert) * HS_EXPERT_PARTS + part;
+    hs_mat w = {.data = x->part[part],
+                .scale = x->part[part + 1],
+                .dtype = a->checkpoint->tensors[m->spec->expert_parts[at]].dtype,
+                .rows = p == 2 ? m->spec->hidden : a->moe_width,
+                .cols = p == 2 ? a->moe_width : m->spec->hidden,
+                .block_rows = a->block_rows,
+                .block_cols = a->block_cols};
+    if (below)
+        w.data = (const char *)w.data + hs_mat_bytes(&w);
+    return w;
 }
 
 static void charge(hs_model *m, uint64_t since, const hs__ffn_item *items, uint32_t n, bool first_is_own)
@@ -200,7 +211,7 @@ static int compute_prefill(hs_model *m, const hs__pass *p, uint32_t layer, uint3
 
 typedef struct sum_job {
     hs_model *m;
-    bool shared;
+    bool shared, gated;
     uint32_t pieces; /* of a token */
 } sum_job;
 
@@ -218,9 +229,14 @@ static void sum_task(void *ctx, uint32_t index, uint32_t thread)
         size_t pair = (size_t)token * k + r;
         m->k->axpy(m->weight[pair], m->part + pair * hidden + from, y, n);
     }
-    if (j->shared)
+    if (j->gated)
+        m->k->axpy(m->shared_gate[token], m->shared + (size_t)token * hidden + from, y, n);
+    else if (j->shared)
         hs_add(m->shared + (size_t)token * hidden + from, y, n);
-    hs_add(y, m->x + (size_t)token * hidden + from, n);
+    if (m->a->residual_scale == 1)
+        hs_add(y, m->x + (size_t)token * hidden + from, n);
+    else
+        m->k->axpy(m->a->residual_scale, y, m->x + (size_t)token * hidden + from, n);
 }
 
 int hs__moe_run(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *err)
@@ -242,7 +258,8 @@ int hs__moe_run(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *err)
     if (r < 0)
         return r;
     t0 = hs_now_ns();
-    sum_job j = {m, s->ffn_width > 0, (m->spec->hidden + SUM_PIECE - 1) / SUM_PIECE};
+    bool gated = m->layers[layer].w[HS__W_SHARED_GATE].data != NULL;
+    sum_job j = {m, s->ffn_width > 0, gated, (m->spec->hidden + SUM_PIECE - 1) / SUM_PIECE};
     hs__run(m, (uint64_t)p->n * m->spec->top_k * m->spec->hidden * sizeof(float), p->n * j.pieces, sum_task, &j);
     m->times.expert_ns += hs_now_ns() - t0;
     return 0;

@@ -16,15 +16,18 @@ static void known_residual(const hs_model *m, uint32_t layer, uint32_t i, float 
 {
     const hs__layer_spec *s = &m->a->layers[layer];
     uint32_t hidden = m->spec->hidden, k = m->spec->top_k;
+    float scale = m->a->residual_scale;
     memcpy(x, m->x + (size_t)i * hidden, hidden * sizeof *x);
     if (!s->moe)
         return;
-    if (s->ffn_width)
-        hs_add(m->shared + (size_t)i * hidden, x, hidden);
+    if (s->ffn_width) {
+        float gate = m->layers[layer].w[HS__W_SHARED_GATE].data ? m->shared_gate[i] : 1;
+        m->k->axpy(gate * scale, m->shared + (size_t)i * hidden, x, hidden);
+    }
     for (uint32_t r = 0; r < k; r++) {
         size_t pair = (size_t)i * k + r;
         if (m->known[pair])
-            m->k->axpy(m->weight[pair], m->part + pair * hidden, x, hidden);
+            m->k->axpy(m->weight[pair] * scale, m->part + pair * hidden, x, hidden);
     }
 }
 

@@ -16,20 +16,28 @@ static const hs__recipe recipes[] = {
     {"deepseek_v2", "DeepseekV2ForCausalLM", "deepseek_v2", hs__build_deepseek_v2},
     {"qwen3_moe", "Qwen3MoeForCausalLM", "qwen3_moe", hs__build_qwen3_moe},
     {"mixtral", "MixtralForCausalLM", "mixtral", hs__build_mixtral},
+    {"qwen2_moe", "Qwen2MoeForCausalLM", "qwen2_moe", hs__build_qwen2_moe},
+    {"olmoe", "OlmoeForCausalLM", "olmoe", hs__build_olmoe},
+    {"granitemoe", "GraniteMoeForCausalLM", "granitemoe", hs__build_granitemoe},
 };
 
 static const hs__recipe *choose(hs__build *b)
 {
-    const json_t *type = json_object_get(b->c->config, "model_type");
-    const json_t *name = json_array_get(json_object_get(b->c->config, "architectures"), 0);
-    const char *wanted = json_is_string(type) ? json_string_value(type) : json_string_value(name);
+    const char *type, *name = NULL;
+    if (b->c->gguf) {
+        type = hs__gguf_model_type(b);
+    } else {
+        type = json_string_value(json_object_get(b->c->config, "model_type"));
+        name = json_string_value(json_array_get(json_object_get(b->c->config, "architectures"), 0));
+    }
+    const char *wanted = type ? type : name;
     if (!wanted) {
         hs__refuse(b, "model_type and architectures are missing: this is not a language model's config");
         return NULL;
     }
     char known[200] = "";
     for (size_t i = 0, at = 0; i < sizeof recipes / sizeof *recipes; i++) {
-        if (!strcmp(wanted, json_is_string(type) ? recipes[i].model_type : recipes[i].architecture))
+        if (!strcmp(wanted, type ? recipes[i].model_type : recipes[i].architecture))
             return &recipes[i];
         at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", recipes[i].model_type);
     }
@@ -37,14 +45,14 @@ static const hs__recipe *choose(hs__build *b)
     return NULL;
 }
 
-/* The number N of a tensor "model.layers.N.…", or -1. */
-static int64_t layer_of(const char *name)
+/* The number N of a tensor "model.layers.N.…" ("blk.N.…" in GGUF), or -1. */
+static int64_t layer_of(const hs_checkpoint *c, const char *name)
 {
-    static const char prefix[] = "model.layers.";
-    if (strncmp(name, prefix, sizeof prefix - 1))
+    const char *prefix = c->gguf ? "blk." : "model.layers.";
+    if (strncmp(name, prefix, strlen(prefix)))
         return -1;
     char *end;
-    unsigned long n = strtoul(name + sizeof prefix - 1, &end, 10);
+    unsigned long n = strtoul(name + strlen(prefix), &end, 10);
     return *end == '.' && n < UINT32_MAX ? (int64_t)n : -1;
 }
 
@@ -54,7 +62,7 @@ static void refuse_leftovers(hs__build *b)
 {
     for (uint32_t t = 0; b->r == 0 && t < b->c->n_tensors; t++) {
         const char *name = b->c->tensors[t].name;
-        int64_t layer = layer_of(name);
+        int64_t layer = layer_of(b->c, name);
         if (b->used[t] || layer < 0 || layer >= b->spec->n_layers || strstr(name, ".rotary_emb.inv_freq"))
             continue;
         b->r = hs_err_set(b->err, -ENOTSUP, "%s: tensor %.200s has no place in the recipe for %s", b->c->path, name,
@@ -106,7 +114,7 @@ int hs_model_spec_create(const hs_checkpoint *c, hs_model_spec **ret_spec, hs_er
     hs_arch *arch = hs_calloc(1, sizeof *arch);
     hs__build b = {.c = c, .spec = spec, .arch = arch, .err = err};
     b.used = hs_calloc(c->n_tensors ? c->n_tensors : 1, 1);
-    char *where = hs_asprintf("%s/config.json", c->path);
+    char *where = c->gguf ? hs_strdup(c->path) : hs_asprintf("%s/config.json", c->path);
     b.where = where;
     if (!spec || !arch || !b.used || !where) {
         hs_free(arch);
@@ -121,6 +129,7 @@ int hs_model_spec_create(const hs_checkpoint *c, hs_model_spec **ret_spec, hs_er
         }
         finish(&b);
     }
+    json_decref(b.derived);
     hs_free(b.used);
     hs_free(where);
     if (b.r < 0)

@@ -32,27 +32,53 @@ static void shape_text(const hs_tensor *t, char *out, size_t size)
         out[0] = 0;
 }
 
-/* Finds the tensor and checks it against rows x cols (cols 0: a vector) and its byte count. */
-static uint32_t take(hs__build *b, const char *name, uint32_t rows, uint32_t cols, uint8_t use)
+/* Leading dimensions may be split ([heads][rows of a head][cols]), and a vector may be a matrix of one row. */
+static bool has_shape(const hs_tensor *t, uint32_t rows, uint32_t cols)
 {
-    uint32_t i = hs_checkpoint_find(b->c, name);
+    uint64_t leading = 1;
+    for (uint32_t d = 0; d + 1 < t->n_dims; d++)
+        if (hs_mul_u64(leading, t->dims[d], &leading) < 0)
+            return false;
+    uint64_t last = t->n_dims ? t->dims[t->n_dims - 1] : 0;
+    return cols ? t->n_dims >= 2 && leading == rows && last == cols : t->n_dims && leading == 1 && last == rows;
+}
+
+/* The tensor's index; its own name in *ret_name (in buf, or name itself). */
+static uint32_t find(const hs__build *b, const char *name, char buf[NAME_MAX_BYTES], const char **ret_name)
+{
+    *ret_name = name;
+    if (!b->c->gguf)
+        return hs_checkpoint_find(b->c, name);
+    if (hs__gguf_name(name, buf, NAME_MAX_BYTES) < 0)
+        return HS_NO_TENSOR;
+    *ret_name = buf;
+    return hs_checkpoint_find(b->c, buf);
+}
+
+/* Finds the tensor and checks it against rows x cols (cols 0: a vector) and its byte count. */
+static uint32_t take(hs__build *b, const char *hf_name, uint32_t rows, uint32_t cols, uint8_t use)
+{
+    char buf[NAME_MAX_BYTES];
+    const char *name;
+    uint32_t i = find(b, hf_name, buf, &name);
     if (i == HS_NO_TENSOR) {
         fail(b, -EINVAL, "tensor %s is missing", name);
         return HS_NO_TENSOR;
     }
     const hs_tensor *t = &b->c->tensors[i];
-    bool fits =
-        cols ? t->n_dims == 2 && t->dims[0] == rows && t->dims[1] == cols : t->n_dims == 1 && t->dims[0] == rows;
-    if (!fits) {
+    if (!has_shape(t, rows, cols)) {
         char shape[100];
         shape_text(t, shape, sizeof shape);
         if (cols)
-            fail(b, -EINVAL, "tensor %s has shape [%s]; config.json implies [%u, %u]", name, shape, rows, cols);
+            fail(b, -EINVAL, "tensor %s has shape [%s]; %s implies [%u, %u]", name, shape,
+                 b->c->gguf ? "the metadata" : "config.json", rows, cols);
         else
-            fail(b, -EINVAL, "tensor %s has shape [%s]; config.json implies [%u]", name, shape, rows);
+            fail(b, -EINVAL, "tensor %s has shape [%s]; %s implies [%u]", name, shape,
+                 b->c->gguf ? "the metadata" : "config.json", rows);
         return HS_NO_TENSOR;
     }
-    if (t->nbytes != (uint64_t)rows * (cols ? cols : 1) * hs_dtype_size(t->dtype)) {
+    uint32_t row = cols ? cols : rows, block = hs_dtype_block(t->dtype);
+    if (!block || row % block || t->nbytes != hs_dtype_bytes(t->dtype, row) * (cols ? rows : 1)) {
         fail(b, -EINVAL, "tensor %s has %llu bytes, which is not its shape times its type %s", name,
              (unsigned long long)t->nbytes, hs_dtype_name(t->dtype));
         return HS_NO_TENSOR;
@@ -66,29 +92,37 @@ static bool is_float(hs_dtype t)
     return t == HS_DTYPE_F32 || t == HS_DTYPE_F16 || t == HS_DTYPE_BF16;
 }
 
-static void take_mat(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols, uint8_t use, const char *name)
+/* name: with its ".weight", and behind it an expert's number where experts are stacked. */
+static void take_full(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols, uint8_t use, const char *full)
 {
-    char full[NAME_MAX_BYTES + 32];
-    snprintf(full, sizeof full, "%s.weight", name);
     *ret = (hs__weight){take(b, full, rows, cols, use), HS_NO_TENSOR};
     if (b->r < 0)
         return;
     hs_dtype type = b->c->tensors[ret->tensor].dtype;
-    if (is_float(type))
+    if (is_float(type) || hs_dtype_block(type) > 1)
         return;
     if (type != HS_DTYPE_F8_E4M3) {
-        fail(b, -ENOTSUP, "tensor %s is %s; F32, F16, BF16 and F8_E4M3 are supported", full, hs_dtype_name(type));
+        fail(b, -ENOTSUP, "tensor %s is %s; F32, F16, BF16, F8_E4M3 and ggml's block types are supported", full,
+             hs_dtype_name(type));
         return;
     }
     if (!b->arch->block_rows) {
         fail(b, -EINVAL, "tensor %s is F8_E4M3, but config.json has no quantization_config", full);
         return;
     }
-    snprintf(full, sizeof full, "%s.weight_scale_inv", name);
-    ret->scale = take(b, full, (rows + b->arch->block_rows - 1) / b->arch->block_rows,
+    char scale[NAME_MAX_BYTES + 64];
+    snprintf(scale, sizeof scale, "%s_scale_inv", full);
+    ret->scale = take(b, scale, (rows + b->arch->block_rows - 1) / b->arch->block_rows,
                       (cols + b->arch->block_cols - 1) / b->arch->block_cols, use);
     if (b->r == 0 && b->c->tensors[ret->scale].dtype != HS_DTYPE_F32)
-        fail(b, -ENOTSUP, "tensor %s is %s; scales must be F32", full, hs_dtype_name(b->c->tensors[ret->scale].dtype));
+        fail(b, -ENOTSUP, "tensor %s is %s; scales must be F32", scale, hs_dtype_name(b->c->tensors[ret->scale].dtype));
+}
+
+static void take_mat(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols, uint8_t use, const char *name)
+{
+    char full[NAME_MAX_BYTES + 32];
+    snprintf(full, sizeof full, "%s.weight", name);
+    take_full(b, ret, rows, cols, use, full);
 }
 
 #define FORMAT_NAME(name, fmt)                                                                                         \
@@ -98,6 +132,15 @@ static void take_mat(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols
         vsnprintf(name, sizeof name, fmt, ap);                                                                         \
         va_end(ap);                                                                                                    \
     } while (0)
+
+bool hs__has_mat(const hs__build *b, const char *fmt, ...)
+{
+    char name[NAME_MAX_BYTES], full[NAME_MAX_BYTES + 32], buf[NAME_MAX_BYTES];
+    const char *own;
+    FORMAT_NAME(name, fmt);
+    snprintf(full, sizeof full, "%s.weight", name);
+    return find(b, full, buf, &own) != HS_NO_TENSOR;
+}
 
 void hs__take_mat(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols, const char *fmt, ...)
 {
@@ -147,9 +190,9 @@ void hs__set_moe_layers(hs__build *b, const uint8_t *moe)
         hs__refuse(b, "no layer has experts");
         return;
     }
-    if (3 * n > b->c->n_tensors) {
-        fail(b, -EINVAL, "config.json implies %llu experts' tensors, the files have %u tensors",
-             (unsigned long long)(3 * n), b->c->n_tensors);
+    if (2 * n > b->c->n_tensors) {
+        fail(b, -EINVAL, "%s implies at least %llu experts' tensors, the files have %u tensors",
+             b->c->gguf ? "the metadata" : "config.json", (unsigned long long)(2 * n), b->c->n_tensors);
         return;
     }
     uint32_t *numbers = hs_calloc(s->n_moe_layers, sizeof *numbers);
@@ -181,5 +224,26 @@ void hs__take_experts(hs__build *b, const char *prefix, const char *gate, const 
             parts[2 * p] = w.tensor;
             parts[2 * p + 1] = w.scale;
         }
+    }
+}
+
+void hs__take_stacked_experts(hs__build *b, const char *gate_up, const char *down)
+{
+    const hs_model_spec *s = b->spec;
+    uint32_t width = b->arch->moe_width;
+    b->arch->stacked_gate_up = true;
+    for (uint32_t i = 0; b->r == 0 && i < s->n_moe_layers * s->n_experts; i++) {
+        uint32_t *parts = b->expert_parts + (size_t)i * HS_EXPERT_PARTS;
+        uint32_t layer = s->moe_layer_number[i / s->n_experts], expert = i % s->n_experts;
+        char name[NAME_MAX_BYTES];
+        hs__weight both, last;
+        for (uint32_t p = 0; p < HS_EXPERT_PARTS; p++)
+            parts[p] = HS_NO_TENSOR;
+        snprintf(name, sizeof name, "model.layers.%u.%s.weight.%u", layer, gate_up, expert);
+        take_full(b, &both, 2 * width, s->hidden, USED_EXPERT, name);
+        snprintf(name, sizeof name, "model.layers.%u.%s.weight.%u", layer, down, expert);
+        take_full(b, &last, s->hidden, width, USED_EXPERT, name);
+        parts[HS_PART_GATE] = both.tensor;
+        parts[HS_PART_DOWN] = last.tensor;
     }
 }

@@ -25,24 +25,41 @@ static hs_dtype dtype_of(const char *name)
     return HS_DTYPE_OTHER;
 }
 
-static void add_tensor(fixture *f, const char *name, const json_t *t, const char *data)
+static void add_piece(fixture *f, hs_tensor t, const char *name, const char *data)
 {
     f->tensors = realloc(f->tensors, (f->c.n_tensors + 1) * sizeof *f->tensors);
     f->bytes = realloc(f->bytes, (f->c.n_tensors + 1) * sizeof *f->bytes);
     assert_true(f->tensors && f->bytes);
-    hs_tensor *h = &f->tensors[f->c.n_tensors];
+    t.name = strdup(name);
+    f->tensors[f->c.n_tensors] = t;
+    f->bytes[f->c.n_tensors++] = data;
+}
+
+static void add_tensor(fixture *f, const char *name, const json_t *t, const char *data)
+{
     const json_t *shape = json_object_get(t, "shape"), *at = json_object_get(t, "data_offsets");
-    *h = (hs_tensor){.name = strdup(name), .record = HS_NO_RECORD, .dims = {1, 1, 1, 1}};
-    h->dtype = dtype_of(json_string_value(json_object_get(t, "dtype")));
-    h->n_dims = (uint32_t)json_array_size(shape);
-    assert_true(h->n_dims <= HS_MAX_DIMS);
-    for (uint32_t d = 0; d < h->n_dims; d++)
-        h->dims[d] = (uint64_t)json_integer_value(json_array_get(shape, d));
+    hs_tensor h = {.record = HS_NO_RECORD, .dims = {1, 1, 1, 1}};
+    h.dtype = dtype_of(json_string_value(json_object_get(t, "dtype")));
+    h.n_dims = (uint32_t)json_array_size(shape);
+    assert_true(h.n_dims <= HS_MAX_DIMS);
+    for (uint32_t d = 0; d < h.n_dims; d++)
+        h.dims[d] = (uint64_t)json_integer_value(json_array_get(shape, d));
     uint64_t from = (uint64_t)json_integer_value(json_array_get(at, 0));
-    h->nbytes = (uint64_t)json_integer_value(json_array_get(at, 1)) - from;
-    h->offset = from; /* doubles as the key by which bytes are found after sorting */
-    h->file = f->n_files;
-    f->bytes[f->c.n_tensors++] = data + from;
+    h.nbytes = (uint64_t)json_integer_value(json_array_get(at, 1)) - from;
+    h.file = f->n_files;
+    if (!hs_stacks_experts(name, h.n_dims)) {
+        add_piece(f, h, name, data + from);
+        return;
+    }
+    uint64_t n = h.dims[0];
+    h.n_dims--;
+    memmove(h.dims, h.dims + 1, (HS_MAX_DIMS - 1) * sizeof *h.dims);
+    h.nbytes /= n;
+    for (uint64_t e = 0; e < n; e++) {
+        char piece[300];
+        snprintf(piece, sizeof piece, "%s.%llu", name, (unsigned long long)e);
+        add_piece(f, h, piece, data + from + e * h.nbytes);
+    }
 }
 
 static void add_file(fixture *f, const char *path)
