@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "math/avx2_int.h"
+#include "math/quant_int.h"
 
 #define F8_BIAS 256.0f /* 2^(15 - 7) */
 
@@ -98,7 +99,11 @@ DEFINE_DEQUANT(dequant_f16, hs__load8_f16, 2)
 
 void hs__dequant_span_avx2(const hs_mat *w, uint32_t r, uint32_t col0, uint32_t col1, float *out)
 {
-    const char *p = hs__row(w, r) + (size_t)col0 * hs_dtype_size(w->dtype);
+    if (hs__is_quant(w->dtype)) {
+        hs__dequant_span_quant(w, r, col0, col1, out);
+        return;
+    }
+    const char *p = hs__element(w, r, col0);
     if (w->dtype == HS_DTYPE_F8_E4M3)
         dequant_f8(w, r, col0, col1, out);
     else if (w->dtype == HS_DTYPE_BF16)
@@ -155,14 +160,30 @@ static void add_row_f8(const hs_mat *w, uint32_t r, uint32_t col0, uint32_t col1
         mark_nans(row + col0, col1 - col0, y);
 }
 
+/* Row r's columns [col0, col1) of a block format. */
+static void add_row_quant(const hs_mat *w, uint32_t r, uint32_t col0, uint32_t col1, float s, float *y)
+{
+    float piece[HS__BLOCK_MAX];
+    for (uint32_t k = col0, end; k < col1; k = end) {
+        end = k - k % HS__BLOCK_MAX + HS__BLOCK_MAX;
+        end = end < col1 ? end : col1;
+        hs__dequant_span_quant(w, r, k, end, piece);
+        add_row_f32((const char *)piece, s, end - k, y + (k - col0));
+    }
+}
+
 void hs__matvec_t_avx2(const hs_mat *w, uint32_t row0, uint32_t row1, uint32_t col0, uint32_t col1, const float *x,
                        float *y)
 {
     for (uint32_t k = col0; k < col1; k++)
         y[k - col0] = 0;
     for (uint32_t r = row0; r < row1; r++) {
-        const char *p = hs__row(w, r) + (size_t)col0 * hs_dtype_size(w->dtype);
         float s = x[r - row0];
+        if (hs__is_quant(w->dtype)) {
+            add_row_quant(w, r, col0, col1, s, y);
+            continue;
+        }
+        const char *p = hs__element(w, r, col0);
         if (w->dtype == HS_DTYPE_F8_E4M3)
             add_row_f8(w, r, col0, col1, s, y);
         else if (w->dtype == HS_DTYPE_BF16)

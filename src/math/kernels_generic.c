@@ -2,16 +2,17 @@
  * kernels_generic.c - every kernel in portable C: always built, always right. Others are optimisations of it.
  *
  * Order: a row's sum runs over 8 interleaved partial sums per piece of at most PIECE columns, which also ends with each
- * block of scales; pieces are added up in order. Written so that compilers may vectorise it without reordering.
+ * block of scales, or per block of a block format; pieces are added up in order. Written so that compilers may
+ * vectorise it without reordering.
  */
 #include <math.h>
 
-#include "math/math_int.h"
+#include "math/quant_int.h"
 
 #define LANES 8u
 #define PIECE 128u
 
-static void load_piece(const char *p, hs_dtype t, uint32_t n, float *out)
+static void load_plain(const char *p, hs_dtype t, uint32_t n, float *out)
 {
     switch (t) {
     case HS_DTYPE_F32:
@@ -32,17 +33,29 @@ static void load_piece(const char *p, hs_dtype t, uint32_t n, float *out)
     }
 }
 
+/* Row r's columns [k, end), without E4M3's scale. */
+static void load_piece(const hs_mat *w, uint32_t r, uint32_t k, uint32_t end, float *out)
+{
+    if (hs__is_quant(w->dtype))
+        hs__dequant_span_quant(w, r, k, end, out);
+    else
+        load_plain(hs__element(w, r, k), w->dtype, end - k, out);
+}
+
 static float reduce(const float *s)
 {
     return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
 }
 
-/* The end of the piece that begins at column k: PIECE columns, or the end of its block of scales, or end. */
+/* The end of the piece that begins at column k: PIECE columns, or the end of its block of scales or elements, or end.
+ */
 static uint32_t piece_end(const hs_mat *w, uint32_t k, uint32_t end)
 {
-    uint32_t n = PIECE;
+    uint32_t n = PIECE, block = hs_dtype_block(w->dtype);
     if (w->dtype == HS_DTYPE_F8_E4M3 && w->scale && w->block_cols - k % w->block_cols < n)
         n = w->block_cols - k % w->block_cols;
+    else if (block > 1)
+        n = block - k % block;
     return end - k < n ? end : k + n;
 }
 
@@ -51,23 +64,18 @@ static float scale_of(const hs_mat *w, uint32_t r, uint32_t k)
     return w->dtype == HS_DTYPE_F8_E4M3 ? hs__block_scale(w, r, k) : 1.0f;
 }
 
-static const char *element(const hs_mat *w, uint32_t r, uint32_t k)
-{
-    return hs__row(w, r) + (size_t)k * hs_dtype_size(w->dtype);
-}
-
 static float dot(const float *a, const float *b, uint32_t n);
 
 static void matvec(const hs_mat *w, uint32_t row0, uint32_t row1, const float *x, size_t x_stride, uint32_t n_vec,
                    float *y, size_t y_stride)
 {
-    float piece[PIECE];
+    float piece[HS__BLOCK_MAX];
     for (uint32_t r = row0; r < row1; r++) {
         for (uint32_t v = 0; v < n_vec; v++)
             y[v * y_stride + r] = 0;
         for (uint32_t k = 0, end; k < w->cols; k = end) {
             end = piece_end(w, k, w->cols);
-            load_piece(element(w, r, k), w->dtype, end - k, piece);
+            load_piece(w, r, k, end, piece);
             float scale = scale_of(w, r, k);
             for (uint32_t v = 0; v < n_vec; v++)
                 y[v * y_stride + r] += dot(piece, x + v * x_stride + k, end - k) * scale;
@@ -80,7 +88,7 @@ static void dequant_span(const hs_mat *w, uint32_t r, uint32_t col0, uint32_t co
     for (uint32_t k = col0, end; k < col1; k = end) {
         end = piece_end(w, k, col1);
         float *at = out + (k - col0), scale = scale_of(w, r, k);
-        load_piece(element(w, r, k), w->dtype, end - k, at);
+        load_piece(w, r, k, end, at);
         for (uint32_t i = 0; i < end - k; i++)
             at[i] *= scale;
     }
@@ -89,14 +97,14 @@ static void dequant_span(const hs_mat *w, uint32_t r, uint32_t col0, uint32_t co
 static void matvec_t(const hs_mat *w, uint32_t row0, uint32_t row1, uint32_t col0, uint32_t col1, const float *x,
                      float *y)
 {
-    float piece[PIECE];
+    float piece[HS__BLOCK_MAX];
     for (uint32_t k = col0; k < col1; k++)
         y[k - col0] = 0;
     for (uint32_t r = row0; r < row1; r++) {
         for (uint32_t k = col0, end; k < col1; k = end) {
             end = piece_end(w, k, col1);
             float *at = y + (k - col0), s = scale_of(w, r, k) * x[r - row0];
-            load_piece(element(w, r, k), w->dtype, end - k, piece);
+            load_piece(w, r, k, end, piece);
             for (uint32_t i = 0; i < end - k; i++)
                 at[i] += piece[i] * s;
         }
@@ -146,7 +154,7 @@ static float dot_f16(const uint16_t *a, const float *b, uint32_t n)
     float piece[PIECE], sum = 0;
     for (uint32_t i = 0, m; i < n; i += m) {
         m = n - i < PIECE ? n - i : PIECE;
-        load_piece((const char *)(a + i), HS_DTYPE_F16, m, piece);
+        load_plain((const char *)(a + i), HS_DTYPE_F16, m, piece);
         sum += dot(piece, b + i, m);
     }
     return sum;
@@ -182,6 +190,8 @@ const hs_kernels hs__kernels_generic = {
     .matvec = matvec,
     .matvec_t = matvec_t,
     .dequant_span = dequant_span,
+    .quantise = hs__quantise,
+    .matvec_q8 = hs__matvec_q8,
     .to_panel = to_panel,
     .gemm_panel = gemm_panel,
     .dot = dot,

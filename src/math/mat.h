@@ -7,6 +7,14 @@
  * Same bits: an element y[v][r] depends on row r of the matrix and vector v alone. hs_matvec (generated tokens) and
  * hs_gemm (prompt tokens) each have one summation order, whatever the batch, the split over threads or the place in a
  * tile; the two orders differ.
+ *
+ * ggml's block formats may instead be multiplied by vectors with 8-bit elements, for prompts and generated tokens
+ * alike: hs_matvec_q8, which has the same bits in every kernel set. Who has several matrices for one vector quantises
+ * it once:
+ *
+ *   hs_act a = hs_mat_act(w);                      HS_ACT_F32: this matrix takes floats only
+ *   k->quantise(a, x, w->cols, row);               row: hs_act_bytes(a, w->cols)
+ *   k->matvec_q8(w, row0, row1, rows, n, y);       or hs_matvec_q8 for all rows of the matrix
  */
 #ifndef HS_MATH_MAT_H
 #define HS_MATH_MAT_H
@@ -21,12 +29,18 @@
 typedef struct hs_mat {
     const void *data;
     const void *scale; /* F8_E4M3: float32 [ceil(rows/block_rows)][ceil(cols/block_cols)], multiplied; NULL = 1 */
-    hs_dtype dtype;    /* F32, F16, BF16, F8_E4M3 */
+    hs_dtype dtype;    /* F32, F16, BF16, F8_E4M3, or a block format: then cols is a multiple of its block */
     uint32_t rows, cols;
     uint32_t block_rows, block_cols; /* of the scales; edge blocks are ragged */
 } hs_mat;
 
 typedef enum hs_kernel_set { HS_KERNELS_AUTO, HS_KERNELS_GENERIC, HS_KERNELS_AVX2 } hs_kernel_set;
+
+/*
+ * What the elements of a vector are: floats, or 8 bits, of which 127 is the largest magnitude of their block of 32 or
+ * 256 elements. A block with an infinity or NaN makes every product with it NaN.
+ */
+typedef enum hs_act { HS_ACT_F32, HS_ACT_Q8_32, HS_ACT_Q8_256, HS_ACT_COUNT } hs_act;
 
 #define HS_PANEL_ROWS 16u /* rows of a weight panel in hs_gemm */
 
@@ -41,6 +55,12 @@ typedef struct hs_kernels {
                      float *y);
     /* out[k - col0] = w[row][k] as float, k in [col0, col1). */
     void (*dequant_span)(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out);
+    /* x[0, n) with 8-bit elements; n a multiple of their block, row 4-byte-aligned with hs_act_bytes(a, n). */
+    void (*quantise)(hs_act a, const float *x, uint32_t n, void *row);
+    /* y[v][r] = sum_k w[r][k] x[v][k] for r in [row0, row1), v in [0, n_vec), n_vec from 1 to thousands; x[v]: rows of
+     * hs_mat_act(w). */
+    void (*matvec_q8)(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
+                      float *const *y);
     /* panel[k][r] = rows[r * stride + k] for r < HS_PANEL_ROWS, k < n; panel 64-byte-aligned. */
     void (*to_panel)(const float *rows, size_t stride, uint32_t n, float *panel);
     /* y[t][r] += sum over k in [0, n) of x[t][k] panel[k * panel_stride + r] for r < HS_PANEL_ROWS, t in [0, m): k
@@ -69,9 +89,18 @@ int hs_kernel_set_parse(const char *text, hs_kernel_set *ret) HS_MUST_CHECK;
 /* Bytes of matrix data (without scales); 0 if the type has no kernel. */
 uint64_t hs_mat_bytes(const hs_mat *w);
 
+/* The 8-bit vectors that w can be multiplied by; HS_ACT_F32 if none. */
+hs_act hs_mat_act(const hs_mat *w);
+/* Bytes of a vector of n elements, a multiple of 64 for 8-bit ones. */
+uint64_t hs_act_bytes(hs_act a, uint32_t n);
+
 /* All rows, split over the pool at fixed borders. x: [n_vec] at x_stride; y: [n_vec] at y_stride. */
 void hs_matvec(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const float *x, size_t x_stride, uint32_t n_vec,
                float *y, size_t y_stride);
+
+/* The same with 8-bit vectors, rows of hs_mat_act(w); any n_vec. */
+void hs_matvec_q8(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const void *const *x, uint32_t n_vec,
+                  float *const *y);
 
 /*
  * Y[i][r] = sum_k X[i][k] W[r][k] for i in [0, m), on tiles dequantised once for all of them. scratch:

@@ -48,7 +48,13 @@ static inline float hs__block_scale(const hs_mat *w, uint32_t r, uint32_t k)
 
 static inline const char *hs__row(const hs_mat *w, uint32_t r)
 {
-    return (const char *)w->data + (size_t)r * w->cols * hs_dtype_size(w->dtype);
+    return (const char *)w->data + (size_t)r * hs_dtype_bytes(w->dtype, w->cols);
+}
+
+/* Element (r, k), k a multiple of the type's block. */
+static inline const char *hs__element(const hs_mat *w, uint32_t r, uint32_t k)
+{
+    return hs__row(w, r) + hs_dtype_bytes(w->dtype, k);
 }
 
 /* Without branches, so that loops over it vectorise; subnormals are normalised by the multiplication. */

@@ -17,6 +17,7 @@
 #include <math.h>
 
 #include "math/avx2_int.h"
+#include "math/quant_int.h"
 
 #define ROWS     4u
 #define CHUNK    8192u /* columns of x kept prepared on the stack, for two vectors 64 KiB */
@@ -230,7 +231,7 @@ static void walk_f8(const hs_mat *w, uint32_t row0, uint32_t row1, const float *
     }
 }
 
-/* E4M3 with scale blocks that are no multiple of 32 columns wide: through dequantised pieces of rows. */
+/* Block formats, and E4M3 with scale blocks that are no multiple of 32 columns wide: through dequantised pieces. */
 static void walk_pieces(const hs_mat *w, uint32_t row0, uint32_t row1, const float *x, size_t x_stride, uint32_t n_vec,
                         float *y, size_t y_stride)
 {
@@ -251,7 +252,7 @@ void hs__matvec_avx2(const hs_mat *w, uint32_t row0, uint32_t row1, const float 
                      float *y, size_t y_stride)
 {
     int f8 = w->dtype == HS_DTYPE_F8_E4M3;
-    if (f8 && w->scale && w->block_cols % 32) {
+    if (hs__is_quant(w->dtype) || (f8 && w->scale && w->block_cols % 32)) {
         walk_pieces(w, row0, row1, x, x_stride, n_vec, y, y_stride);
         return;
     }

@@ -89,6 +89,40 @@ test_mat test_mat_create(rng *r, hs_dtype t, uint32_t rows, uint32_t cols, uint3
     return m;
 }
 
+/* Where a block has its binary16 scales; 0xff = none, IQ1_M and MXFP4 are special. */
+static void set_scales(hs_dtype t, unsigned char *block, rng *r)
+{
+    static const unsigned char at[HS_DTYPE_COUNT][2] = {
+        [HS_DTYPE_Q4_0] = {0, 0},     [HS_DTYPE_Q4_1] = {0, 2},    [HS_DTYPE_Q5_0] = {0, 0},
+        [HS_DTYPE_Q5_1] = {0, 2},     [HS_DTYPE_Q8_0] = {0, 0},    [HS_DTYPE_Q2_K] = {80, 82},
+        [HS_DTYPE_Q3_K] = {108, 108}, [HS_DTYPE_Q4_K] = {0, 2},    [HS_DTYPE_Q5_K] = {0, 2},
+        [HS_DTYPE_Q6_K] = {208, 208}, [HS_DTYPE_TQ1_0] = {52, 52}, [HS_DTYPE_TQ2_0] = {64, 64},
+    };
+    uint32_t half[2];
+    for (int i = 0; i < 2; i++)
+        half[i] = (rng_next(r) & 0x83ff) | (8 + rng_below(r, 8)) << 10;
+    if (t == HS_DTYPE_MXFP4)
+        block[0] = (unsigned char)(115 + rng_below(r, 12));
+    else if (t == HS_DTYPE_IQ1_M)
+        for (int i = 0; i < 4; i++)
+            block[49 + 2 * i] = (unsigned char)((block[49 + 2 * i] & 15) | (half[0] >> 4 * i & 15) << 4);
+    else
+        for (int i = 0; i < 2; i++)
+            memcpy(block + at[t][i], &half[i], 2);
+}
+
+test_mat test_quant_create(rng *r, hs_dtype t, uint32_t rows, uint32_t cols, int wild, uint32_t offset)
+{
+    size_t bytes = rows * hs_dtype_bytes(t, cols), size = hs_dtype_size(t);
+    test_mat m = {.data = test_alloc(bytes + offset)};
+    for (size_t i = 0; i < bytes + offset; i++)
+        m.data[i] = (char)rng_next(r);
+    for (size_t i = 0; !wild && i < bytes; i += size)
+        set_scales(t, (unsigned char *)m.data + offset + i, r);
+    m.mat = (hs_mat){m.data + offset, NULL, t, rows, cols, 0, 0};
+    return m;
+}
+
 void test_mat_destroy(test_mat *m)
 {
     free(m->data);

@@ -25,9 +25,14 @@ typedef struct test_mat {
 /* Matrix data begins `offset` bytes (0 to 3) after an aligned address. Scales for F8 unless block_rows is 0. */
 test_mat test_mat_create(rng *r, hs_dtype t, uint32_t rows, uint32_t cols, uint32_t block_rows, uint32_t block_cols,
                          fill how, uint32_t offset);
+/* A matrix of a block format with random bytes; unless wild, with scales of moderate size. cols: a multiple of 256. */
+test_mat test_quant_create(rng *r, hs_dtype t, uint32_t rows, uint32_t cols, int wild, uint32_t offset);
 void test_mat_destroy(test_mat *m);
 
-/* Decoded independently of src/math, scale included. */
+#define FIRST_QUANT HS_DTYPE_Q4_0
+#define LAST_QUANT  HS_DTYPE_MXFP4
+
+/* Decoded independently of src/math, scale included; not for block formats. */
 double ref_value(const hs_mat *w, uint32_t r, uint32_t k);
 double ref_e4m3(unsigned char code);
 double ref_f16(uint16_t h);
