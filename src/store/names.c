@@ -12,7 +12,7 @@ struct hs__names_block {
     char data[];
 };
 
-char *hs__names_add(hs__names *n, const char *s, size_t len)
+char *hs__names_alloc(hs__names *n, size_t len)
 {
     struct hs__names_block *b = n->head;
     if (!b || b->cap - b->used <= len) {
@@ -25,9 +25,16 @@ char *hs__names_add(hs__names *n, const char *s, size_t len)
         n->bytes += cap;
     }
     char *p = b->data + b->used;
-    memcpy(p, s, len);
     p[len] = '\0';
     b->used += len + 1;
+    return p;
+}
+
+char *hs__names_add(hs__names *n, const char *s, size_t len)
+{
+    char *p = hs__names_alloc(n, len);
+    if (p)
+        memcpy(p, s, len);
     return p;
 }
 

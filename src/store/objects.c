@@ -311,16 +311,17 @@ void hs_object_parts(const hs_objects *o, uint32_t obj, const void *slot, const 
 void hs_object_describe(const hs_objects *o, uint32_t obj, char *buf, size_t cap)
 {
     const object *x = &o->objects[obj];
-    const char *name = "";
+    const char *name = "", *file = "";
     for (uint32_t p = 0; p < o->n_parts; p++) {
         uint32_t t = o->parts[(size_t)obj * o->n_parts + p];
         if (t != HS_NO_TENSOR) {
             name = o->s->tensors[t].name;
+            file = o->s->files[o->s->tensors[t].file].name;
             break;
         }
     }
     if (o->s->packed)
         snprintf(buf, cap, "%s, record %u (%s …)", o->s->files[x->file].name, x->record, name);
     else
-        snprintf(buf, cap, "%s", name);
+        snprintf(buf, cap, "%s, tensor %s", file, name);
 }

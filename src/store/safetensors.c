@@ -271,21 +271,6 @@ static int scan_tensor(scan *s, hs_tensor *t, uint64_t data)
     return 0;
 }
 
-static hs_tensor *append(hs_source *s)
-{
-    if (s->n_tensors == s->cap_tensors) {
-        uint32_t cap = s->cap_tensors ? s->cap_tensors * 2 : 256;
-        hs_tensor *p = cap <= HS__MAX_TENSORS ? hs_realloc(s->tensors, cap * sizeof *p) : NULL;
-        if (!p)
-            return NULL;
-        s->tensors = p;
-        s->cap_tensors = cap;
-    }
-    hs_tensor *t = &s->tensors[s->n_tensors];
-    memset(t, 0, sizeof *t);
-    return t;
-}
-
 static int by_offset(const void *a, const void *b)
 {
     const hs_tensor *x = a, *y = b;
@@ -316,7 +301,7 @@ int hs__safetensors_parse(hs_source *src, const char *where, uint32_t file, cons
                     return r;
                 continue;
             }
-            hs_tensor *t = append(src);
+            hs_tensor *t = hs__tensor_append(src);
             if (!t)
                 return hs_err_set(err, -ENOMEM, "%s: too many tensors for memory", where);
             if (scan_tensor(&s, t, data) < 0)
@@ -378,14 +363,10 @@ static int parse_file(hs_source *s, uint32_t index, hs_err *err)
 
 static int add_name(char ***list, uint32_t *n, const char *name)
 {
+    size_t cap = *n;
     if (*n == HS__MAX_FILES)
         return -E2BIG;
-    char **p = hs_realloc(*list, (*n + 1) * sizeof *p);
-    if (!p)
-        return -ENOMEM;
-    *list = p;
-    p[*n] = hs_strdup(name);
-    if (!p[*n])
+    if (hs_grow(list, sizeof **list, *n + 1, &cap, *n + 1) < 0 || !((*list)[*n] = hs_strdup(name)))
         return -ENOMEM;
     ++*n;
     return 0;
@@ -457,7 +438,7 @@ int hs__safetensors_open(hs_source *s, hs_err *err)
     char *index = hs_asprintf("%s/model.safetensors.index.json", s->path);
     if (!index)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
-    int r = access(index, F_OK) == 0 ? names_from_index(index, &list, &n, err) : names_from_folder(s, &list, &n, err);
+    int r = hs_file_exists(index) ? names_from_index(index, &list, &n, err) : names_from_folder(s, &list, &n, err);
     hs_free(index);
     if (r == 0) {
         qsort(list, n, sizeof *list, by_name);

@@ -1,5 +1,5 @@
 /*
- * source.c - opening a model folder. Bringing tensors into memory: load.c.
+ * source.c - opening a model: a folder, or a GGUF file. Bringing tensors into memory: load.c.
  * After open the tensor directory is sorted by name; places (of packed tensors) are permuted with it.
  */
 #include "store/source.h"
@@ -11,8 +11,11 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "store/store_int.h"
+
+#define MAX_OBJECT (1u << 20) /* of config.json; it stays in memory */
 
 bool hs__name_is_plain(const char *name)
 {
@@ -39,7 +42,7 @@ bool hs__parse_hex(const char *text, size_t n, uint64_t *ret)
 
 int hs__file_open(hs_source *s, const char *name, hs__file *ret, hs_err *err)
 {
-    char *path = hs_asprintf("%s/%s", s->path, name);
+    char *path = hs_asprintf("%s%s", s->folder, name);
     struct stat st;
     memset(ret, 0, sizeof *ret);
     ret->fd = -1;
@@ -90,12 +93,21 @@ static int load_object(hs_source *s, const char *name, bool required, json_t **r
     if (!path)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
     int r = 0;
-    if (required || access(path, F_OK) == 0)
-        r = hs_json_load_file(path, 8u << 20, ret, err);
+    if (required || hs_file_exists(path))
+        r = hs_json_load_file(path, MAX_OBJECT, ret, err);
     if (r == 0 && *ret && !json_is_object(*ret))
         r = hs_err_set(err, -EINVAL, "%s: not a JSON object", path);
     hs_free(path);
     return r;
+}
+
+hs_tensor *hs__tensor_append(hs_source *s)
+{
+    if (hs_grow(&s->tensors, sizeof *s->tensors, s->n_tensors + 1, &s->cap_tensors, HS__MAX_TENSORS) < 0)
+        return NULL;
+    hs_tensor *t = &s->tensors[s->n_tensors];
+    memset(t, 0, sizeof *t);
+    return t;
 }
 
 typedef struct keyed {
@@ -130,7 +142,7 @@ static int sort_directory(hs_source *s, hs_err *err)
     return r;
 }
 
-/* Names, shapes and files' stamps of a safetensors folder. */
+/* Names, shapes and files' stamps of what is not packed. */
 static int make_identity(hs_source *s, hs_err *err)
 {
     XXH3_state_t *h = XXH3_createState();
@@ -157,13 +169,11 @@ static int make_identity(hs_source *s, hs_err *err)
     return 0;
 }
 
-/* Has it a manifest of ours? One that cannot be read or parsed counts as ours, damaged; that of another tool does not.
- */
-static bool is_packed(const char *path)
+bool hs__is_packed(const char *path)
 {
     json_t *m = NULL;
     char *manifest = hs_asprintf("%s/manifest.json", path);
-    bool packed = manifest && access(manifest, F_OK) == 0;
+    bool packed = manifest && hs_file_exists(manifest);
     if (packed && hs_json_load_file(manifest, HS__MAX_JSON, &m, NULL) == 0) {
         const char *format = json_string_value(json_object_get(m, "format"));
         packed = format && !strcmp(format, HS_PACK_FORMAT);
@@ -173,27 +183,36 @@ static bool is_packed(const char *path)
     return packed;
 }
 
+/* Fills s by what `path` is: a folder, or a file. */
+static int open_any(hs_source *s, hs_err *err)
+{
+    struct stat st;
+    const char *slash = strrchr(s->path, '/');
+    if (stat(s->path, &st) < 0)
+        return hs_err_set(err, -errno, "%s: %s", s->path, hs_strerror(errno));
+    char *folder = S_ISDIR(st.st_mode) ? hs_asprintf("%s/", s->path)
+                                       : hs_strndup(s->path, slash ? (size_t)(slash - s->path) + 1 : 0);
+    s->folder = folder ? hs__names_add(&s->names, folder, strlen(folder)) : NULL;
+    hs_free(folder);
+    if (!s->folder)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
+    if (!S_ISDIR(st.st_mode))
+        return hs__gguf_open(s, err);
+    int r = hs__is_packed(s->path) ? hs__packed_open(s, err) : hs__safetensors_open(s, err);
+    if (r == 0 && !s->gguf)
+        r = load_object(s, "config.json", true, &s->config, err);
+    if (r == 0 && !s->gguf)
+        r = load_object(s, "generation_config.json", false, &s->generation, err);
+    return r;
+}
+
 int hs_source_open(const char *path, hs_source **ret_source, hs_err *err)
 {
     hs_source *s = hs_calloc(1, sizeof *s);
     if (!s)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", path);
-    struct stat st;
-    int r = 0;
     s->path = hs__names_add(&s->names, path, strlen(path));
-    if (!s->path)
-        r = hs_err_set(err, -ENOMEM, "%s: out of memory", path);
-    else if (stat(path, &st) < 0)
-        r = hs_err_set(err, -errno, "%s: %s", path, hs_strerror(errno));
-    else if (!S_ISDIR(st.st_mode))
-        r = hs_err_set(err, -ENOTDIR, "%s: not a folder; this build serves packed and safetensors folders", path);
-    if (r == 0) {
-        r = is_packed(path) ? hs__packed_open(s, err) : hs__safetensors_open(s, err);
-    }
-    if (r == 0)
-        r = load_object(s, "config.json", true, &s->config, err);
-    if (r == 0)
-        r = load_object(s, "generation_config.json", false, &s->generation, err);
+    int r = s->path ? open_any(s, err) : hs_err_set(err, -ENOMEM, "%s: out of memory", path);
     if (r == 0)
         r = sort_directory(s, err);
     if (r == 0 && !s->packed)
@@ -204,6 +223,8 @@ int hs_source_open(const char *path, hs_source **ret_source, hs_err *err)
     }
     s->checkpoint.path = s->path;
     s->checkpoint.config = s->config;
+    s->checkpoint.gguf = s->gguf;
+    s->checkpoint.vocab = s->gguf ? &s->vocab.data : NULL;
     s->checkpoint.generation_config = s->generation;
     s->checkpoint.tensors = s->tensors;
     s->checkpoint.n_tensors = s->n_tensors;
@@ -228,6 +249,7 @@ void hs_source_close(hs_source **source)
     hs_free(s->shards);
     hs_free(s->places);
     hs_free(s->tensors);
+    hs__gguf_free(s);
     hs__names_free(&s->names);
     hs_free(s);
     *source = NULL;
@@ -245,7 +267,8 @@ bool hs_source_is_packed(const hs_source *s)
 
 uint64_t hs_source_bytes(const hs_source *s)
 {
-    uint64_t n = sizeof *s + s->names.bytes + s->cap_tensors * sizeof *s->tensors + s->n_files * sizeof *s->files;
+    uint64_t n = sizeof *s + s->names.bytes + s->cap_tensors * sizeof *s->tensors + s->n_files * sizeof *s->files +
+                 s->vocab.bytes + s->config_bytes;
     if (s->packed) {
         n += s->n_tensors * sizeof *s->places + s->n_files * sizeof *s->shards;
         for (uint32_t f = 0; f < s->n_files; f++)

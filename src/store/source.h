@@ -1,5 +1,6 @@
 /*
- * source.h - an opened model folder: safetensors as published, or packed by `hotset pack`.
+ * source.h - an opened model: a folder of safetensors as published, a GGUF file (the first part of a split one), or a
+ * folder packed by `hotset pack`.
  *
  * Immutable after open, so every thread may read. Untrusted input: every count, offset and length is checked at open,
  * so that later code may rely on: each tensor's bytes lie inside its file or record; no two tensors of a file overlap;
@@ -16,16 +17,21 @@
 
 typedef struct hs_source hs_source;
 
-/* Opens folder `path` (config.json required) and reads all headers and tables, no weights. */
+/* Opens folder `path` (of safetensors: config.json required) or file `path` (GGUF) and reads all headers and tables, no
+ * weights. */
 int hs_source_open(const char *path, hs_source **ret_source, hs_err *err) HS_MUST_CHECK;
 void hs_source_close(hs_source **source);
 
+/* For who reads the files beside the weights (tokenizer, template) without opening the source: if folder `path` is
+ * packed, are they what was packed? hs_source_open looks itself. */
+int hs_source_check_files(const char *path, hs_err *err) HS_MUST_CHECK;
+
 const hs_checkpoint *hs_source_checkpoint(const hs_source *s);
 bool hs_source_is_packed(const hs_source *s);
-/* Bytes held by directory and tables (for the memory plan). */
+/* Bytes held by directory, tables and, of a GGUF model, config and vocabulary (for the memory plan). */
 uint64_t hs_source_bytes(const hs_source *s);
 /* 16 bytes that identify the weights: hash of all tensor names, shapes, sizes and of the files' sizes and mtimes
- * (safetensors), or the pack's identity. For naming state files, not for integrity. */
+ * (safetensors, GGUF), or the pack's identity. For naming state files, not for integrity. */
 const uint8_t *hs_source_identity(const hs_source *s);
 /* Bytes on disk of tensor i's share (stored size; for a tensor in a record with compressed parts, of its frames). */
 uint64_t hs_source_stored_bytes(const hs_source *s, uint32_t tensor);
@@ -37,12 +43,14 @@ typedef struct hs_load {
 } hs_load;
 
 /* Loads n tensors (blocking; reads and decodes in parallel on pool; checksums verified where the format has them).
- * progress (may be NULL) is called from the calling thread with bytes done so far; returning nonzero cancels
- * (-ECANCELED). Reads bypass the page cache where possible. Temporary memory stays under HS_LOAD_SCRATCH_BYTES. Errors
- * name file and tensor or record. */
+ * how (may be NULL): engine, buffered and patience of the hs_io that is used; the rest of it is not looked at.
+ * progress (may be NULL) is called from the calling thread with bytes done so far, while it waits too; returning
+ * nonzero cancels (-ECANCELED). Temporary memory stays under HS_LOAD_SCRATCH_BYTES. Errors name file and tensor or
+ * record; -ETIMEDOUT: the drive does not answer, and what its reads write into stays until the process ends. */
 #define HS_LOAD_SCRATCH_BYTES (16ull << 20)
+struct hs_io_config;
 typedef int (*hs_load_progress)(void *ctx, uint64_t done, uint64_t total);
-int hs_source_load(const hs_source *s, const hs_load *loads, uint32_t n, hs_pool *pool, hs_load_progress progress,
-                   void *ctx, hs_err *err) HS_MUST_CHECK;
+int hs_source_load(const hs_source *s, const hs_load *loads, uint32_t n, hs_pool *pool, const struct hs_io_config *how,
+                   hs_load_progress progress, void *ctx, hs_err *err) HS_MUST_CHECK;
 
 #endif

@@ -17,7 +17,8 @@ typedef struct hs__names {
     struct hs__names_block *head;
     uint64_t bytes;
 } hs__names;
-char *hs__names_add(hs__names *n, const char *s, size_t len); /* NULL when out of memory */
+char *hs__names_alloc(hs__names *n, size_t len); /* len bytes to be filled, and a NUL; NULL when out of memory */
+char *hs__names_add(hs__names *n, const char *s, size_t len);
 void hs__names_free(hs__names *n);
 
 /* A file that holds weights: a safetensors file, or a shard. */
@@ -43,17 +44,31 @@ typedef struct hs__place {
     uint32_t shard, record, part; /* record within the shard, part within the shard's parts */
 } hs__place;
 
+/* The vocabulary of a GGUF file; strings are in the source's names. */
+typedef struct hs__vocab {
+    hs_vocab_data data;
+    hs_bytes *tokens, *merges;
+    float *scores;
+    int32_t *types;
+    uint32_t n_scores, n_types;
+    uint64_t bytes; /* of the arrays */
+} hs__vocab;
+
 struct hs_source {
-    const char *path;
+    const char *path;   /* as given */
+    const char *folder; /* what to put before a file's name */
     json_t *config, *generation;
     hs__names names;
     hs_tensor *tensors;
-    uint32_t n_tensors, cap_tensors;
-    hs__file *files; /* safetensors files, or shards */
+    uint32_t n_tensors;
+    size_t cap_tensors;
+    hs__file *files; /* safetensors files, parts of a GGUF model, or shards */
     uint32_t n_files;
-    bool packed;
-    hs__shard *shards; /* [n_files] if packed */
-    hs__place *places; /* [n_tensors] if packed */
+    bool packed, gguf;
+    hs__vocab vocab;       /* if gguf */
+    uint64_t config_bytes; /* memory of a GGUF config, about */
+    hs__shard *shards;     /* [n_files] if packed */
+    hs__place *places;     /* [n_tensors] if packed */
     uint8_t identity[16];
     hs_checkpoint checkpoint;
 };
@@ -64,6 +79,27 @@ int hs__safetensors_parse(hs_source *s, const char *where, uint32_t file, const 
                           uint64_t data_start, uint64_t data, hs_err *err) HS_MUST_CHECK;
 /* Opens all safetensors files of the folder and parses their headers. */
 int hs__safetensors_open(hs_source *s, hs_err *err) HS_MUST_CHECK;
+/* Has this folder a manifest of ours? One that cannot be read or parsed counts as ours, damaged; that of another tool
+ * does not. */
+bool hs__is_packed(const char *path);
+/* Room for one more tensor in the directory, zeroed; n_tensors stays. NULL: no memory, or more than
+ * HS__MAX_TENSORS. */
+hs_tensor *hs__tensor_append(hs_source *s);
+/* Opens a GGUF file and the other parts of its model: config, vocabulary and directory. */
+int hs__gguf_open(hs_source *s, hs_err *err) HS_MUST_CHECK;
+/* The parts of a GGUF model, while they are read in order. */
+typedef struct hs__gguf_set {
+    uint32_t n_parts;       /* 0: part 0 will tell */
+    int64_t tensors_wanted; /* of all parts, as part 0 says; -1 = it does not */
+    uint64_t tensors;       /* so far, stacks of experts counted as one */
+} hs__gguf_set;
+
+/* Reads the header of part `index`, whose first bytes are in f, of which the whole has `bytes`; its tensors get file =
+ * index and are sorted by offset. Config and vocabulary come from part 0. After the last part the number of tensors is
+ * checked. *ret_data_start: where header and padding end. */
+int hs__gguf_parse(hs_source *s, const hs__file *f, uint64_t bytes, uint32_t index, hs__gguf_set *set,
+                   uint64_t *ret_data_start, hs_err *err) HS_MUST_CHECK;
+void hs__gguf_free(hs_source *s);
 /* Reads manifest, headers and shard tables. */
 int hs__packed_open(hs_source *s, hs_err *err) HS_MUST_CHECK;
 
