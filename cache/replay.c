@@ -15,6 +15,7 @@ enum { ABSENT, RESIDENT, LOOSE };
 
 typedef struct replay {
     const hs_policy *policy;
+    const hs_replay_trace *trace;
     void *state;
     uint8_t *where;        /* [n_objects] */
     uint8_t *hit;          /* [n_objects] of the set under way: was it there when the set began */
@@ -81,6 +82,12 @@ static void evict(replay *r, uint32_t victim)
     r->n_used--;
 }
 
+static void count_miss(const replay *r, uint32_t object, hs_replay_result *count)
+{
+    if (r->trace->layer_bytes)
+        count->bytes_read += r->trace->layer_bytes[object / r->trace->layer_objects];
+}
+
 static void use_one(replay *r, uint32_t object, uint64_t now, hs_replay_result *count)
 {
     r->policy->access(r->state, object, 1, 1, now);
@@ -89,6 +96,7 @@ static void use_one(replay *r, uint32_t object, uint64_t now, hs_replay_result *
         count->hits++;
         return;
     }
+    count_miss(r, object, count);
     if (r->n_used == r->n_slots) {
         uint32_t victim = r->policy->victim(r->state, now, NULL, NULL);
         if (victim == HS_POLICY_NONE || !r->policy->admit(r->state, object, victim, false, now)) {
@@ -157,7 +165,10 @@ static void use_set(replay *r, const uint32_t *object, uint64_t n, uint64_t now,
     for (uint64_t i = 0; i < n; i++) {
         r->policy->access(r->state, object[i], 1, 1, now);
         r->hit[object[i]] = r->where[object[i]] != ABSENT;
-        count->hits += r->hit[object[i]];
+        if (r->hit[object[i]])
+            count->hits++;
+        else
+            count_miss(r, object[i], count);
         meet(r, object[i], now);
     }
     count->accesses += n;
@@ -173,7 +184,7 @@ static void use_set(replay *r, const uint32_t *object, uint64_t n, uint64_t now,
 hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, uint32_t n_slots, bool in_sets, void *mem)
 {
     hs_policy_shape shape = shape_of(t, n_slots);
-    replay r = {.policy = policy, .n_slots = n_slots};
+    replay r = {.policy = policy, .trace = t, .n_slots = n_slots};
     init(&r, t, &shape, mem);
     hs_replay_result counted = {0}, warming = {0};
     uint64_t tokens = 0;

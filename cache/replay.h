@@ -13,11 +13,13 @@ typedef struct hs_replay_trace {
     const uint32_t *token;  /* [n], rising */
     uint64_t n;             /* < 2^32 - 1 */
     uint32_t n_objects, layer_objects;
-    uint32_t first_counted; /* uses by earlier tokens warm the cache and are not counted */
+    uint32_t first_counted;      /* uses by earlier tokens warm the cache and are not counted */
+    const uint64_t *layer_bytes; /* [n_objects / layer_objects] size of an object of that layer; NULL = not told */
 } hs_replay_trace;
 
 typedef struct hs_replay_result {
     uint64_t accesses, hits, bypasses; /* counted uses; of these hits; of the misses those not admitted */
+    uint64_t bytes_read;               /* of the misses; 0 without layer_bytes */
 } hs_replay_result;
 
 /* Memory that hs_replay needs. */

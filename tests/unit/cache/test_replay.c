@@ -36,7 +36,8 @@ static void by_hand(void **state)
     (void)state;
     /* Two layers of four experts: sets {0,1} {4}, {0,2} {4}, {1,0} {4} */
     const uint32_t o[] = {0, 1, 4, 0, 2, 4, 1, 0, 4}, at[] = {0, 0, 0, 1, 1, 1, 2, 2, 2};
-    hs_replay_trace t = {o, at, 9, 8, 4, 0};
+    const uint64_t bytes[] = {1, 100};
+    hs_replay_trace t = {o, at, 9, 8, 4, 0, NULL};
     void *mem = malloc(hs_replay_bytes(&hs_policy_lru, &t, 3));
     /* 0 1 4 | hit 0, 2 evicts 1, hit 4 | 1 evicts 0, 0 evicts 2, hit 4 */
     assert_int_equal(hs_replay(&hs_policy_lru, &t, 3, false, mem).hits, 3);
@@ -46,6 +47,12 @@ static void by_hand(void **state)
     hs_replay_result r = hs_replay(&hs_policy_lru, &t, 3, true, mem);
     assert_int_equal(r.accesses, 3);
     assert_int_equal(r.hits, 2);
+    assert_int_equal(r.bytes_read, 0);
+    /* All missed once but 1, which is missed twice when it is looked up by itself. */
+    t.first_counted = 0;
+    t.layer_bytes = bytes;
+    assert_int_equal(hs_replay(&hs_policy_lru, &t, 3, true, mem).bytes_read, 104);
+    assert_int_equal(hs_replay(&hs_policy_lru, &t, 3, false, mem).bytes_read, 105);
     free(mem);
 }
 
@@ -54,7 +61,7 @@ static void sets_beyond_the_slots(void **state)
 {
     (void)state;
     const uint32_t o[] = {0, 1, 2, 3, 0, 1, 2, 3}, at[] = {0, 0, 0, 0, 1, 1, 1, 1};
-    const hs_replay_trace t = {o, at, 8, 4, 4, 0};
+    const hs_replay_trace t = {o, at, 8, 4, 4, 0, NULL};
     for (unsigned p = 0; hs_policy_at(p); p++) {
         void *mem = malloc(hs_replay_bytes(hs_policy_at(p), &t, 2));
         hs_replay_result r = hs_replay(hs_policy_at(p), &t, 2, true, mem);
@@ -82,7 +89,7 @@ static hs_replay_trace read_routes(void)
     }
     fclose(f);
     assert_int_equal(tokens, 1000);
-    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, tokens / 4};
+    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, tokens / 4, NULL};
 }
 
 static void real_routes(void **state)
@@ -129,7 +136,7 @@ static hs_replay_trace skewed(void)
             }
         }
     }
-    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, 250};
+    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, 250, NULL};
 }
 
 static void order_of_policies(void **state)

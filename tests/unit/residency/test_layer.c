@@ -176,7 +176,7 @@ static void hits_equal_the_replay(void **state)
             }
         }
     }
-    const hs_replay_trace trace = {object, token, N, LAYERS * EXPERTS, EXPERTS, 0};
+    const hs_replay_trace trace = {object, token, N, LAYERS * EXPERTS, EXPERTS, 0, NULL};
     for (int p = 0; p < 3; p++) {
         const hs_policy *policy = hs_policy_find(policies[p]);
         void *mem = malloc(hs_replay_bytes(policy, &trace, 24));

@@ -1,0 +1,194 @@
+/* cmd_sim.c - replays routing traces through the cache policies: what would have been found in memory? */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/option.h"
+#include "cache/replay.h"
+#include "cli/options.h"
+#include "cli/out.h"
+#include "cli/trace_read.h"
+#include "cli/verbs.h"
+
+#define MAX_POLICIES 8
+#define MAX_CACHES   32
+#define MAX_WARMUP   2000
+#define ALL_CACHES   "5%,10%,20%,30%,50%"
+
+typedef struct plan {
+    const hs_policy *policies[MAX_POLICIES + 1]; /* belady first */
+    size_t n_policies;
+    double percents[MAX_CACHES];
+    size_t n_caches;
+    bool all, json;
+    int64_t warmup; /* tokens; -1 = a quarter */
+    json_t *results;
+} plan;
+
+/* The next word of a list; false behind the last. A word that is too long is cut, and so never a valid one. */
+static bool next_word(const char **at, char ret[32])
+{
+    size_t n = strcspn(*at, ",");
+    if (!**at)
+        return false;
+    snprintf(ret, 32, "%.*s", (int)(n < 31 ? n : 31), *at);
+    *at += n + ((*at)[n] == ',');
+    return true;
+}
+
+static int add_policy(plan *p, const hs_policy *policy)
+{
+    for (size_t i = 0; i < p->n_policies; i++)
+        if (p->policies[i] == policy)
+            return 0;
+    if (p->n_policies > MAX_POLICIES)
+        return -E2BIG;
+    p->policies[p->n_policies++] = policy;
+    return 0;
+}
+
+static int parse_policies(const hs_args *a, plan *p)
+{
+    const char *at = hs_args_text(a, "policy");
+    char word[32];
+    add_policy(p, &hs_policy_belady);
+    for (unsigned i = 0; !at && hs_policy_at(i); i++)
+        add_policy(p, hs_policy_at(i));
+    while (at && next_word(&at, word)) {
+        const hs_policy *policy = hs_policy_find(word);
+        if (!policy || add_policy(p, policy) < 0)
+            return hs_fail_usage(a->verb, "--policy: there is no policy '%s'", word);
+    }
+    return 0;
+}
+
+static int parse_caches(const hs_args *a, plan *p)
+{
+    const char *at = hs_args_text(a, "cache");
+    char word[32];
+    at = at ? at : ALL_CACHES;
+    while (next_word(&at, word)) {
+        hs_size_spec spec;
+        if (hs_parse_size_spec(word, &spec) < 0 || spec.kind != HS_SIZE_PERCENT || spec.percent <= 0)
+            return hs_fail_usage(a->verb, "--cache: '%s' is not a share of all experts, e.g. 10%%", word);
+        if (p->n_caches == MAX_CACHES)
+            return hs_fail_usage(a->verb, "--cache: more than %d shares", MAX_CACHES);
+        p->percents[p->n_caches++] = spec.percent;
+    }
+    return p->n_caches ? 0 : hs_fail_usage(a->verb, "--cache: the list is empty");
+}
+
+static int add_result(plan *p, const char *path, const hs_policy *policy, double percent, const hs_replay_result *r)
+{
+    json_t *o = json_pack("{s:s, s:s, s:f, s:I, s:I, s:f, s:I}", "trace", path, "policy", policy->name, "cache",
+                          percent / 100, "accesses", (json_int_t)r->accesses, "hits", (json_int_t)r->hits, "hit_rate",
+                          (double)r->hits / (double)r->accesses, "bytes_read", (json_int_t)r->bytes_read);
+    return o && json_array_append_new(p->results, o) == 0 ? 0 : -ENOMEM;
+}
+
+/* One line of the table: a cache of that share under every policy. */
+static int replay_cache(plan *p, const char *path, const hs_replay_trace *t, double percent, hs_err *err)
+{
+    uint32_t slots = (uint32_t)((double)t->n_objects * percent / 100);
+    if (!slots)
+        return hs_err_set(err, -EINVAL, "%s: %g%% of %u experts is not even one", path, percent, t->n_objects);
+    if (!p->json)
+        printf("  %6g%% %8u", percent, slots);
+    for (size_t i = 0; i < p->n_policies; i++) {
+        const hs_policy *policy = p->policies[i];
+        void *mem = hs_malloc(hs_replay_bytes(policy, t, slots));
+        if (!mem)
+            return hs_err_set(err, -ENOMEM, "%s: out of memory to replay it", path);
+        hs_replay_result r = hs_replay(policy, t, slots, false, mem);
+        hs_free(mem);
+        if (p->json && add_result(p, path, policy, percent, &r) < 0)
+            return hs_err_set(err, -ENOMEM, "out of memory for the results");
+        if (!p->json)
+            printf(" %8.1f", 100 * (double)r.hits / (double)r.accesses);
+    }
+    if (!p->json)
+        putchar('\n');
+    return 0;
+}
+
+static void print_heading(const plan *p, const char *path, const hs_trace *t, uint32_t warmup)
+{
+    printf("%s: %s, %u layers of %u experts, %u used; %u tokens, the first %u of them uncounted\n", path,
+           *t->model ? t->model : "a model without name", t->n_moe_layers, t->n_experts, t->top_k, t->n_tokens, warmup);
+    printf("  %7s %8s", "cache", "experts");
+    for (size_t i = 0; i < p->n_policies; i++)
+        printf(" %8s", p->policies[i]->name);
+    printf("   (hit rate, %%)\n");
+}
+
+static int replay_trace(plan *p, const char *path, hs_err *err)
+{
+    hs_trace t;
+    int r = hs_trace_read(path, p->all, &t, err);
+    if (r < 0)
+        return r;
+    uint32_t warmup = t.n_tokens / 4 < MAX_WARMUP ? t.n_tokens / 4 : MAX_WARMUP;
+    if (p->warmup >= 0)
+        warmup = (uint32_t)p->warmup;
+    hs_replay_trace replay = {.object = t.object,
+                              .token = t.token,
+                              .n = t.n,
+                              .n_objects = t.n_moe_layers * t.n_experts,
+                              .layer_objects = t.n_experts,
+                              .first_counted = warmup,
+                              .layer_bytes = t.expert_bytes};
+    if (warmup >= t.n_tokens)
+        r = hs_err_set(err, -EINVAL, "%s: --warmup %u leaves none of its %u tokens", path, warmup, t.n_tokens);
+    else if (!p->json)
+        print_heading(p, path, &t, warmup);
+    for (size_t i = 0; r == 0 && i < p->n_caches; i++)
+        r = replay_cache(p, path, &replay, p->percents[i], err);
+    hs_trace_deinit(&t);
+    return r;
+}
+
+static int run_sim(const hs_args *a)
+{
+    const char *phase = hs_args_text(a, "phase");
+    plan p = {.all = phase && !strcmp(phase, "all"),
+              .json = hs_args_has(a, "json"),
+              .warmup = hs_args_int(a, "warmup", -1),
+              .results = json_array()};
+    hs_err err = {0};
+    int status = parse_policies(a, &p);
+    if (!status)
+        status = parse_caches(a, &p);
+    if (!status && !p.results)
+        status = hs_print_json(NULL);
+    int r = 0;
+    for (size_t i = 0; !status && r == 0 && i < a->n_operands; i++)
+        r = replay_trace(&p, a->operands[i], &err);
+    if (r < 0)
+        status = hs_fail(&err);
+    if (!status && p.json)
+        return hs_print_json(json_pack("{s:o}", "results", p.results));
+    json_decref(p.results);
+    return status;
+}
+
+static const hs_flag flags[] = {
+    {"policy", HS_FLAG_TEXT, "P,...", 0, 0, "policies to compare; all by default. belady always stands beside them"},
+    {"cache", HS_FLAG_TEXT, "N%,...", 0, 0, "shares of all experts in memory; " ALL_CACHES " by default"},
+    {"phase", HS_FLAG_CHOICE, "decode|all", 0, 0, "rows to replay; decode by default"},
+    {"warmup", HS_FLAG_INT, "N", 0, 16777216,
+     "tokens that fill the cache uncounted; a quarter by default, at most 2000"},
+    HS_FLAG_JSON,
+    HS_FLAGS_END};
+
+const hs_verb hs_verb_sim = {
+    .name = "sim",
+    .synopsis = "TRACE...",
+    .summary = "Replay routing traces: what each cache policy would have found in memory.",
+    .details =
+        "A trace is what hotset eval --routes writes. Each use is looked up by itself, in order; belady, which knows "
+        "the future, is the bound for all others. The policies are the daemon's own code; the daemon asks for a "
+        "layer's experts together, which costs ewma up to 0.3 points.",
+    .flags = flags,
+    .min_operands = 1,
+    .max_operands = HS_ARGS_MAX_OPERANDS,
+    .run = run_sim};

@@ -1,0 +1,61 @@
+#!/bin/sh
+# sim: known hit rates of recorded routes, traces that eval writes, and mistakes.
+. "$(dirname "$0")/lib.sh"
+
+# The routes that the cache's own tests replay, as a trace: 1000 tokens, 5 layers of 64 experts, 6 used.
+{
+    echo '# route_trace v1'
+    echo '# model=tale-moe arch=deepseek_v3 n_layer=6 n_expert=64 n_expert_used=6'
+    for layer in 1 2 3 4 5; do echo "# layer=$layer expert_bytes=1000 dense_bytes=0"; done
+    echo 'turn,phase,step,layer,slot,expert,weight,residency,expert_bytes'
+    awk '!/^#/ { for (i = 1; i <= NF; i++)
+        printf "0,1,%d,%d,%d,%d,0.16667,0,1000\n", n, int((i - 1) / 6) + 1, (i - 1) % 6, $i; n++ }' \
+        "$ROOT/tests/unit/cache/tale-moe.routes"
+} > "$WORK/tale.csv"
+expect 0 "$HOTSET" sim "$WORK/tale.csv" --cache 10%,25%,50%
+grep -q '1000 tokens, the first 250 of them uncounted' "$WORK/out" || fail "heading"
+row() {
+    awk -v cache="$1" '$1 == cache { print $2, $3, $5, $6 }' "$WORK/out"
+}
+[ "$(row 10%)" = "32 39.7 14.6 15.0" ] || fail "10 %: $(row 10%)"
+[ "$(row 25%)" = "80 62.8 29.7 33.8" ] || fail "25 %: $(row 25%)"
+[ "$(row 50%)" = "160 83.5 57.5 60.7" ] || fail "50 %: $(row 50%)"
+
+expect 0 "$HOTSET" sim "$WORK/tale.csv" --cache 25% --policy lru --warmup 0 --json
+one_line
+case $(cat "$WORK/out") in
+'{"results":[{"trace":"'*'","policy":"belady","cache":0.25,"accesses":30000,'*'{"trace":"'*'","policy":"lru",'*'}]}') ;;
+*) fail "json" ;;
+esac
+[ "$(field bytes_read)" -eq $((1000 * (30000 - $(field hits)))) ] || fail "bytes_read is not what was missed"
+
+# What eval records: prompt and answer.
+"$HOTSET" eval "$MODEL" --ids "$DATA/short.ids" --greedy 8 --routes "$WORK/eval.csv" --config "$WORK/empty.conf" \
+    > "$WORK/out" 2> "$WORK/err" || fail "eval --routes"
+expect 0 "$HOTSET" sim "$WORK/eval.csv" --cache 100% --policy lru,ewma,lru --warmup 0 --json
+decode=$(field accesses)
+[ "$(tr , '\n' < "$WORK/out" | grep -c '"policy":"lru"')" -eq 1 ] || fail "a policy named twice is replayed twice"
+expect 0 "$HOTSET" sim - --cache 100% --policy lru --warmup 0 --json --phase all < "$WORK/eval.csv"
+[ "$(field accesses)" -eq "$(grep -vc '[a-z]' "$WORK/eval.csv")" ] || fail "not every row is replayed"
+[ "$(field accesses)" -gt "$decode" ] || fail "prefill rows are not left out"
+
+expect 2 "$HOTSET" sim
+expect 2 "$HOTSET" sim "$WORK/tale.csv" --policy mru
+says "there is no policy 'mru'"
+expect 2 "$HOTSET" sim "$WORK/tale.csv" --cache 10
+says "'10' is not a share"
+expect 2 "$HOTSET" sim "$WORK/tale.csv" --cache 101%
+expect 2 "$HOTSET" sim "$WORK/tale.csv" --cache ''
+expect 2 "$HOTSET" sim "$WORK/tale.csv" --phase prefill
+expect 1 "$HOTSET" sim "$WORK/tale.csv" --cache 0.1%
+says "0.1% of 320 experts is not even one"
+expect 1 "$HOTSET" sim "$WORK/tale.csv" --warmup 1000
+says "leaves none of its 1000 tokens"
+expect 1 "$HOTSET" sim "$WORK/none.csv"
+says "$WORK/none.csv"
+expect 1 "$HOTSET" sim "$MODEL"
+says "not a regular file"
+echo '0,1,0,9,0,0,1,0,0' >> "$WORK/tale.csv"
+expect 1 "$HOTSET" sim "$WORK/tale.csv" --json
+says "tale.csv:30009: the header does not list this layer"
+[ ! -s "$WORK/out" ] || fail "a failure writes to stdout"
