@@ -58,6 +58,13 @@ static uint32_t seen_by(const hs_attend_block *b, const hs_attend_queries *q, ui
     return seen < b->n ? seen : b->n;
 }
 
+/* The first key of the block that query i sees; not below seen_by if it sees none. */
+static uint32_t first_of(const hs_attend_queries *q, uint32_t i)
+{
+    uint32_t seen = q->causal ? q->seen + i : q->seen;
+    return q->window && seen > q->window ? seen - q->window : 0;
+}
+
 /* Queries [i0, i0 + m). */
 static void tile(const hs_kernels *k, const hs_attend_block *b, const hs_attend_queries *q, uint32_t i0, uint32_t m,
                  float *p)
@@ -66,8 +73,13 @@ static void tile(const hs_kernels *k, const hs_attend_block *b, const hs_attend_
     scores(k, b, q->q + i0 * q->q_stride, q->q_stride, m, most, p);
     for (uint32_t i = 0; i < m; i++) {
         float *row = p + (size_t)i * HS_ATTEND_KEYS, *acc = q->acc + (i0 + i) * q->acc_stride;
-        uint32_t seen = seen_by(b, q, i0 + i);
-        float shrink = k->softmax_piece(row, seen, q->scale, &q->max[i0 + i], &q->sum[i0 + i]);
+        uint32_t seen = seen_by(b, q, i0 + i), first = first_of(q, i0 + i);
+        if (first >= seen) {
+            memset(row, 0, most * sizeof *row);
+            continue;
+        }
+        float shrink = k->softmax_piece(row + first, seen - first, q->scale, &q->max[i0 + i], &q->sum[i0 + i]);
+        memset(row, 0, first * sizeof *row);
         memset(row + seen, 0, (most - seen) * sizeof *row);
         if (shrink != 1.0f)
             for (uint32_t d = 0; d < b->v_dim; d++)

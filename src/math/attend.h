@@ -30,8 +30,9 @@ typedef struct hs_attend_queries {
     size_t q_stride, acc_stride;
     float scale; /* of scores */
     uint32_t m;
-    uint32_t seen; /* keys of this block that query 0 sees, >= 1 */
-    bool causal;   /* each further query sees one more, else all see the same */
+    uint32_t seen;   /* keys of this block that query 0 sees, >= 1 */
+    bool causal;     /* each further query sees one more, else all see the same */
+    uint32_t window; /* a query sees only this many keys before and including its last one; 0 = all */
 } hs_attend_queries;
 
 /* n rows of dim floats -> panels, the last one filled up with zeros. panels: room for whole panels. */

@@ -1,4 +1,5 @@
 /* ops.c - rope, top-k and other small operations. Pure functions. */
+#include "math/math_int.h"
 #include "math/ops.h"
 
 #include <math.h>
@@ -53,4 +54,13 @@ void hs_scale(float a, float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         x[i] *= a;
+}
+
+void hs_glu_limited(const float *gate, const float *up, uint32_t n, float limit, float alpha, float *out)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        float g = gate[i] > limit ? limit : gate[i], u = up[i] > limit ? limit : up[i];
+        u = u < -limit ? -limit : u;
+        out[i] = (u + 1.0f) * g / (1.0f + hs__exp(-alpha * g));
+    }
 }

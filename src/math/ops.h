@@ -15,6 +15,9 @@ void hs_topk(const float *score, uint32_t n, uint32_t k, uint32_t *ret_index);
 
 float hs_sigmoid(float x);
 
+/* gpt-oss's SwiGLU: out = (u + 1) g sigmoid(alpha g) with g = min(gate, limit), u = up within +-limit. */
+void hs_glu_limited(const float *gate, const float *up, uint32_t n, float limit, float alpha, float *out);
+
 /* x *= a */
 void hs_scale(float a, float *x, size_t n);
 

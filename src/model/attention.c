@@ -45,7 +45,10 @@ static void begin_rows(const hs__tiles *t, uint32_t head, uint32_t i0, uint32_t 
 static void end_rows(const hs__tiles *t, uint32_t head, uint32_t i0, uint32_t i1)
 {
     for (uint32_t i = i0; i < i1; i++) {
-        float sum = t->m->row_sum[(size_t)head * t->m->cfg.prefill_chunk + i];
+        size_t row = (size_t)head * t->m->cfg.prefill_chunk + i;
+        float sum = t->m->row_sum[row];
+        if (t->sinks)
+            sum += expf(t->sinks[head] - t->m->row_max[row]);
         float *to = t->m->att + (size_t)i * t->m->a->out_width + head * t->v_dim;
         for (uint32_t d = 0; d < t->v_dim; d++)
             to[d] /= sum;
@@ -67,7 +70,8 @@ static void attend(const hs__tiles *t, const hs_attend_block *b, uint32_t head, 
                            .scale = m->a->softmax_scale,
                            .m = i1 - i0,
                            .seen = t->first + i0 - key0 + 1,
-                           .causal = true};
+                           .causal = true,
+                           .window = t->window};
     hs_attend(m->k, b, &q, p);
 }
 
@@ -86,8 +90,9 @@ static void tiles_task(void *ctx, uint32_t index, uint32_t thread)
         begin_rows(t, h, from, to);
     if (t->begin_unit)
         t->begin_unit(t, unit, s.extra);
-    uint32_t n_keys = t->first + to;
-    for (uint32_t key0 = 0; key0 < n_keys; key0 += HS__KEY_BLOCK) {
+    uint32_t n_keys = t->first + to, oldest = t->first + from + 1; /* keys that the first query could see */
+    uint32_t skip = t->window && oldest > t->window ? (oldest - t->window) / HS__KEY_BLOCK * HS__KEY_BLOCK : 0;
+    for (uint32_t key0 = skip; key0 < n_keys; key0 += HS__KEY_BLOCK) {
         hs_attend_block b = {.panels = s.panels, .values = s.values, .value_stride = t->v_width};
         b.n = n_keys - key0 < HS__KEY_BLOCK ? n_keys - key0 : HS__KEY_BLOCK;
         b.qk_dim = t->qk_dim;

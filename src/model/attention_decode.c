@@ -39,6 +39,13 @@ uint64_t hs__decode_bytes(uint32_t qk_dim, uint32_t v_dim)
     return ((uint64_t)BLOCK * (2 * qk_dim + v_dim) + HS_ATTEND_TILE * HS_ATTEND_KEYS) * sizeof(float);
 }
 
+/* The token sees its cache's last keys, its own included. */
+static uint32_t keys_seen(const hs__decode *d, uint32_t seq)
+{
+    uint32_t n_keys = d->p->kvs[seq]->length + 1;
+    return d->window && n_keys > d->window ? d->window : n_keys;
+}
+
 /* Where range r of a sequence gathers, for head 0. */
 static size_t slot_of(const hs__decode *d, uint32_t seq, uint32_t r)
 {
@@ -105,9 +112,9 @@ static void attend(const hs__decode *d, uint32_t seq, uint32_t head0, uint32_t n
 void hs__decode_result(const hs__decode *d, uint32_t seq, uint32_t head, float *out)
 {
     const hs_model *m = d->m;
-    uint32_t n = n_ranges(d->p->kvs[seq]->length + 1);
+    uint32_t n = n_ranges(keys_seen(d, seq));
     size_t slot = slot_of(d, seq, 0) + head;
-    float top = -INFINITY, sum = 0;
+    float top = d->sinks ? d->sinks[head] : -INFINITY, sum = 0;
     for (uint32_t r = 0; r < n; r++)
         top = m->range_max[slot + r * m->a->heads] > top ? m->range_max[slot + r * m->a->heads] : top;
     memset(out, 0, d->v_dim * sizeof *out);
@@ -118,6 +125,8 @@ void hs__decode_result(const hs__decode *d, uint32_t seq, uint32_t head, float *
         for (uint32_t i = 0; i < d->v_dim; i++)
             out[i] += acc[i] * weight;
     }
+    if (d->sinks)
+        sum += expf(d->sinks[head] - top);
     for (uint32_t i = 0; i < d->v_dim; i++)
         out[i] /= sum;
 }
@@ -138,11 +147,13 @@ static void stage_task(void *ctx, uint32_t index, uint32_t thread)
     uint32_t range = index / s->groups / d->units % s->ranges, seq = index / s->groups / d->units / s->ranges;
     uint32_t first = group * s->per_task, head0 = unit * d->heads_per_unit + first;
     uint32_t n_heads = d->heads_per_unit - first < s->per_task ? d->heads_per_unit - first : s->per_task;
-    uint32_t n_keys = d->p->kvs[seq]->length + 1, keys = range_keys(n_keys), from = range * keys;
+    uint32_t n_keys = keys_seen(d, seq), keys = range_keys(n_keys), from = range * keys;
+    uint32_t hidden_keys = d->p->kvs[seq]->length + 1 - n_keys; /* before the window */
     for (uint32_t h = head0; s->begin && d->begin && h < head0 + n_heads; h++)
         d->begin(d, seq, h);
     if (s->attend && from < n_keys)
-        attend(d, seq, head0, n_heads, from, n_keys - from < keys ? n_keys : from + keys, range, scratch);
+        attend(d, seq, head0, n_heads, hidden_keys + from, hidden_keys + (n_keys - from < keys ? n_keys : from + keys),
+               range, scratch);
     for (uint32_t h = head0; s->end && h < head0 + n_heads; h++)
         d->end(d, seq, h, scratch);
 }
@@ -163,7 +174,7 @@ void hs__decode_run(const hs__decode *d, uint64_t head_bytes)
     uint32_t ranges = 1;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < d->p->n; i++) {
-        uint32_t n_keys = d->p->kvs[i]->length + 1;
+        uint32_t n_keys = keys_seen(d, i);
         ranges = n_ranges(n_keys) > ranges ? n_ranges(n_keys) : ranges;
         bytes += (uint64_t)n_keys * d->qk_dim * d->m->a->heads;
     }

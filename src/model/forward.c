@@ -27,15 +27,25 @@ void hs__residual_add(hs_model *m, const float *y, uint32_t n)
     }
 }
 
+/* n rows of the residual into m->norm. */
+static void norm(hs_model *m, const float *x, const float *weight, uint32_t n)
+{
+    uint32_t hidden = m->spec->hidden;
+    hs__rmsnorm_rows(m, x, hidden, weight, hidden, m->a->eps, n, m->norm, hidden);
+    hs__norm_changed(m, n);
+}
+
 static void attention_block(hs_model *m, const hs__pass *p, uint32_t layer)
 {
     uint64_t t0 = hs_now_ns();
     uint32_t hidden = m->spec->hidden;
     const hs__layer *l = &m->layers[layer];
-    hs__rmsnorm_rows(m, m->x, hidden, l->v[HS__V_ATTN_NORM], hidden, m->a->eps, p->n, m->norm, hidden);
+    norm(m, m->x, l->v[HS__V_ATTN_NORM], p->n);
     m->a->attention->run(m, p, layer);
     hs__product o = {&l->w[HS__W_O], m->att, m->proj, m->a->out_width, hidden};
     hs__linear(m, p->phase, &o, 1, p->n);
+    for (uint32_t i = 0; l->v[HS__V_O_BIAS] && i < p->n; i++)
+        hs_add(l->v[HS__V_O_BIAS], m->proj + (size_t)i * hidden, hidden);
     hs__residual_add(m, m->proj, p->n);
     m->times.attention_ns += hs_now_ns() - t0;
 }
@@ -43,12 +53,12 @@ static void attention_block(hs_model *m, const hs__pass *p, uint32_t layer)
 static void dense_block(hs_model *m, const hs__pass *p, uint32_t layer)
 {
     uint64_t t0 = hs_now_ns();
-    const hs__layer *l = &m->layers[layer];
     if (p->phase == HS_PHASE_DECODE) {
         hs__ffn_own(m, layer, p->n, m->proj, 0, &m->items[0]);
         hs__ffn_decode(m, m->items, 1);
     } else {
-        hs__ffn_gemm(m, &l->w[HS__W_GATE], &l->w[HS__W_UP], &l->w[HS__W_DOWN], m->norm, p->n, m->proj);
+        hs__ffn_item own = hs__ffn_own_item(m, layer);
+        hs__ffn_prompt(m, &own, NULL, p->n, hs__y_rows(m, 1, m->proj, m->spec->hidden, p->n));
     }
     hs__residual_add(m, m->proj, p->n);
     m->times.dense_ffn_ns += hs_now_ns() - t0;
@@ -56,9 +66,8 @@ static void dense_block(hs_model *m, const hs__pass *p, uint32_t layer)
 
 static int layer_block(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *err)
 {
-    uint32_t hidden = m->spec->hidden;
     attention_block(m, p, layer);
-    hs__rmsnorm_rows(m, m->x, hidden, m->layers[layer].v[HS__V_FFN_NORM], hidden, m->a->eps, p->n, m->norm, hidden);
+    norm(m, m->x, m->layers[layer].v[HS__V_FFN_NORM], p->n);
     if (m->a->layers[layer].moe)
         return hs__moe_run(m, p, layer, err);
     dense_block(m, p, layer);
@@ -74,8 +83,7 @@ static void head(hs_model *m, const hs__pass *p, uint32_t n, float *logits)
         return;
     uint64_t t0 = hs_now_ns();
     uint32_t hidden = m->spec->hidden;
-    hs__rmsnorm_rows(m, m->x + (size_t)(p->n - n) * hidden, hidden, m->final_norm, hidden, m->a->eps, n, m->norm,
-                     hidden);
+    norm(m, m->x + (size_t)(p->n - n) * hidden, m->final_norm, n);
     hs__product h = {&m->head, m->norm, logits, hidden, m->spec->vocab};
     hs__linear(m, p->phase, &h, 1, n);
     if (m->a->logit_scale != 1)

@@ -54,6 +54,7 @@ static const hs__pair keys[] = {
 static const hs__pair modules[] = {
     {"input_layernorm", "attn_norm"},
     {"post_attention_layernorm", "ffn_norm"},
+    {"post_attention_norm", "post_attention_norm"},
     {"self_attn.q_proj", "attn_q"},
     {"self_attn.k_proj", "attn_k"},
     {"self_attn.v_proj", "attn_v"},
@@ -77,6 +78,9 @@ static const hs__pair modules[] = {
     {"block_sparse_moe.gate", "ffn_gate_inp"},
     {"block_sparse_moe.router.layer", "ffn_gate_inp"},
     {"mlp.gate.e_score_correction_bias", "exp_probs_b.bias"},
+    {"mlp.experts.gate_proj", "ffn_gate_exps"}, /* biases of all experts */
+    {"mlp.experts.up_proj", "ffn_up_exps"},
+    {"mlp.experts.down_proj", "ffn_down_exps"},
     {"mlp.shared_expert_gate", "ffn_gate_inp_shexp"},
     {"mlp.shared_experts.gate_proj", "ffn_gate_shexp"},
     {"mlp.shared_experts.up_proj", "ffn_up_shexp"},
@@ -313,11 +317,20 @@ static const char *derive_granite(hs__build *b)
     return "granitemoe";
 }
 
+static const char *derive_gpt_oss(hs__build *b)
+{
+    json_t *s = json_object_get(b->derived, "rope_scaling");
+    if (s && json_object_set_new(s, "truncate", json_false()) < 0)
+        put(b, "rope_scaling", NULL);
+    return "gpt_oss";
+}
+
 static const struct {
     const char *arch;
     const char *(*derive)(hs__build *b);
 } archs[] = {{"qwen3moe", derive_qwen3_moe}, {"llama", derive_mixtral},      {"olmoe", derive_olmoe},
-             {"qwen2moe", derive_qwen2_moe}, {"granitemoe", derive_granite}, {"deepseek2", derive_deepseek}};
+             {"qwen2moe", derive_qwen2_moe}, {"granitemoe", derive_granite}, {"gpt-oss", derive_gpt_oss},
+             {"deepseek2", derive_deepseek}};
 
 const char *hs__gguf_model_type(hs__build *b)
 {

@@ -21,21 +21,30 @@ static void *carve(carver *c, uint64_t count, uint64_t size)
 
 #define CARVE(c, field, count) ((field) = carve(c, count, sizeof *(field)))
 
-/* Of a vector: all its dimensions but the last are 1. */
 static uint32_t values_of(const hs_tensor *t)
 {
-    return (uint32_t)t->dims[t->n_dims - 1];
+    uint64_t n = 1;
+    for (uint32_t d = 0; d < t->n_dims; d++)
+        n *= t->dims[d];
+    return (uint32_t)n;
+}
+
+/* Vectors that are floats in the file are used where they lie; others are converted. */
+static bool is_converted(const hs_model *m, uint32_t tensor)
+{
+    return tensor != HS_NO_TENSOR && m->a->checkpoint->tensors[tensor].dtype != HS_DTYPE_F32;
 }
 
 static void carve_norms(hs_model *m, carver *c)
 {
     const hs_checkpoint *ck = m->a->checkpoint;
     CARVE(c, m->layers, m->spec->n_layers);
-    m->final_norm = carve(c, m->spec->hidden, sizeof(float));
+    if (is_converted(m, m->a->final_norm))
+        m->final_norm = carve(c, m->spec->hidden, sizeof(float));
     for (uint32_t l = 0; l < m->spec->n_layers; l++)
         for (uint32_t i = 0; i < HS__V_COUNT; i++) {
             uint32_t t = m->a->layers[l].v[i];
-            float *v = t == HS_NO_TENSOR ? NULL : carve(c, values_of(&ck->tensors[t]), sizeof(float));
+            float *v = is_converted(m, t) ? carve(c, values_of(&ck->tensors[t]), sizeof(float)) : NULL;
             if (c->base)
                 m->layers[l].v[i] = v;
         }
@@ -86,6 +95,7 @@ static void carve_moe(hs_model *m, carver *c, uint64_t n, uint64_t batch)
     CARVE(c, m->want_resident, e);
     CARVE(c, m->want_of, e);
     CARVE(c, m->want_first, e + 1);
+    CARVE(c, m->tokens, n);
     CARVE(c, m->pairs, n * k);
     CARVE(c, m->delivered, e);
     CARVE(c, m->known, batch * k);
@@ -97,6 +107,38 @@ static void carve_moe(hs_model *m, carver *c, uint64_t n, uint64_t batch)
     CARVE(c, m->predict.best, e);
     CARVE(c, m->predict.guesses, e);
     CARVE(c, m->predict.guessed, e);
+}
+
+static void carve_q8(hs__q8 *q, carver *c, uint64_t rows, uint64_t row_bytes)
+{
+    q->row_bytes = row_bytes;
+    CARVE(c, q->data, rows * row_bytes);
+    CARVE(c, q->rows, rows);
+    for (uint64_t i = 0; c->base && i < rows; i++)
+        q->rows[i] = q->data + i * row_bytes;
+}
+
+/* Lists of vectors, and those with 8-bit elements of the kinds that the model's matrices take. */
+static void carve_vectors(hs_model *m, carver *c, uint64_t n, uint64_t batch)
+{
+    const hs_arch *a = m->a;
+    uint64_t pairs = batch * (m->spec->top_k + 1), in = m->spec->hidden, inner = a->ffn_width_max;
+    in = a->out_width > in ? a->out_width : in;
+    in = a->q_lora > in ? a->q_lora : in;
+    inner = a->moe_width > inner ? a->moe_width : inner;
+    CARVE(c, m->y_rows, 3 * n);
+    CARVE(c, m->x_rows, 2 * n);
+    CARVE(c, m->lists.inner, pairs);
+    CARVE(c, m->lists.gate, pairs);
+    CARVE(c, m->lists.up, pairs);
+    CARVE(c, m->lists.out, pairs);
+    for (uint32_t kind = 0; kind < HS_ACT_COUNT; kind++) {
+        uint64_t rows = m->cfg.q8 && a->kinds[kind] ? n : 0;
+        CARVE(c, m->lists.x[kind], pairs);
+        carve_q8(&m->q8_in[kind], c, rows, rows ? hs_act_bytes((hs_act)kind, (uint32_t)in) : 0);
+        rows = rows && pairs > rows ? pairs : rows;
+        carve_q8(&m->q8_inner[kind], c, rows, rows ? hs_act_bytes((hs_act)kind, (uint32_t)inner) : 0);
+    }
 }
 
 /* Inner rows of FFNs: in prefill one FFN at a time over the chunk; in decode the shared one and all experts' pairs. */
@@ -122,6 +164,7 @@ static void lay_out(hs_model *m, carver *c, uint64_t threads)
     CARVE(c, m->gate, inner_floats(m, batch));
     CARVE(c, m->up, inner_floats(m, batch));
     carve_moe(m, c, n, batch);
+    carve_vectors(m, c, n, batch);
 }
 
 uint64_t hs_model_scratch_bytes(const hs_model_spec *spec, const hs_model_config *cfg, uint32_t n_threads)
@@ -163,11 +206,16 @@ static hs_mat bind_mat(const hs_model *m, const void *const *dense, hs__weight w
                     .block_cols = m->a->block_cols};
 }
 
-static void bind_vec(const hs_model *m, const void *const *dense, uint32_t tensor, const float *to)
+static void bind_vec(const hs_model *m, const void *const *dense, uint32_t tensor, const float **v)
 {
+    if (tensor == HS_NO_TENSOR)
+        return;
     const hs_tensor *t = &m->a->checkpoint->tensors[tensor];
     hs_mat row = {.data = bytes_of(m->spec, dense, tensor), .dtype = t->dtype, .rows = 1, .cols = values_of(t)};
-    m->k->dequant_span(&row, 0, 0, row.cols, (float *)(uintptr_t)to);
+    if (is_converted(m, tensor))
+        m->k->dequant_span(&row, 0, 0, row.cols, (float *)(uintptr_t)*v);
+    else
+        *v = row.data;
 }
 
 static void bind(hs_model *m, const void *const *dense)
@@ -175,13 +223,12 @@ static void bind(hs_model *m, const void *const *dense)
     const hs_arch *a = m->a;
     m->embed = bind_mat(m, dense, a->embed);
     m->head = bind_mat(m, dense, a->head);
-    bind_vec(m, dense, a->final_norm, m->final_norm);
+    bind_vec(m, dense, a->final_norm, &m->final_norm);
     for (uint32_t l = 0; l < m->spec->n_layers; l++) {
         for (uint32_t i = 0; i < HS__W_COUNT; i++)
             m->layers[l].w[i] = bind_mat(m, dense, a->layers[l].w[i]);
         for (uint32_t i = 0; i < HS__V_COUNT; i++)
-            if (a->layers[l].v[i] != HS_NO_TENSOR)
-                bind_vec(m, dense, a->layers[l].v[i], m->layers[l].v[i]);
+            bind_vec(m, dense, a->layers[l].v[i], &m->layers[l].v[i]);
     }
     hs__rope_frequencies(&a->rope, m->inv_freq);
 }

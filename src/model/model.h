@@ -63,6 +63,7 @@ typedef struct hs_model_config {
     const hs_kernels *kernels;
     hs_pool *pool;
     bool predict; /* call experts.hint with next-layer guesses in decode */
+    bool q8;      /* ggml's block formats are multiplied by vectors with 8-bit elements, else by floats */
 } hs_model_config;
 
 /* Everything a model allocates (activations, tiles, rope tables, partial outputs) on a pool of n_threads: allocated in
@@ -71,7 +72,7 @@ uint64_t hs_model_scratch_bytes(const hs_model_spec *spec, const hs_model_config
 
 typedef struct hs_model hs_model;
 
-/* dense[i] = bytes of tensor spec->dense_tensors[i]; borrowed, as is spec. */
+/* dense[i] = bytes of tensor spec->dense_tensors[i], 4-byte-aligned; borrowed, as is spec. */
 int hs_model_create(const hs_model_spec *spec, const hs_model_config *cfg, const void *const *dense, hs_experts experts,
                     hs_model **ret_model, hs_err *err) HS_MUST_CHECK;
 void hs_model_destroy(hs_model **model);

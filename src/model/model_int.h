@@ -49,6 +49,12 @@ typedef enum hs__v {
     HS__V_Q_BIAS,  /* GQA */
     HS__V_K_BIAS,
     HS__V_V_BIAS,
+    HS__V_O_BIAS,
+    HS__V_SINKS,      /* per head: joins the denominator of its softmax */
+    HS__V_LOGIT_BIAS, /* of the router's logits */
+    HS__V_GATE_BIAS,  /* [E][width] of the experts' matrices */
+    HS__V_UP_BIAS,    /* [E][width] */
+    HS__V_DOWN_BIAS,  /* [E][hidden] */
     HS__V_ROUTER_BIAS,
     HS__V_COUNT
 } hs__v;
@@ -60,6 +66,7 @@ typedef struct hs__weight {
 typedef struct hs__layer_spec {
     bool moe;
     uint32_t moe_index; /* among the layers with experts */
+    uint32_t window;    /* keys that a token sees, itself included; 0 = all */
     uint32_t ffn_width; /* of GATE and UP; 0 = none (a layer with experts and no shared one) */
     hs__weight w[HS__W_COUNT];
     uint32_t v[HS__V_COUNT];
@@ -98,6 +105,8 @@ typedef struct hs_arch {
     hs__rope rope;
     hs__router_rule router;
     uint32_t moe_width, ffn_width_max; /* of an expert; of the widest dense or shared FFN */
+    float glu_limit, glu_alpha;        /* of experts with hs_glu_limited; limit 0 = SiLU */
+    bool kinds[HS_ACT_COUNT];          /* 8-bit vectors that its matrices take */
     bool stacked_gate_up;              /* part GATE of an expert holds the rows of gate, then those of up */
     uint32_t block_rows, block_cols;   /* FP8 scales; 0 = the checkpoint has none */
     hs__weight embed, head;
@@ -157,6 +166,8 @@ bool hs__has_mat(const hs__build *b, const char *fmt, ...) HS_PRINTF(2, 3);
 void hs__take_mat(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols, const char *fmt, ...) HS_PRINTF(5, 6);
 /* Takes tensor NAME as a float vector of n. */
 void hs__take_vec(hs__build *b, uint32_t *ret, uint32_t n, const char *fmt, ...) HS_PRINTF(4, 5);
+/* Takes tensor NAME as floats of rows x cols. */
+void hs__take_table(hs__build *b, uint32_t *ret, uint32_t rows, uint32_t cols, const char *fmt, ...) HS_PRINTF(5, 6);
 /* Embedding, final norm, head (or tied). */
 void hs__take_ends(hs__build *b);
 /* Marks layers with experts (moe[l] != 0) and allocates their parts; sizes come from spec and arch. */
@@ -169,7 +180,7 @@ void hs__take_stacked_experts(hs__build *b, const char *gate_up, const char *dow
 
 /* recipe.c: what several recipes have in common. */
 void hs__read_gqa(hs__build *b, uint32_t default_kv_heads, bool neox, double default_theta);
-enum { HS__HEAD_NORMS = 1, HS__ROW_NORMS = 2, HS__QKV_BIAS = 4 };
+enum { HS__HEAD_NORMS = 1, HS__ROW_NORMS = 2, HS__QKV_BIAS = 4, HS__O_BIAS = 8 };
 void hs__take_gqa(hs__build *b, uint32_t l, unsigned with);
 void hs__take_norms(hs__build *b, uint32_t l);
 /* name.{gate,up,down}_proj as the layer's own FFN; width 0: it has none. */
@@ -193,6 +204,7 @@ void hs__build_mixtral(hs__build *b);
 void hs__build_qwen2_moe(hs__build *b);
 void hs__build_olmoe(hs__build *b);
 void hs__build_granitemoe(hs__build *b);
+void hs__build_gpt_oss(hs__build *b);
 
 /* ---- a model at work ---- */
 
@@ -201,19 +213,37 @@ typedef struct hs__layer {
     const float *v[HS__V_COUNT]; /* NULL = absent */
 } hs__layer;
 
+/* Vectors with 8-bit elements of one kind, for the matrices that take them. */
+typedef struct hs__q8 {
+    char *data;
+    uint64_t row_bytes;
+    const void **rows; /* [rows that fit] where each vector is */
+} hs__q8;
+
+/* A vector's way through an FFN: x, [hidden], is row `token` of m->norm. */
 typedef struct hs__ffn_row {
-    const float *x;         /* [hidden] */
+    uint32_t token;
     float *gate, *up, *out; /* [width], [width], [hidden] */
 } hs__ffn_row;
+
+/* The same vectors as lists, as matrices want them that multiply several at once; entry i belongs to m->rows[i]. */
+typedef struct hs__ffn_lists {
+    const void **x[HS_ACT_COUNT]; /* 8-bit, by kind; [HS_ACT_F32] is not used */
+    const void **inner;           /* 8-bit */
+    float **gate, **up, **out;
+} hs__ffn_lists;
 
 /* One FFN of a decode job and the vectors that go through it. */
 typedef struct hs__ffn_item {
     hs_mat gate, up, down;
+    const float *gate_bias, *up_bias, *down_bias; /* NULL = none */
+    float glu_limit, glu_alpha;                   /* limit 0: SiLU */
     const hs__ffn_row *rows;
     uint32_t n_rows;
     uint32_t tile, n_tiles, down_tile, n_down_tiles; /* rows of a task, tasks */
     uint32_t first, first_down;                      /* task numbers */
     _Atomic uint32_t done;                           /* finished tasks of the first stage */
+    _Atomic uint32_t inner_ready;                    /* the second stage may begin */
 } hs__ffn_item;
 
 typedef struct hs__predict {
@@ -278,12 +308,20 @@ struct hs_model {
     uint8_t *want_resident;      /* [E] */
     uint32_t *want_of;           /* [E] expert -> place in wants, UINT32_MAX */
     uint32_t *want_first;        /* [E + 1] place in pairs */
+    uint32_t *tokens;            /* [N] of an expert in prefill */
     uint32_t *pairs;             /* [N * k] token * k + rank, grouped by want */
     uint32_t *delivered;         /* [E] */
     uint8_t *known;              /* [max_batch * k] partial output is there */
     hs_expert *expert;           /* [E] */
     hs__ffn_item *items;         /* [E + 1] */
     hs__ffn_row *rows;           /* [max_batch * (k + 1)] */
+    hs__ffn_lists lists;
+    hs__q8 q8_in[HS_ACT_COUNT];    /* [N] what matrices read; of kinds that the model has */
+    hs__q8 q8_inner[HS_ACT_COUNT]; /* [N, or max_batch * (k + 1)] what down matrices read */
+    uint32_t n_norm;               /* rows of m->norm */
+    bool q8_norm[HS_ACT_COUNT];    /* q8_in holds m->norm as it is now */
+    float **y_rows;                /* [3][N] where products go */
+    const void **x_rows;           /* [2][N] an expert's prompt tokens */
     hs__predict predict;
 };
 
@@ -323,6 +361,8 @@ typedef struct hs__decode {
     hs_model *m;
     const hs__pass *p;
     uint32_t layer;
+    const float *sinks;                      /* [heads] or NULL */
+    uint32_t window;                         /* keys that the token sees; 0 = all */
     uint32_t units, heads_per_unit;          /* heads of a unit share their keys */
     uint32_t qk_dim, v_dim;                  /* of a head */
     uint32_t key_step, value_at, value_step; /* values of a cache row: unit u's key begins at u key_step, its value at
@@ -347,6 +387,8 @@ typedef struct hs__tiles {
     hs_model *m;
     const hs_kv *kv;
     uint32_t layer, n, first; /* tokens, position of the first */
+    const float *sinks;       /* [heads] or NULL */
+    uint32_t window;          /* keys that a token sees; 0 = all */
     uint32_t units, heads_per_unit, qk_dim, v_dim, v_width, splits;
     void (*begin_unit)(const struct hs__tiles *t, uint32_t unit, float *extra);
     void (*load)(const struct hs__tiles *t, uint32_t unit, uint32_t key0, uint32_t n, float *extra, float *panels,
@@ -364,6 +406,13 @@ typedef struct hs__product {
 } hs__product;
 /* Several products for the same n tokens as one job; by the pass's path (matrix-vector or GEMM). */
 void hs__linear(hs_model *m, hs_phase phase, const hs__product *p, uint32_t n_products, uint32_t n);
+/* What a matrix is multiplied by. */
+hs_act hs__act(const hs_model *m, const hs_mat *w);
+/* n vectors of cols elements at x as 8-bit vectors. x == m->norm is done once until hs__norm_changed. */
+void hs__quantise(hs_model *m, hs__q8 *to, hs_act a, const float *x, size_t x_stride, uint32_t cols, uint32_t n);
+void hs__norm_changed(hs_model *m, uint32_t n);
+/* y rows i at y + i * stride. */
+float **hs__y_rows(hs_model *m, uint32_t list, float *y, size_t stride, uint32_t n);
 void hs__rmsnorm_rows(const hs_model *m, const float *x, size_t x_stride, const float *w, uint32_t width, float eps,
                       uint32_t n, float *out, size_t out_stride);
 /* Work on this many bytes or fewer stays on the calling thread: waking the pool would cost more. */
@@ -384,15 +433,20 @@ void hs__residual_add(hs_model *m, const float *y, uint32_t n);
 
 /* router.c: logits [E] -> score (unbiased) and pick (what selection compares; -INFINITY outside chosen groups). */
 void hs__route_scores(const hs_model *m, const float *logits, const float *bias, float *score, float *pick);
+/* The router's logits of n tokens x, [n][E]. */
+void hs__router_logits(hs_model *m, hs_phase phase, const hs__layer *l, const float *x, uint32_t n, float *logits);
 /* The k experts of token i of the pass by falling weight, into m->ids, weight, normalised. */
 void hs__route_token(hs_model *m, const hs__layer *l, uint32_t i);
 
 /* ffn.c */
 void hs__ffn_decode(hs_model *m, hs__ffn_item *items, uint32_t n_items);
 uint64_t hs__ffn_item_bytes(const hs__ffn_item *it);
-void hs__ffn_gemm(hs_model *m, const hs_mat *gate, const hs_mat *up, const hs_mat *down, const float *x, uint32_t n,
-                  float *out);
-/* The layer's own FFN (dense or shared) as an item over n rows starting at m->rows[first_row]. */
+/* Prompt tokens through the matrices, biases and activation of it: rows tokens[i] of m->norm (NULL: row i), results to
+ * out[i], n <= prefill_chunk. The item's rows are not looked at. */
+void hs__ffn_prompt(hs_model *m, const hs__ffn_item *it, const uint32_t *tokens, uint32_t n, float *const *out);
+/* The layer's own FFN (dense or shared), without rows. */
+hs__ffn_item hs__ffn_own_item(const hs_model *m, uint32_t layer);
+/* The same as an item over n rows starting at m->rows[first_row]. */
 void hs__ffn_own(hs_model *m, uint32_t layer, uint32_t n, float *out, uint32_t first_row, hs__ffn_item *it);
 
 /* moe.c: m->norm -> adds the layer's output to m->x. */

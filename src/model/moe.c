@@ -13,8 +13,7 @@
 static void route_all(hs_model *m, const hs__pass *p, uint32_t layer)
 {
     const hs__layer *l = &m->layers[layer];
-    hs__product g = {&l->w[HS__W_ROUTER], m->norm, m->logits, m->spec->hidden, m->spec->n_experts};
-    hs__linear(m, p->phase, &g, 1, p->n);
+    hs__router_logits(m, p->phase, l, m->norm, p->n, m->logits);
     for (uint32_t i = 0; i < p->n; i++)
         hs__route_token(m, l, i);
     if (!l->w[HS__W_SHARED_GATE].data)
@@ -91,6 +90,25 @@ static hs_mat expert_mat(const hs_model *m, uint32_t moe_index, uint32_t expert,
     return w;
 }
 
+static const float *expert_bias(const hs_model *m, uint32_t layer, hs__v which, uint32_t expert, uint32_t n)
+{
+    const float *all = m->layers[layer].v[which];
+    return all ? all + (size_t)expert * n : NULL;
+}
+
+static hs__ffn_item expert_item(const hs_model *m, uint32_t layer, uint32_t expert, const hs_expert *x)
+{
+    uint32_t index = m->a->layers[layer].moe_index, width = m->a->moe_width;
+    return (hs__ffn_item){.gate = expert_mat(m, index, expert, x, 0),
+                          .up = expert_mat(m, index, expert, x, 1),
+                          .down = expert_mat(m, index, expert, x, 2),
+                          .gate_bias = expert_bias(m, layer, HS__V_GATE_BIAS, expert, width),
+                          .up_bias = expert_bias(m, layer, HS__V_UP_BIAS, expert, width),
+                          .down_bias = expert_bias(m, layer, HS__V_DOWN_BIAS, expert, m->spec->hidden),
+                          .glu_limit = m->a->glu_limit,
+                          .glu_alpha = m->a->glu_alpha};
+}
+
 static void charge(hs_model *m, uint64_t since, const hs__ffn_item *items, uint32_t n, bool first_is_own)
 {
     uint64_t ns = hs_now_ns() - since, all = 0, own = 0;
@@ -103,7 +121,7 @@ static void charge(hs_model *m, uint64_t since, const hs__ffn_item *items, uint3
 }
 
 /* Delivered experts m->expert[0..n) as items after the first n_items; rows from first_row on. */
-static uint32_t add_items(hs_model *m, uint32_t moe_index, uint32_t n, uint32_t n_items, uint32_t first_row)
+static uint32_t add_items(hs_model *m, uint32_t layer, uint32_t n, uint32_t n_items, uint32_t first_row)
 {
     uint32_t k = m->spec->top_k, hidden = m->spec->hidden, width = m->a->moe_width;
     /* Inner rows of experts lie behind those of the shared expert, which may be in the same job. */
@@ -112,15 +130,13 @@ static uint32_t add_items(hs_model *m, uint32_t moe_index, uint32_t n, uint32_t 
     for (uint32_t i = 0; i < n; i++) {
         uint32_t w = m->delivered[i], from = m->want_first[w], count = m->want_first[w + 1] - from;
         hs__ffn_item *it = &m->items[n_items + i];
-        it->gate = expert_mat(m, moe_index, m->wants[w].expert, &m->expert[i], 0);
-        it->up = expert_mat(m, moe_index, m->wants[w].expert, &m->expert[i], 1);
-        it->down = expert_mat(m, moe_index, m->wants[w].expert, &m->expert[i], 2);
+        *it = expert_item(m, layer, m->wants[w].expert, &m->expert[i]);
         it->rows = m->rows + first_row;
         it->n_rows = count;
         for (uint32_t j = 0; j < count; j++, first_row++) {
             uint32_t pair = m->pairs[from + j];
-            m->rows[first_row] = (hs__ffn_row){m->norm + (size_t)(pair / k) * hidden, gate + (size_t)pair * width,
-                                               up + (size_t)pair * width, m->part + (size_t)pair * hidden};
+            m->rows[first_row] = (hs__ffn_row){pair / k, gate + (size_t)pair * width, up + (size_t)pair * width,
+                                               m->part + (size_t)pair * hidden};
             m->known[pair] = 1;
         }
     }
@@ -152,7 +168,7 @@ static int compute_decode(hs_model *m, const hs__pass *p, uint32_t layer, uint32
             rows = p->n;
             own = false;
         }
-        n_items = add_items(m, s->moe_index, n, n_items, rows);
+        n_items = add_items(m, layer, n, n_items, rows);
         hs__ffn_decode(m, m->items, n_items);
         charge(m, t0, m->items, n_items, with_own);
         for (uint32_t i = 0; i < n; i++)
@@ -167,18 +183,16 @@ static int compute_decode(hs_model *m, const hs__pass *p, uint32_t layer, uint32
     return 0;
 }
 
-static void expert_gemm(hs_model *m, uint32_t moe_index, uint32_t w, const hs_expert *x)
+static void expert_prompt(hs_model *m, uint32_t layer, uint32_t w, const hs_expert *x)
 {
-    uint32_t hidden = m->spec->hidden, from = m->want_first[w], n = m->want_first[w + 1] - from;
-    hs_mat mats[3];
-    for (uint32_t p = 0; p < 3; p++)
-        mats[p] = expert_mat(m, moe_index, m->wants[w].expert, x, p);
-    for (uint32_t j = 0; j < n; j++)
-        memcpy(m->gather + (size_t)j * hidden, m->norm + (size_t)(m->pairs[from + j] / m->spec->top_k) * hidden,
-               hidden * sizeof(float));
-    hs__ffn_gemm(m, &mats[0], &mats[1], &mats[2], m->gather, n, m->out);
-    for (uint32_t j = 0; j < n; j++)
-        memcpy(m->part + (size_t)m->pairs[from + j] * hidden, m->out + (size_t)j * hidden, hidden * sizeof(float));
+    uint32_t from = m->want_first[w], n = m->want_first[w + 1] - from;
+    hs__ffn_item it = expert_item(m, layer, m->wants[w].expert, x);
+    float **out = m->y_rows + m->n_max;
+    for (uint32_t j = 0; j < n; j++) {
+        m->tokens[j] = m->pairs[from + j] / m->spec->top_k;
+        out[j] = m->part + (size_t)m->pairs[from + j] * m->spec->hidden;
+    }
+    hs__ffn_prompt(m, &it, m->tokens, n, out);
 }
 
 /* Prefill: each expert once for all tokens of the chunk, released as soon as it is computed. */
@@ -186,10 +200,11 @@ static int compute_prefill(hs_model *m, const hs__pass *p, uint32_t layer, uint3
 {
     const hs__layer_spec *s = &m->a->layers[layer];
     const hs_experts *x = &m->experts;
-    const hs__layer *l = &m->layers[layer];
     uint64_t t0 = hs_now_ns();
-    if (s->ffn_width)
-        hs__ffn_gemm(m, &l->w[HS__W_GATE], &l->w[HS__W_UP], &l->w[HS__W_DOWN], m->norm, p->n, m->shared);
+    if (s->ffn_width) {
+        hs__ffn_item own = hs__ffn_own_item(m, layer);
+        hs__ffn_prompt(m, &own, NULL, p->n, hs__y_rows(m, 1, m->shared, m->spec->hidden, p->n));
+    }
     m->times.dense_ffn_ns += hs_now_ns() - t0;
     for (uint32_t got = 0; got < n_wants;) {
         uint32_t n = 0;
@@ -198,7 +213,7 @@ static int compute_prefill(hs_model *m, const hs__pass *p, uint32_t layer, uint3
             return r;
         t0 = hs_now_ns();
         for (uint32_t i = 0; i < n; i++) {
-            expert_gemm(m, s->moe_index, m->delivered[i], &m->expert[i]);
+            expert_prompt(m, layer, m->delivered[i], &m->expert[i]);
             x->ops->release(x->self, m->delivered[i]);
         }
         got += n;

@@ -93,8 +93,7 @@ void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n)
         known_residual(m, layer, i, x);
         m->k->rmsnorm(x, next->v[HS__V_FFN_NORM], hidden, m->a->eps, x);
     }
-    hs__product g = {&next->w[HS__W_ROUTER], p->x, p->logits, hidden, n_experts};
-    hs__linear(m, HS_PHASE_DECODE, &g, 1, n);
+    hs__router_logits(m, HS_PHASE_DECODE, next, p->x, n, p->logits);
     for (uint32_t e = 0; e < n_experts; e++)
         p->best[e] = -INFINITY;
     for (uint32_t i = 0; i < n; i++)

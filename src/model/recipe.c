@@ -36,6 +36,8 @@ void hs__take_gqa(hs__build *b, uint32_t l, unsigned with)
         hs__take_vec(b, &t->v[HS__V_Q_NORM], q, "model.layers.%u.self_attn.q_norm.weight", l);
         hs__take_vec(b, &t->v[HS__V_KV_NORM], k, "model.layers.%u.self_attn.k_norm.weight", l);
     }
+    if (with & HS__O_BIAS)
+        hs__take_vec(b, &t->v[HS__V_O_BIAS], hidden, "model.layers.%u.self_attn.o_proj.bias", l);
     if (with & HS__QKV_BIAS) {
         hs__take_vec(b, &t->v[HS__V_Q_BIAS], a->q_width, "model.layers.%u.self_attn.q_proj.bias", l);
         hs__take_vec(b, &t->v[HS__V_K_BIAS], kv_width, "model.layers.%u.self_attn.k_proj.bias", l);
@@ -47,7 +49,10 @@ void hs__take_norms(hs__build *b, uint32_t l)
 {
     hs__layer_spec *t = &b->arch->layers[l];
     hs__take_vec(b, &t->v[HS__V_ATTN_NORM], b->spec->hidden, "model.layers.%u.input_layernorm.weight", l);
-    hs__take_vec(b, &t->v[HS__V_FFN_NORM], b->spec->hidden, "model.layers.%u.post_attention_layernorm.weight", l);
+    /* GGUF calls it ffn_norm, of some architectures post_attention_norm. */
+    const char *name = hs__has_mat(b, "model.layers.%u.post_attention_layernorm", l) ? "post_attention_layernorm"
+                                                                                     : "post_attention_norm";
+    hs__take_vec(b, &t->v[HS__V_FFN_NORM], b->spec->hidden, "model.layers.%u.%s.weight", l, name);
 }
 
 void hs__take_ffn(hs__build *b, uint32_t l, uint32_t width, const char *name)

@@ -38,6 +38,15 @@ static void mask_groups(const hs_model *m, float *pick)
             pick[e] = -INFINITY;
 }
 
+void hs__router_logits(hs_model *m, hs_phase phase, const hs__layer *l, const float *x, uint32_t n, float *logits)
+{
+    uint32_t n_experts = m->spec->n_experts;
+    hs__product g = {&l->w[HS__W_ROUTER], x, logits, m->spec->hidden, n_experts};
+    hs__linear(m, phase, &g, 1, n);
+    for (uint32_t i = 0; l->v[HS__V_LOGIT_BIAS] && i < n; i++)
+        hs_add(l->v[HS__V_LOGIT_BIAS], logits + (size_t)i * n_experts, n_experts);
+}
+
 void hs__route_scores(const hs_model *m, const float *logits, const float *bias, float *score, float *pick)
 {
     uint32_t n = m->spec->n_experts;

@@ -18,6 +18,7 @@ static const hs__recipe recipes[] = {
     {"mixtral", "MixtralForCausalLM", "mixtral", hs__build_mixtral},
     {"qwen2_moe", "Qwen2MoeForCausalLM", "qwen2_moe", hs__build_qwen2_moe},
     {"olmoe", "OlmoeForCausalLM", "olmoe", hs__build_olmoe},
+    {"gpt_oss", "GptOssForCausalLM", "gpt_oss", hs__build_gpt_oss},
     {"granitemoe", "GraniteMoeForCausalLM", "granitemoe", hs__build_granitemoe},
 };
 
@@ -92,10 +93,21 @@ static void list_dense(hs__build *b)
     }
 }
 
+static void find_kinds(hs__build *b)
+{
+    for (uint32_t t = 0; t < b->c->n_tensors; t++) {
+        hs_mat w = {.dtype = b->c->tensors[t].dtype};
+        if (b->used[t])
+            b->arch->kinds[hs_mat_act(&w)] = true;
+    }
+    b->arch->kinds[HS_ACT_F32] = false;
+}
+
 static void finish(hs__build *b)
 {
     hs_arch *a = b->arch;
     refuse_leftovers(b);
+    find_kinds(b);
     list_dense(b);
     if (b->r < 0)
         return;

@@ -125,6 +125,13 @@ static void take_mat(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols
     take_full(b, ret, rows, cols, use, full);
 }
 
+static void refuse_no_float(hs__build *b, uint32_t tensor)
+{
+    if (b->r == 0 && !is_float(b->c->tensors[tensor].dtype))
+        fail(b, -ENOTSUP, "tensor %s is %s; F32, F16 and BF16 are supported here", b->c->tensors[tensor].name,
+             hs_dtype_name(b->c->tensors[tensor].dtype));
+}
+
 #define FORMAT_NAME(name, fmt)                                                                                         \
     do {                                                                                                               \
         va_list ap;                                                                                                    \
@@ -158,9 +165,17 @@ void hs__take_vec(hs__build *b, uint32_t *ret, uint32_t n, const char *fmt, ...)
         return;
     FORMAT_NAME(name, fmt);
     *ret = take(b, name, n, 0, USED_DENSE);
-    if (b->r == 0 && !is_float(b->c->tensors[*ret].dtype))
-        fail(b, -ENOTSUP, "tensor %s is %s; F32, F16 and BF16 are supported here", name,
-             hs_dtype_name(b->c->tensors[*ret].dtype));
+    refuse_no_float(b, *ret);
+}
+
+void hs__take_table(hs__build *b, uint32_t *ret, uint32_t rows, uint32_t cols, const char *fmt, ...)
+{
+    char name[NAME_MAX_BYTES];
+    if (b->r < 0)
+        return;
+    FORMAT_NAME(name, fmt);
+    *ret = take(b, name, rows, cols, USED_DENSE);
+    refuse_no_float(b, *ret);
 }
 
 void hs__take_ends(hs__build *b)
