@@ -1,6 +1,6 @@
 /* labels: unit fault */
 /* test_objects.c - experts as ranges, frames and parts: read by plain pread here, as residency would through hs_io. */
-#include "unit/store/folder.h"
+#include "unit/store/gguf_write.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +80,14 @@ static void read_ranges(opened *x, uint32_t obj)
         bytes += r[i].len;
     }
     assert_int_equal(bytes, hs_object_read_bytes(x->o, obj));
+}
+
+static int folder_fd(const opened *x, uint32_t file)
+{
+    uint32_t n;
+    const int *fds = hs_objects_fds(x->o, &n);
+    assert_true(file < n);
+    return fds[file];
 }
 
 static int decode_all(opened *x, uint32_t obj, hs_err *err)
@@ -223,6 +231,47 @@ static void absent_parts_are_null_and_bad_tuples_refused(void **state)
     }
 }
 
+/* The small model's four experts: gate, up, down and down's bias, of three types, straight from the file. */
+static void experts_of_a_gguf_file_have_parts_of_several_types(void **state)
+{
+    (void)state;
+    static const char *const names[N_PARTS] = {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight",
+                                               "ffn_down_exps.bias"};
+    for (uint32_t n_files = 1; n_files <= 3; n_files += 2) {
+        char file[FOLDER_PATH + 32], name[64], what[300];
+        uint32_t parts[4 * N_PARTS];
+        opened x = {0};
+        folder_create(x.path);
+        gguf_small(x.path, "m", n_files);
+        snprintf(file, sizeof file, "%s/%s", x.path, n_files == 1 ? "m.gguf" : "m-00001-of-00003.gguf");
+        assert_int_equal(hs_source_open(file, &x.s, NULL), 0);
+        const hs_checkpoint *c = hs_source_checkpoint(x.s);
+        for (uint32_t i = 0; i < 4 * N_PARTS; i++) {
+            snprintf(name, sizeof name, "blk.0.%s.%u", names[i % N_PARTS], i / N_PARTS);
+            parts[i] = hs_checkpoint_find(c, name);
+        }
+        assert_int_equal(hs_objects_create(x.s, parts, 4, N_PARTS, &x.o, NULL), 0);
+        x.slot = calloc(1, hs_objects_slot_bytes(x.o));
+        for (uint32_t obj = 0; obj < 4; obj++) {
+            const void *at[HS_OBJECT_MAX_PARTS];
+            read_ranges(&x, obj);
+            hs_object_parts(x.o, obj, x.slot, at);
+            for (uint32_t p = 0; p < N_PARTS; p++) {
+                const hs_tensor *t = &c->tensors[parts[obj * N_PARTS + p]];
+                uint8_t want[8192];
+                assert_int_equal(pread(folder_fd(&x, t->file), want, t->nbytes, (off_t)t->offset), t->nbytes);
+                assert_memory_equal(at[p], want, t->nbytes);
+            }
+            assert_int_equal(hs_object_raw_bytes(x.o, obj), 2 * 4608 + 1680 + 36);
+            assert_int_equal(hs_object_frames(x.o, obj), 0);
+            hs_object_describe(x.o, obj, what, sizeof what);
+            snprintf(name, sizeof name, ".gguf, tensor blk.0.ffn_gate_exps.weight.%u", obj);
+            assert_non_null(strstr(what, name));
+        }
+        close_model(&x);
+    }
+}
+
 static void every_failed_allocation_is_an_error(void **state)
 {
     (void)state;
@@ -250,6 +299,7 @@ int main(void)
         cmocka_unit_test(a_damaged_record_is_named),
         cmocka_unit_test(neighbours_are_read_as_one_range),
         cmocka_unit_test(absent_parts_are_null_and_bad_tuples_refused),
+        cmocka_unit_test(experts_of_a_gguf_file_have_parts_of_several_types),
         cmocka_unit_test(every_failed_allocation_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
