@@ -115,7 +115,7 @@ static void fill_lists(hs_model *m, const hs__ffn_item *it)
         hs_act a = kinds[n];
         if (a == HS_ACT_F32)
             continue;
-        hs__quantise(m, &m->q8_in[a], a, m->norm, m->spec->hidden, m->spec->hidden, m->n_norm);
+        hs__make_q8(m, &m->q8_in[a], a, m->norm, m->spec->hidden, m->spec->hidden, m->n_norm);
         for (uint32_t i = 0; i < it->n_rows; i++)
             m->lists.x[a][first + i] = m->q8_in[a].rows[it->rows[i].token];
     }
@@ -205,7 +205,7 @@ static const void **prompt_q8(hs_model *m, const hs_mat *w, const uint32_t *toke
     hs_act a = hs__act(m, w);
     if (a == HS_ACT_F32)
         return NULL;
-    hs__quantise(m, &m->q8_in[a], a, m->norm, m->spec->hidden, m->spec->hidden, m->n_norm);
+    hs__make_q8(m, &m->q8_in[a], a, m->norm, m->spec->hidden, m->spec->hidden, m->n_norm);
     if (!tokens)
         return m->q8_in[a].rows;
     const void **rows = m->x_rows + (size_t)list * m->n_max;
@@ -236,7 +236,7 @@ void hs__ffn_prompt(hs_model *m, const hs__ffn_item *it, const uint32_t *tokens,
     hs__run(m, (uint64_t)n * width * 4, (n + INNER_ROWS - 1) / INNER_ROWS, inner_task, &j);
     hs_act a = hs__act(m, &it->down);
     if (a != HS_ACT_F32) {
-        hs__quantise(m, &m->q8_inner[a], a, m->gate, width, width, n);
+        hs__make_q8(m, &m->q8_inner[a], a, m->gate, width, width, n);
         hs_matvec_q8(m->k, m->pool, &it->down, m->q8_inner[a].rows, n, out);
     } else {
         hs_gemm(m->k, m->pool, &it->down, m->gate, width, n, m->out, hidden, m->gemm);

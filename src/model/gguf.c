@@ -134,7 +134,7 @@ static size_t module_len(const char *name)
     return len;
 }
 
-int hs__gguf_name(const char *hf, char *out, size_t cap)
+int hs__name_in_gguf(const char *hf, char *out, size_t cap)
 {
     static const char prefix[] = "model.layers.";
     const char *name = hf, *own, *tail = hf + module_len(hf);

@@ -62,7 +62,7 @@ static void quantise_task(void *ctx, uint32_t index, uint32_t thread)
         j->k->quantise(j->a, j->x + i * j->x_stride, j->cols, (void *)(uintptr_t)j->to->rows[i]);
 }
 
-void hs__quantise(hs_model *m, hs__q8 *to, hs_act a, const float *x, size_t x_stride, uint32_t cols, uint32_t n)
+void hs__make_q8(hs_model *m, hs__q8 *to, hs_act a, const float *x, size_t x_stride, uint32_t cols, uint32_t n)
 {
     bool is_norm = x == m->norm && to == &m->q8_in[a];
     if (is_norm && m->q8_norm[a])
@@ -112,7 +112,7 @@ static void by_vectors(hs_model *m, const hs__product *p, uint32_t n_products, u
         hs_act a = hs__act(m, p[i].w);
         if (a == HS_ACT_F32)
             continue;
-        hs__quantise(m, &m->q8_in[a], a, p[i].x, p[i].x_stride, p[i].w->cols, n);
+        hs__make_q8(m, &m->q8_in[a], a, p[i].x, p[i].x_stride, p[i].w->cols, n);
         j.x8[i] = m->q8_in[a].rows;
         j.y8[i] = hs__y_rows(m, i, p[i].y, p[i].y_stride, n);
     }
@@ -131,7 +131,7 @@ void hs__linear(hs_model *m, hs_phase phase, const hs__product *p, uint32_t n_pr
             hs_gemm(m->k, m->pool, p[i].w, p[i].x, p[i].x_stride, n, p[i].y, p[i].y_stride, m->gemm);
             continue;
         }
-        hs__quantise(m, &m->q8_in[a], a, p[i].x, p[i].x_stride, p[i].w->cols, n);
+        hs__make_q8(m, &m->q8_in[a], a, p[i].x, p[i].x_stride, p[i].w->cols, n);
         hs_matvec_q8(m->k, m->pool, p[i].w, m->q8_in[a].rows, n, hs__y_rows(m, 0, p[i].y, p[i].y_stride, n));
     }
 }

@@ -156,7 +156,7 @@ void hs__cfg_rope(hs__build *b, uint32_t dim, bool neox, double default_theta);
  * it). */
 const json_t *hs__cfg_place(hs__build *b, const char **key);
 /* A tensor's name in a GGUF file; -ENOENT if it has none. */
-int hs__gguf_name(const char *hf, char *out, size_t cap) HS_MUST_CHECK;
+int hs__name_in_gguf(const char *hf, char *out, size_t cap) HS_MUST_CHECK;
 /* Reads the architecture and fills b->derived; the model_type of the recipe, NULL after an error. */
 const char *hs__gguf_model_type(hs__build *b);
 
@@ -409,7 +409,7 @@ void hs__linear(hs_model *m, hs_phase phase, const hs__product *p, uint32_t n_pr
 /* What a matrix is multiplied by. */
 hs_act hs__act(const hs_model *m, const hs_mat *w);
 /* n vectors of cols elements at x as 8-bit vectors. x == m->norm is done once until hs__norm_changed. */
-void hs__quantise(hs_model *m, hs__q8 *to, hs_act a, const float *x, size_t x_stride, uint32_t cols, uint32_t n);
+void hs__make_q8(hs_model *m, hs__q8 *to, hs_act a, const float *x, size_t x_stride, uint32_t cols, uint32_t n);
 void hs__norm_changed(hs_model *m, uint32_t n);
 /* y rows i at y + i * stride. */
 float **hs__y_rows(hs_model *m, uint32_t list, float *y, size_t stride, uint32_t n);

@@ -49,7 +49,7 @@ static uint32_t find(const hs__build *b, const char *name, char buf[NAME_MAX_BYT
     *ret_name = name;
     if (!b->c->gguf)
         return hs_checkpoint_find(b->c, name);
-    if (hs__gguf_name(name, buf, NAME_MAX_BYTES) < 0)
+    if (hs__name_in_gguf(name, buf, NAME_MAX_BYTES) < 0)
         return HS_NO_TENSOR;
     *ret_name = buf;
     return hs_checkpoint_find(b->c, buf);
