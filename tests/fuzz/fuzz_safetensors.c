@@ -1,0 +1,105 @@
+/* rooms: store */
+/*
+ * fuzz_safetensors.c - a folder of safetensors files as a publisher, or anybody else, made it. Input: up to three
+ * parts: the header of model.safetensors, model.safetensors.index.json, config.json. The data behind the header is
+ * zeros, as many as the header's biggest number under 2^20 says, so that it may fit.
+ *
+ * An opened folder keeps what source.h and objects.h promise: tensors inside their files, no two over one another,
+ * ranges inside their slot.
+ */
+#include "parts.h"
+#include "scratch.h"
+
+#include "store/objects.h"
+
+static void write_folder(const uint8_t *data, size_t size)
+{
+    static uint8_t file[8 + (1 << 16)];
+    const char *text;
+    size_t n = take_part(&data, &size, &text);
+    n = n < sizeof file - 8 ? n : sizeof file - 8;
+    for (int i = 0; i < 8; i++)
+        file[i] = (uint8_t)((uint64_t)n >> 8 * i);
+    memcpy(file + 8, text, n);
+    scratch_write("model.safetensors", file, n + 8, n + 8 + biggest_number(text, n, 1u << 20));
+    n = take_part(&data, &size, &text);
+    unlink(scratch_file("model.safetensors.index.json"));
+    if (n)
+        scratch_write("model.safetensors.index.json", text, n, n);
+    scratch_write("config.json", size ? (const void *)data : "{}", size ? size : 2, size ? size : 2);
+}
+
+static void check_tensors(const hs_source *s)
+{
+    const hs_checkpoint *c = hs_source_checkpoint(s);
+    struct stat st;
+    uint64_t total = 0;
+    FUZZ_CHECK(stat(scratch_file("model.safetensors"), &st) == 0);
+    for (uint32_t i = 0; i < c->n_tensors; i++) {
+        const hs_tensor *t = &c->tensors[i];
+        FUZZ_CHECK(t->file == 0 && t->record == HS_NO_RECORD && t->n_dims <= HS_MAX_DIMS);
+        FUZZ_CHECK(t->offset <= (uint64_t)st.st_size && t->nbytes <= (uint64_t)st.st_size - t->offset);
+        FUZZ_CHECK(i == 0 || strcmp(c->tensors[i - 1].name, t->name) < 0);
+        FUZZ_CHECK(hs_checkpoint_find(c, t->name) == i);
+        FUZZ_CHECK(hs_source_stored_bytes(s, i) == t->nbytes);
+        for (uint32_t k = 0; k < i; k++) {
+            const hs_tensor *o = &c->tensors[k];
+            FUZZ_CHECK(!t->nbytes || !o->nbytes || o->offset + o->nbytes <= t->offset ||
+                       t->offset + t->nbytes <= o->offset);
+        }
+        total += t->nbytes;
+    }
+    FUZZ_CHECK(total == c->total_bytes);
+}
+
+/* Every three tensors are an object. */
+static void check_objects(const hs_source *s)
+{
+    uint32_t n = hs_source_checkpoint(s)->n_tensors / 3, parts[3 * 64];
+    hs_objects *o = NULL;
+    n = n < 64 ? n : 64;
+    for (uint32_t i = 0; i < 3 * n; i++)
+        parts[i] = i % 5 == 4 ? HS_NO_TENSOR : i;
+    if (!n || hs_objects_create(s, parts, n, 3, &o, NULL) < 0)
+        return;
+    char *slot = malloc(hs_objects_slot_bytes(o) + 1);
+    FUZZ_CHECK(slot);
+    for (uint32_t i = 0; i < n; i++) {
+        hs_range r[HS_OBJECT_MAX_RANGES];
+        const void *at[HS_OBJECT_MAX_PARTS];
+        uint32_t n_ranges = hs_object_ranges(o, i, r);
+        uint64_t end = 0;
+        FUZZ_CHECK(n_ranges >= 1 && n_ranges <= HS_OBJECT_MAX_RANGES);
+        for (uint32_t k = 0; k < n_ranges; k++) {
+            FUZZ_CHECK(r[k].offset % 4096 == 0 && r[k].len % 4096 == 0 && r[k].dst_offset == end);
+            end += r[k].len;
+        }
+        FUZZ_CHECK(end == hs_object_read_bytes(o, i) && end <= hs_objects_slot_bytes(o));
+        hs_object_parts(o, i, slot, at);
+        for (uint32_t k = 0; k < 3; k++) {
+            uint32_t t = parts[3 * i + k];
+            FUZZ_CHECK((t == HS_NO_TENSOR) == (at[k] == NULL));
+            if (at[k])
+                FUZZ_CHECK((const char *)at[k] >= slot &&
+                           (const char *)at[k] + hs_source_checkpoint(s)->tensors[t].nbytes <= slot + end);
+        }
+    }
+    free(slot);
+    hs_objects_destroy(&o);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    hs_source *s = NULL;
+    hs_err err = {0};
+    scratch_begin();
+    write_folder(data, size);
+    int r = hs_source_open(scratch_path, &s, &err);
+    FUZZ_CHECK(r == 0 ? s != NULL : s == NULL && r == err.code && *err.text);
+    if (r == 0) {
+        check_tensors(s);
+        check_objects(s);
+    }
+    hs_source_close(&s);
+    return 0;
+}
