@@ -63,6 +63,8 @@ static int apply_flags(const hs_args *a, hs_config *c, hs_err *err)
     if (r == 0 && hs_args_has(a, "listen"))
         r = listen.failed ? hs_err_set(err, listen.failed, "--listen: too many addresses")
                           : hs_config_set(c, listen.data, "--listen", err);
+    if (r == 0 && hs_args_has(a, "listen"))
+        r = hs_server_check_listen(hs_config_str(c, "server", "listen"), err);
     hs_buf_deinit(&listen);
     return r;
 }
@@ -303,6 +305,8 @@ static int start(daemon_state *d, hs_err *err)
     hs_server_options so;
     int r = hs_server_options_from_config(d->config, &so, err);
     if (r == 0)
+        r = hs_server_check_listen(so.listen, err); /* before minutes of loading */
+    if (r == 0)
         r = read_models(d, &so, err);
     if (r == 0)
         r = plan_models(d, hs_server_memory_bytes(&so), err);
@@ -326,6 +330,7 @@ static int run_serve(const hs_args *a)
 {
     if (hs_args_has(a, "print-reference"))
         return print_reference();
+    hs_server_hold_signals();
     daemon_state d = {.args = a};
     int status = hs_load_config(a, &d.config);
     if (status)

@@ -104,7 +104,7 @@ static void finish(hs__conn *c)
     c->state = HS__READING;
     c->response_done = c->streaming = c->counted = false;
     c->status = 0;
-    c->t_begin_ns = 0;
+    c->t_begin_ns = c->behind_ms = 0;
     c->deadline_ms = hs__now_ms(s) + s->options.idle_timeout_s * 1000ull;
     process(c);
 }
@@ -242,7 +242,6 @@ static void dispatch(hs__conn *c)
     c->state = HS__BUSY;
     c->deadline_ms = 0;
     c->keep_alive = c->http.head.keep_alive;
-    c->stalled_at = 0;
     hs__routes[c->route].handle(c);
 }
 
@@ -414,15 +413,16 @@ void hs__conn_accept(hs_server *s, hs__listener *l)
     }
 }
 
-static void check_stalled(hs__conn *c, uint64_t now)
+/* Output that waits at a tick is more than the kernel's buffers hold: the client is far behind. The time is counted
+ * over the whole request, so that taking a byte now and then does not keep a sequence, or memory for the answer, for
+ * ever. */
+static void check_behind(hs__conn *c)
 {
-    size_t unsent = hs__conn_unsent(c);
-    if (!unsent || unsent != c->stalled_at) {
-        c->stalled_at = unsent;
-        c->stalled_since_ms = now;
-    } else if (now - c->stalled_since_ms > c->server->options.idle_timeout_s * 1000ull) {
+    if (!hs__conn_unsent(c))
+        return;
+    c->behind_ms += HS__TICK_MS;
+    if (c->behind_ms > c->server->options.idle_timeout_s * 1000ull)
         hs__conn_close(c);
-    }
 }
 
 void hs__conn_tick(hs__conn *c)
@@ -443,7 +443,7 @@ void hs__conn_tick(hs__conn *c)
         hs__conn_close(c);
         return;
     }
-    check_stalled(c, now);
+    check_behind(c);
     if (c->state == HS__BUSY && c->generation)
         hs__generation_tick(c->generation);
 }

@@ -177,6 +177,28 @@ static int open_inherited(hs_server *s, uint32_t n, hs_err *err)
     return 0;
 }
 
+/* The next address of a list, its length in *ret_len; NULL at the end. */
+static const char *next_address(const char *p, size_t *ret_len)
+{
+    static const char separators[] = " ,\t\n";
+    p += strspn(p, separators);
+    *ret_len = strcspn(p, separators);
+    return *p ? p : NULL;
+}
+
+int hs_server_check_listen(const char *listen, hs_err *err)
+{
+    size_t len, n = 0;
+    int r = 0;
+    for (const char *p = listen; r == 0 && (p = next_address(p, &len)); p += len) {
+        hs__address ignored;
+        r = hs__address_parse(p, len, &ignored, err);
+        if (r == 0 && n++ == HS_SERVER_MAX_LISTEN)
+            r = hs_err_set(err, -E2BIG, "server.listen: more than %d addresses", HS_SERVER_MAX_LISTEN);
+    }
+    return r;
+}
+
 int hs__listeners_open(hs_server *s, const hs_server_options *o, hs_err *err)
 {
     uint32_t n;
@@ -188,15 +210,13 @@ int hs__listeners_open(hs_server *s, const hs_server_options *o, hs_err *err)
         return hs_err_set(err, -ENOMEM, "out of memory");
     if (n)
         return open_inherited(s, n, err);
-    static const char separators[] = " ,\t\n";
-    for (const char *p = o->listen ? o->listen : ""; *(p += strspn(p, separators));) {
-        size_t len = strcspn(p, separators);
+    size_t len;
+    for (const char *p = o->listen ? o->listen : ""; (p = next_address(p, &len)); p += len) {
         if (s->n_listeners == HS_SERVER_MAX_LISTEN)
             return hs_err_set(err, -E2BIG, "server.listen: more than %d addresses", HS_SERVER_MAX_LISTEN);
         r = open_one(s, o, p, len, err);
         if (r < 0)
             return r;
-        p += len;
     }
     if (!s->n_listeners)
         return hs_err_set(err, -EINVAL, "server.listen is empty: nothing to listen on");

@@ -16,6 +16,20 @@ static const int signal_numbers[] = {SIGTERM, SIGINT, SIGHUP};
 #define N_SIGNALS (sizeof signal_numbers / sizeof signal_numbers[0])
 _Static_assert(N_SIGNALS == sizeof((hs_server *)0)->signals / sizeof((hs_server *)0)->signals[0], "one handle each");
 
+static void mask_signals(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < N_SIGNALS; i++)
+        sigaddset(&set, signal_numbers[i]);
+    pthread_sigmask(how, &set, NULL);
+}
+
+void hs_server_hold_signals(void)
+{
+    mask_signals(SIG_BLOCK);
+}
+
 uint64_t hs__now_ms(const hs_server *s)
 {
     return uv_now(&s->loop);
@@ -80,7 +94,7 @@ static void drain_deadline(hs_server *s)
 static void reload(hs_server *s)
 {
     hs_err err = {0};
-    if (!s->options.reload)
+    if (!s->options.reload || s->draining)
         return;
     hs__notify_send(&s->notify, "RELOADING=1\nSTATUS=reading the configuration again\n");
     if (s->options.reload(s->options.reload_ctx, &err) < 0)
@@ -173,6 +187,7 @@ static int start(hs_server *s, hs_err *err)
         if (r < 0)
             return hs_err_set(err, r, "signal %d: %s", signal_numbers[i], uv_strerror(r));
     }
+    mask_signals(SIG_UNBLOCK);
     int r = uv_timer_init(&s->loop, &s->tick);
     if (r == 0)
         r = uv_timer_start(&s->tick, on_tick, HS__TICK_MS, HS__TICK_MS);
@@ -197,6 +212,7 @@ int hs_server_run(hs_server *s, hs_err *err)
             r = hs_err_set(err, s->shared.failure.code, "%s", s->shared.failure.text);
         pthread_mutex_unlock(&s->shared.lock);
     }
+    hs_server_hold_signals(); /* one that comes while things are taken down must not kill the process */
     /* Answers that are still on their way get one more turn; then no request is left in any engine. */
     s->ended = true;
     uv_run(&s->loop, UV_RUN_NOWAIT);

@@ -30,7 +30,7 @@ static const hs_option options[] = {
      false},
     {"server", "idle_timeout", HS_OPT_SECONDS, "60", 1, 86400, NULL, "seconds",
      "A connection without a request is closed after this time, as is one whose request does not arrive completely "
-     "or whose client does not take its answer within it.",
+     "within it, or whose client lets its answer wait for longer in all.",
      true},
     {"server", "ping_interval", HS_OPT_SECONDS, "15", 1, 3600, NULL, "seconds",
      "Silence on an event stream after which a comment line is sent, so that clients and proxies keep waiting.", true},

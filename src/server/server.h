@@ -88,12 +88,18 @@ typedef struct hs_server hs_server;
  * included; n_models >= 1. Errors name the address, the file or the model. Everything is copied. */
 int hs_server_create(const hs_server_options *o, const hs_server_model *models, size_t n_models, hs_server **ret_server,
                      hs_err *err) HS_MUST_CHECK;
-/* Serves. Takes SIGTERM, SIGINT and SIGHUP, ignores SIGPIPE. The first SIGTERM or SIGINT drains (running requests have
- * at most 20 s), a second one ends at once; both return 0. After hs_server_set_failed: its code and sentence. When it
- * returns no request is left in any engine. Once per server. */
+/* Holds SIGTERM, SIGINT and SIGHUP back in this thread and in those it starts from now on, until hs_server_run takes
+ * them. Called first of all, so that none of them kills a process that has only begun. */
+void hs_server_hold_signals(void);
+/* Serves. Takes SIGTERM, SIGINT and SIGHUP (and holds them back again when it returns), ignores SIGPIPE. The first
+ * SIGTERM or SIGINT drains (running requests have at most 20 s), a second one ends at once; both return 0. After
+ * hs_server_set_failed: its code and sentence. When it returns no request is left in any engine. Once per server. */
 int hs_server_run(hs_server *s, hs_err *err) HS_MUST_CHECK;
 /* Closes everything and removes the Unix sockets that create made. NULL-safe. */
 void hs_server_destroy(hs_server **s);
+
+/* Is this text a list for hs_server_options.listen? -EINVAL names the address that is none. Opens nothing. */
+int hs_server_check_listen(const char *listen, hs_err *err) HS_MUST_CHECK;
 
 /* Applies what may change while running: limits, timeouts, keys. Loop thread (from reload). -EINVAL leaves all as it
  * was. */

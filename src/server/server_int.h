@@ -220,8 +220,7 @@ struct hs__conn {
     hs__generation *generation;
     uint64_t client;      /* whose request it is, for fair turns */
     uint64_t deadline_ms; /* 0 = none */
-    size_t stalled_at;    /* bytes waiting at the last tick */
-    uint64_t stalled_since_ms;
+    uint64_t behind_ms;   /* time that output of this request has waited for the client */
     uint64_t t_begin_ns, last_write_ms;
     size_t route;       /* for the metrics */
     int status;         /* of the response, 0 = none yet */

@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,6 +167,29 @@ static void test_stalled_reader(void **state)
     close(fd);
 }
 
+/* One that takes a little again and again is given up after the same time in all. */
+static void test_trickling_reader(void **state)
+{
+    (void)state;
+    O.idle_timeout_s = 1;
+    F.step_us = 5;
+    harness_start(&H, &O, &F, false);
+    int fd = harness_connect(&H);
+    char *request = post("/v1/completions", "{\"stream\":true,\"prompt\":\"ENDLESS\",\"max_tokens\":1000}", NULL);
+    send_text(fd, request);
+    wait_active(&H, 1);
+    struct pollfd p = {.fd = fd};
+    char some[600];
+    for (int i = 0; i < 400 && !(p.revents & POLLHUP); i++) {
+        assert_true(recv(fd, some, sizeof some, 0) > 0);
+        poll(&p, 1, 25);
+    }
+    assert_true(p.revents & POLLHUP);
+    wait_active(&H, 0);
+    hs_free(request);
+    close(fd);
+}
+
 static void test_tcp_close_cancels(void **state)
 {
     (void)state;
@@ -224,6 +248,7 @@ int main(void)
         T(test_keys),
         T(test_idle),
         T(test_stalled_reader),
+        T(test_trickling_reader),
         T(test_tcp_close_cancels),
         cmocka_unit_test_setup_teardown(test_key_files, prepare, NULL),
     };
