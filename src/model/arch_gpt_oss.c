@@ -2,8 +2,6 @@
  * arch_gpt_oss.c - gpt-oss: GQA with biases on all four projections, attention sinks, every second layer with a sliding
  * window, half-split rope with YaRN; softmax over the chosen experts, whose matrices have biases and whose activation
  * is a limited SwiGLU. Published files interleave gate and up row by row; GGUF has them apart.
- *
- * YaRN's correction range: the published config says truncate false; a GGUF file does not say it.
  */
 #include <string.h>
 

@@ -317,10 +317,13 @@ static const char *derive_granite(hs__build *b)
     return "granitemoe";
 }
 
+/* A file does not say whether YaRN's correction range is rounded: llama.cpp does so always, the published configs say
+ * no. Those are known by the context they were made for; others are taken as llama.cpp takes them. */
 static const char *derive_gpt_oss(hs__build *b)
 {
     json_t *s = json_object_get(b->derived, "rope_scaling");
-    if (s && json_object_set_new(s, "truncate", json_false()) < 0)
+    bool published = own_int(b, "rope.scaling.original_context_length", 0) == 4096;
+    if (s && json_object_set_new(s, "truncate", json_boolean(!published)) < 0)
         put(b, "rope_scaling", NULL);
     return "gpt_oss";
 }

@@ -156,7 +156,7 @@ static int read_info(hs__gguf *g, hs_tensor *t)
     return 0;
 }
 
-/* How many experts the tensor stacks; 0 = it is none of those. */
+/* How many experts the tensor stacks; 0 = it is none of those. Their biases are small and stay together. */
 static uint64_t stacked(const hs_tensor *t, const char *name)
 {
     static const char *const matrices[] = {"ffn_gate", "ffn_up", "ffn_down", "ffn_gate_up"};
@@ -168,8 +168,7 @@ static uint64_t stacked(const hs_tensor *t, const char *name)
         size_t len = strlen(matrices[i]);
         if (strncmp(rest, matrices[i], len))
             continue;
-        if ((!strcmp(rest + len, "_exps.weight") && t->n_dims == 3) ||
-            (!strcmp(rest + len, "_exps.bias") && t->n_dims == 2))
+        if (!strcmp(rest + len, "_exps.weight") && t->n_dims == 3)
             return t->dims[0];
     }
     return 0;

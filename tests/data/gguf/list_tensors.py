@@ -18,8 +18,8 @@ for path in sys.argv[1:]:
     lines = []
     for t in gguf.GGUFReader(path).tensors:
         dims = [int(n) for n in reversed(t.shape)]
-        stacked = re.fullmatch(r"blk\.\d+\.ffn_(gate|up|down|gate_up)_exps\.(weight|bias)", t.name)
-        if stacked and len(dims) == (3 if stacked[2] == "weight" else 2):
+        stacked = re.fullmatch(r"blk\.\d+\.ffn_(gate|up|down|gate_up)_exps\.weight", t.name)
+        if stacked and len(dims) == 3:
             lines += [line(f"{t.name}.{i}", t, dims[1:], t.data[i]) for i in range(dims[0])]
         else:
             lines.append(line(t.name, t, dims, t.data))

@@ -146,7 +146,7 @@ static const struct {
     {"blk.0.ffn_gate_exps.weight", G_TYPE_Q4_K, 3, {256, 32, 4}, 4 * 32 * 144},
     {"blk.0.ffn_up_exps.weight", G_TYPE_Q4_K, 3, {256, 32, 4}, 4 * 32 * 144},
     {"blk.0.ffn_down_exps.weight", G_TYPE_Q6_K, 3, {256, 8, 4}, 4 * 8 * 210},
-    {"blk.0.ffn_down_exps.bias", G_TYPE_F32, 2, {9, 4}, 4 * 36},
+    {"blk.0.ffn_gate_up_exps.weight", G_TYPE_F32, 3, {9, 1, 4}, 4 * 36},
     {"blk.0.ffn_gate_inp.weight", G_TYPE_F32, 2, {256, 4}, 4096},
 };
 

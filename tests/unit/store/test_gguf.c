@@ -65,10 +65,10 @@ static void check_small(const hs_source *s)
     assert_int_equal(t->nbytes, 8 * 210);
     assert_int_equal(t->offset, first->offset + 3 * t->nbytes);
     assert_int_equal(t->file, first->file);
-    t = tensor(s, "blk.0.ffn_down_exps.bias.2");
-    assert_int_equal(t->n_dims, 1);
-    assert_int_equal(t->dims[0], 9);
-    assert_int_equal(t->dims[1], 1);
+    t = tensor(s, "blk.0.ffn_gate_up_exps.weight.2");
+    assert_int_equal(t->n_dims, 2);
+    assert_int_equal(t->dims[0], 1);
+    assert_int_equal(t->dims[1], 9);
     assert_int_equal(t->nbytes, 36);
     assert_int_equal(hs_checkpoint_find(c, "blk.0.ffn_down_exps.weight"), HS_NO_TENSOR);
     uint64_t total = 5 * 272 + 1024 + 2 * 4 * 32 * 144 + 4 * 8 * 210 + 4 * 36 + 4096;

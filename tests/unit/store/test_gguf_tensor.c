@@ -151,7 +151,7 @@ static void only_stacks_of_experts_are_taken_apart(void **state)
         const char *name;
         uint32_t n_dims, n;
     } cases[] = {{"blk.0.ffn_gate_exps.weight", 3, 4},  {"blk.17.ffn_gate_up_exps.weight", 3, 4},
-                 {"blk.0.ffn_down_exps.bias", 2, 3},    {"blk.0.ffn_down_exps.weight", 2, 1},
+                 {"blk.0.ffn_down_exps.bias", 2, 1},    {"blk.0.ffn_down_exps.weight", 2, 1},
                  {"blk.0.ffn_down_exps.bias", 1, 1},    {"blk.0.ffn_down_exps.scale", 2, 1},
                  {"blk.0.ffn_gate_shexp.weight", 3, 1}, {"blk..ffn_gate_exps.weight", 3, 1},
                  {"blk.0.attn_k_b.weight", 3, 1},       {"v.blk.0.ffn_gate_exps.weight", 3, 1},

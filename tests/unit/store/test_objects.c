@@ -231,12 +231,12 @@ static void absent_parts_are_null_and_bad_tuples_refused(void **state)
     }
 }
 
-/* The small model's four experts: gate, up, down and down's bias, of three types, straight from the file. */
+/* The small model's four experts, each of four tensors of three types, straight from the file. */
 static void experts_of_a_gguf_file_have_parts_of_several_types(void **state)
 {
     (void)state;
     static const char *const names[N_PARTS] = {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight",
-                                               "ffn_down_exps.bias"};
+                                               "ffn_gate_up_exps.weight"};
     for (uint32_t n_files = 1; n_files <= 3; n_files += 2) {
         char file[FOLDER_PATH + 32], name[64], what[300];
         uint32_t parts[4 * N_PARTS];
