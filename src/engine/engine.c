@@ -100,8 +100,8 @@ static int load_dense(hs_engine *e, const hs_engine_options *opt, const void ***
         at += hs_align_up(c->tensors[t].nbytes, 64);
     }
     if (r == 0)
-        r = hs_source_load(e->opened.source, loads, spec->n_dense_tensors, e->pool, on_load, (void *)(uintptr_t)opt,
-                           err);
+        r = hs_source_load(e->opened.source, loads, spec->n_dense_tensors, e->pool, &e->how, on_load,
+                           (void *)(uintptr_t)opt, err);
     hs_free(loads);
     if (r < 0)
         hs_free(dense);
@@ -138,18 +138,17 @@ static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *e
                               .prefetch = opt->prefetch,
                               .prefetch_budget = opt->prefetch_budget ? opt->prefetch_budget : 16u << 20,
                               .seed = 1};
+                              .unwanted = hs__is_pass_unwanted,
+                              .unwanted_ctx = e,
     int r = hs_residency_create(&rc, &e->residency, err);
     if (r < 0)
         return r;
     struct iovec iov[MAX_BUFFERS];
-    hs_io_config ic = {.read_size = (uint32_t)opt->io_read_size,
-                       .in_flight = opt->io_in_flight,
-                       .buffered = opt->io_buffered,
-                       .buffers = iov,
-                       .n_buffers = hs_residency_buffers(e->residency, iov, MAX_BUFFERS)};
-    r = io_kind(opt->io_engine ? opt->io_engine : "auto", &ic.engine, err);
-    if (r < 0)
-        return r;
+    hs_io_config ic = e->how;
+    ic.read_size = (uint32_t)opt->io_read_size;
+    ic.in_flight = opt->io_in_flight;
+    ic.buffers = iov;
+    ic.n_buffers = hs_residency_buffers(e->residency, iov, MAX_BUFFERS);
     ic.fds = hs_objects_fds(o->objects, &ic.n_fds);
     r = hs_io_create(&ic, &e->io, err);
     if (r == 0)
@@ -184,7 +183,10 @@ static int create_sequences(hs_engine *e, const hs_engine_options *opt, hs_err *
 
 static int bring_up(hs_engine *e, const hs_engine_options *opt, hs_err *err)
 {
-    int r = hs__open(opt, &e->opened, err);
+    e->how.buffered = opt->io_buffered;
+    int r = io_kind(opt->io_engine ? opt->io_engine : "auto", &e->how.engine, err);
+    if (r == 0)
+        r = hs__open(opt, &e->opened, err);
     if (r == 0)
         r = hs__plan(opt, &e->opened, &e->plan, err);
     if (r == 0)
@@ -212,11 +214,17 @@ static int bring_up(hs_engine *e, const hs_engine_options *opt, hs_err *err)
 
 int hs_engine_create(const hs_engine_options *opt, hs_engine **ret_engine, hs_err *err)
 {
+{
+    return hs__engine_create(opt, NULL, ret_engine, err);
+}
+
+int hs__engine_create(const hs_engine_options *opt, const hs_io_config *how, hs_engine **ret_engine, hs_err *err)
     hs_engine *e = hs_calloc(1, sizeof *e);
     if (!e)
         return hs_err_set(err, -ENOMEM, "engine: out of memory");
     e->max_queue = opt->max_queue;
     pthread_mutex_init(&e->lock, NULL);
+    e->how = how ? *how : (hs_io_config){0};
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -246,8 +254,12 @@ void hs_engine_destroy(hs_engine **engine)
         pthread_join(e->thread, NULL);
     }
     hs_model_destroy(&e->model);
-    hs_residency_destroy(&e->residency);
-    hs_io_destroy(&e->io);
+    /* Reads that a dead drive holds on to may still write into slots and call back: those rooms stay. */
+    bool stays = e->io && hs_io_stop(e->io) < 0;
+    if (!stays) {
+        hs_residency_destroy(&e->residency);
+        hs_io_destroy(&e->io);
+    }
     hs_free(e->seqs);
     hs_free(e->batch_seq);
     hs_free(e->batch_kv);
@@ -263,7 +275,8 @@ void hs_engine_destroy(hs_engine **engine)
     hs_template_destroy(&e->template);
     hs_tokenizer_destroy(&e->tokenizer);
     hs_pool_destroy(&e->pool);
-    hs__close(&e->opened);
+    if (!stays)
+        hs__close(&e->opened);
     pthread_cond_destroy(&e->wake);
     pthread_mutex_destroy(&e->lock);
     hs_free(e);

@@ -188,6 +188,23 @@ static void take_token(hs_engine *e, uint32_t i, const float *logits)
         r->next_token = token;
 }
 
+bool hs__is_pass_unwanted(void *engine)
+{
+    hs_engine *e = engine;
+    if (!e->started)
+        return false; /* sessions */
+    uint64_t now = hs_now_ns();
+    bool unwanted = false;
+    pthread_mutex_lock(&e->lock);
+    sweep_queue(e, now);
+    for (uint32_t i = 0; i < e->plan.parallel; i++)
+        for (uint32_t k = 0; e->active[i] && k < e->n_batch; k++)
+            unwanted |= e->active[i]->seq == e->batch_seq[k] && (e->active[i]->cancelled || is_late(e->active[i], now));
+    unwanted |= e->stop;
+    pthread_mutex_unlock(&e->lock);
+    return unwanted;
+}
+
 /* Between layers; a chunk of a big model takes long, those who wait are told in time. */
 static int on_prefill(void *ctx, uint64_t done, uint64_t total)
 {
@@ -289,11 +306,13 @@ static int decode_batch(hs_engine *e, const uint32_t *slots, uint32_t n, hs_err 
 }
 
 /* A step that fails for several is tried again for each alone, so that a bad record ends only the requests that need
- * it. */
+ * it. One that was abandoned because a request has gone is tried again in the next round, without it. */
 static void decode_step(hs_engine *e, const uint32_t *slots, uint32_t n)
 {
     hs_err err = {0};
     int code = decode_batch(e, slots, n, &err);
+    if (code == -ECANCELED)
+        return;
     if (code < 0 && n > 1) {
         for (uint32_t k = 0; k < n; k++)
             decode_step(e, &slots[k], 1);
@@ -353,30 +372,38 @@ static void wait_for_work(hs_engine *e)
     }
 }
 
+bool hs__scheduler_round(hs_engine *e)
+{
+    uint64_t now = hs_now_ns();
+    pthread_mutex_lock(&e->lock);
+    sweep_queue(e, now);
+    bool stop = e->stop;
+    if (!stop)
+        admit(e);
+    pthread_mutex_unlock(&e->lock);
+    sweep_active(e, now);
+    if (stop)
+        return false;
+    bool alone;
+    int i = next_prefill(e, &alone);
+    if (i >= 0)
+        prefill_chunk(e, (uint32_t)i, alone);
+    uint32_t n = collect(e, e->step_slots);
+    if (n)
+        decode_step(e, e->step_slots, n);
+    hs__engine_publish(e);
+    return true;
+}
+
 void *hs__scheduler_main(void *arg)
 {
     hs_engine *e = arg;
     pthread_setname_np(pthread_self(), "hs-engine");
-    for (;;) {
+    do {
         pthread_mutex_lock(&e->lock);
         wait_for_work(e);
-        sweep_queue(e, hs_now_ns());
-        bool stop = e->stop;
-        if (!stop)
-            admit(e);
         pthread_mutex_unlock(&e->lock);
-        sweep_active(e, hs_now_ns());
-        if (stop)
-            break;
-        bool alone;
-        int i = next_prefill(e, &alone);
-        if (i >= 0)
-            prefill_chunk(e, (uint32_t)i, alone);
-        uint32_t n = collect(e, e->step_slots);
-        if (n)
-            decode_step(e, e->step_slots, n);
-        hs__engine_publish(e);
-    }
+    } while (hs__scheduler_round(e));
     pthread_mutex_lock(&e->lock);
     while (e->queue_head) {
         hs_request *r = e->queue_head;

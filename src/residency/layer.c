@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "residency/residency_int.h"
 
+#define LOOK_NS 20000000ull /* how often a wait for the drive looks up */
+
 static void put(hs__queue *q, uint32_t want)
 {
     q->item[q->tail++] = want;
@@ -161,17 +163,43 @@ static uint32_t deliver(hs_residency *r, uint32_t max, uint32_t *ret_index, hs_e
     return n;
 }
 
-/* Sleeps until the I/O thread has something new since `seen`. */
-static void sleep_until_event(hs_residency *r, uint32_t seen)
+/* Sleeps until the I/O thread has something new since `seen`, or until it is time to look up. *ret_heard: when the
+ * drive last delivered anything. False: nothing is new. */
+static bool sleep_until_event(hs_residency *r, uint32_t seen, uint64_t *ret_heard)
 {
     uint64_t t0 = hs_now_ns();
+    struct timespec until = hs_timespec(t0 + LOOK_NS);
     pthread_mutex_lock(&r->lock);
     r->sleeping = true;
-    while (atomic_load_explicit(&r->n_event, memory_order_relaxed) == seen)
-        pthread_cond_wait(&r->wake, &r->lock);
+    for (int e = 0; e == 0 && atomic_load_explicit(&r->n_event, memory_order_relaxed) == seen;)
+        e = pthread_cond_timedwait(&r->wake, &r->lock, &until);
     r->sleeping = false;
+    *ret_heard = r->heard_ns;
     pthread_mutex_unlock(&r->lock);
     hs__count(&r->count.wait_ns, hs_now_ns() - t0);
+    return atomic_load_explicit(&r->n_event, memory_order_relaxed) != seen;
+}
+
+/* A read that the layer needs and that a wait has given up before: there is no use in waiting as long again. */
+static const hs__load *stalled_want(const hs_residency *r)
+{
+    for (const hs__load *l = r->active_first; l; l = l->next)
+        if (l->stalled && !l->over && r->slots[l->slot].want != HS__NONE)
+            return l;
+    return NULL;
+}
+
+/* The drive has been silent for too long: what the layer waits for is given up, the reads stay where they are. */
+static int stall(hs_residency *r, hs_err *err)
+{
+    for (hs__load *l = r->active_first; l; l = l->next)
+        l->stalled |= !l->over;
+    const hs__load *l = stalled_want(r);
+    char what[300];
+    if (l)
+        hs_object_describe(r->cfg.objects, l->object, what, sizeof what);
+    return hs_err_set(err, -ETIMEDOUT, "%s: the drive does not answer",
+                      l ? what : "every slot waits for a read that does not end");
 }
 
 static bool reads_under_way(const hs_residency *r)
@@ -182,12 +210,34 @@ static bool reads_under_way(const hs_residency *r)
     return false;
 }
 
+/* Nothing to hand out and nothing to decode: waits for the drive. *began: 0 the first time. 0: look again. */
+static int stand(hs_residency *r, uint32_t seen, uint64_t *began, hs_err *err)
+{
+    if (!reads_under_way(r)) {
+        issue(r, true);
+        if (!reads_under_way(r))
+            return hs_err_set(err, -EDEADLK, "experts of layer %u: all %u slots are held by what was delivered before",
+                              r->layer, r->n_slots);
+    }
+    if (stalled_want(r))
+        return stall(r, err);
+    uint64_t since;
+    *began = *began ? *began : hs_now_ns();
+    if (sleep_until_event(r, seen, &since))
+        return 0;
+    if (r->cfg.unwanted && r->cfg.unwanted(r->cfg.unwanted_ctx))
+        return hs_err_set(err, -ECANCELED, "cancelled");
+    since = since > *began ? since : *began;
+    return hs_now_ns() - since > hs_io_patience_ns(r->cfg.io) ? stall(r, err) : 0;
+}
+
 static int wait_some(void *self, uint32_t max, uint32_t *ret_index, hs_expert *ret_experts, uint32_t *ret_n,
                      hs_err *err)
 {
     hs_residency *r = self;
     if (!max || !r->n_undelivered)
         return hs_err_set(err, -EINVAL, "experts of layer %u: nothing is left to wait for", r->layer);
+    uint64_t began = 0;
     for (;;) {
         uint32_t seen = atomic_load_explicit(&r->n_event, memory_order_acquire);
         hs__load_drain(r);
@@ -202,14 +252,9 @@ static int wait_some(void *self, uint32_t max, uint32_t *ret_index, hs_expert *r
             break;
         if (hs__expand(r, HS__WANTED) || hs__expand(r, HS__GUESSES))
             continue;
-        if (!reads_under_way(r)) {
-            issue(r, true);
-            if (!reads_under_way(r))
-                return hs_err_set(err, -EDEADLK,
-                                  "experts of layer %u: all %u slots are held by what was delivered before", r->layer,
-                                  r->n_slots);
-        }
-        sleep_until_event(r, seen);
+        int code = stand(r, seen, &began, err);
+        if (code < 0)
+            return code;
     }
     *ret_n = deliver(r, max, ret_index, ret_experts);
     return 0;

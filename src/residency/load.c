@@ -6,9 +6,10 @@
  * takes the ended ones in with hs__load_drain. A failed read or a damaged frame is read once more if somebody asks for
  * the object, then its want fails; the slot becomes EMPTY in any case.
  */
-#include "residency/residency_int.h"
-
 #include <string.h>
+
+#include "base/clock.h"
+#include "residency/residency_int.h"
 
 void hs__loads_init(hs_residency *r)
 {
@@ -72,6 +73,7 @@ static void on_progress(hs_io_req *req, uint32_t range, uint64_t off, uint64_t l
     hs__load *l = req->user;
     hs_residency *r = l->r;
     pthread_mutex_lock(&r->lock);
+    r->heard_ns = hs_now_ns();
     uint64_t before = l->arrived_contiguous;
     if (range == 0)
         note_arrival(l, off, off + len);
@@ -87,6 +89,7 @@ static void on_done(hs_io_req *req, int result)
     hs__load *l = req->user;
     hs_residency *r = l->r;
     pthread_mutex_lock(&r->lock);
+    r->heard_ns = hs_now_ns();
     l->done_result = result;
     l->next_done = r->done;
     r->done = l;
@@ -106,7 +109,7 @@ static uint8_t *landing(const hs_residency *r, const hs__load *l)
 static void prepare(hs_residency *r, hs__load *l, hs_io_class cls)
 {
     const hs_objects *o = r->cfg.objects;
-    l->over = l->damaged = l->cancelled = false;
+    l->over = l->damaged = l->cancelled = l->stalled = false;
     l->speculative = cls == HS_IO_SPECULATIVE;
     l->arrived_contiguous = l->arrived_bytes = l->usable = 0;
     l->n_gaps = 0;

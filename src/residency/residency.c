@@ -137,7 +137,11 @@ int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_e
     r->cfg.policy = policy->name;
     r->policy = policy;
     pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->wake, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&r->wake, &attr);
+    pthread_condattr_destroy(&attr);
     set_sizes(r);
     if (!allocate(r))
         e = hs_err_set(err, -ENOMEM, "residency: out of memory for %u slots of %llu bytes", r->n_slots,

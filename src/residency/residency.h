@@ -31,6 +31,10 @@ typedef struct hs_residency_config {
     uint32_t n_staging; /* staging buffers; 0 if nothing is staged */
     bool prefetch;
     uint64_t prefetch_budget; /* speculative bytes outstanding at most; raised to one expert if less */
+    /* Asked now and then while the engine thread waits for the drive; true: the wait fails with -ECANCELED. May be
+     * NULL. A drive that delivers nothing at all for hs_io_patience_ns fails the wait with -ETIMEDOUT. */
+    bool (*unwanted)(void *ctx);
+    void *unwanted_ctx;
     uint64_t seed;
 } hs_residency_config;
 
@@ -42,7 +46,7 @@ uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_slots, uint
 
 int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_err *err) HS_MUST_CHECK;
 void hs_residency_attach_io(hs_residency *r, hs_io *io);
-/* Cancels and waits for its own requests; the hs_io must still exist. */
+/* Cancels and waits for its own requests; the hs_io must still exist, stopped or not. */
 void hs_residency_destroy(hs_residency **r);
 /* The vtable for the model; valid while the residency lives. */
 hs_experts hs_residency_experts(hs_residency *r);

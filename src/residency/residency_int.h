@@ -48,6 +48,7 @@ typedef struct hs__load {
     uint32_t attempts; /* that failed */
     bool speculative;  /* submitted as such and not promoted since */
     bool cancelled;
+    bool stalled; /* a wait for it has given up */
     bool over;    /* on_done has been seen */
     bool damaged; /* a frame did not decode */
     int result;   /* of on_done */
@@ -189,6 +190,7 @@ struct hs_residency {
     pthread_cond_t wake;
     hs__load *done;           /* ended reads, newest first; under the lock */
     bool sleeping;            /* the engine thread waits on `wake`; under the lock */
+    uint64_t heard_ns;        /* when the drive last delivered anything; under the lock */
     _Atomic uint32_t n_done;  /* grows with every ended read */
     _Atomic uint32_t n_event; /* grows with everything that may let a waiter go on */
     uint32_t seen_done;

@@ -28,6 +28,7 @@
 #define MAX_FLYING     (1ull << 30)
 #define MIN_DEPTH      64u /* small reads: more of them than in_flight / read_size */
 #define MAX_DEPTH      4096u
+#define PATIENCE_NS    30000000000ull /* as long as the kernel gives a drive before it fails a read itself */
 
 /* Sizes for telling a file's end from a cut file; O_DIRECT as asked, quietly without where it is refused. */
 static int prepare_files(hs_io *io, const hs_io_config *cfg, hs_err *err)
@@ -61,6 +62,7 @@ static int set_up(hs_io *io, const hs_io_config *cfg, hs_err *err)
     if (io->read_size > io->max_flying)
         io->read_size = (uint32_t)(io->max_flying & ~(uint64_t)(HS__IO_ALIGN - 1));
     io->max_speculative = io->max_flying / 4;
+    io->patience_ns = cfg->patience_ns ? cfg->patience_ns : PATIENCE_NS;
     uint64_t depth = io->max_flying / io->read_size;
     depth = depth < MIN_DEPTH ? MIN_DEPTH : depth > MAX_DEPTH ? MAX_DEPTH : depth;
     io->kind = cfg->engine;
@@ -81,7 +83,7 @@ static int set_up(hs_io *io, const hs_io_config *cfg, hs_err *err)
 
 static void tear_down(hs_io *io)
 {
-    pthread_cond_destroy(&io->started);
+    pthread_cond_destroy(&io->changed);
     pthread_mutex_destroy(&io->lock);
     hs_free(io->file_bytes);
     hs_free(io->reads);
@@ -95,7 +97,11 @@ int hs_io_create(const hs_io_config *cfg, hs_io **ret_io, hs_err *err)
     if (!io)
         return hs_err_set(err, -ENOMEM, "reading: out of memory");
     pthread_mutex_init(&io->lock, NULL);
-    pthread_cond_init(&io->started, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&io->changed, &attr);
+    pthread_condattr_destroy(&attr);
     int r = set_up(io, cfg, err);
     if (r == 0) {
         io->start_result = 1;
@@ -107,7 +113,7 @@ int hs_io_create(const hs_io_config *cfg, hs_io **ret_io, hs_err *err)
     if (r == 0) {
         pthread_mutex_lock(&io->lock);
         while (io->start_result > 0)
-            pthread_cond_wait(&io->started, &io->lock);
+            pthread_cond_wait(&io->changed, &io->lock);
         r = io->start_result;
         pthread_mutex_unlock(&io->lock);
         if (r < 0)
@@ -120,21 +126,45 @@ int hs_io_create(const hs_io_config *cfg, hs_io **ret_io, hs_err *err)
     return r;
 }
 
+int hs_io_stop(hs_io *io)
+{
+    uint64_t most = io->patience_ns < HS_IO_STOP_NS ? io->patience_ns : HS_IO_STOP_NS;
+    struct timespec until = hs_timespec(hs_now_ns() + most);
+    int r = 0;
+    pthread_mutex_lock(&io->lock);
+    if (!io->stop) {
+        io->stop = true;
+        for (int c = 0; c < 2; c++)
+            while (io->queued[c].head)
+                hs__io_drop(io, io->queued[c].head, -ECANCELED);
+        io->ops->wake(io->engine); /* under the lock: the thread ends, and its engine with it, once it has seen stop */
+    }
+    while (!io->ended && r == 0)
+        r = -pthread_cond_timedwait(&io->changed, &io->lock, &until);
+    bool ended = io->ended;
+    pthread_mutex_unlock(&io->lock);
+    if (!ended)
+        return -ETIMEDOUT;
+    if (!io->joined)
+        pthread_join(io->thread, NULL);
+    io->joined = true;
+    return 0;
+}
+
 void hs_io_destroy(hs_io **io_ptr)
 {
     hs_io *io = *io_ptr;
     if (!io)
         return;
     *io_ptr = NULL;
-    pthread_mutex_lock(&io->lock);
-    io->stop = true;
-    for (int c = 0; c < 2; c++)
-        while (io->queued[c].head)
-            hs__io_drop(io, io->queued[c].head, -ECANCELED);
-    io->ops->wake(io->engine); /* under the lock: the thread ends, and its engine with it, once it has seen stop */
-    pthread_mutex_unlock(&io->lock);
-    pthread_join(io->thread, NULL);
+    while (hs_io_stop(io) < 0)
+        ;
     tear_down(io);
+}
+
+uint64_t hs_io_patience_ns(const hs_io *io)
+{
+    return io->patience_ns;
 }
 
 const char *hs_io_engine_name(const hs_io *io)

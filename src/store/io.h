@@ -61,6 +61,7 @@ typedef struct hs_io_config {
      * with madvise, for as long as the hs_io lives. */
     const struct iovec *buffers;
     uint32_t n_buffers;
+    uint64_t patience_ns; /* see hs_io_patience_ns; 0 = default 30 s */
 } hs_io_config;
 
 typedef struct hs_io_stats {
@@ -73,8 +74,15 @@ typedef struct hs_io_stats {
 
 /* Starts the I/O thread. HS_IO_URING where the kernel denies it is an error; HS_IO_AUTO then takes pread. */
 int hs_io_create(const hs_io_config *cfg, hs_io **ret_io, hs_err *err) HS_MUST_CHECK;
-/* Waits for what is in flight; queued requests get -ECANCELED. */
+/* Queued requests get -ECANCELED; what is in flight is waited for, HS_IO_STOP_NS or the patience at most. 0: no request
+ * is out any more, and none may be submitted. -ETIMEDOUT: the drive holds on to reads; the hs_io, its files, its
+ * requests and the memory that they read into must stay until the process ends. */
+#define HS_IO_STOP_NS 5000000000ull
+int hs_io_stop(hs_io *io) HS_MUST_CHECK;
+/* Waits for what is in flight, however long; queued requests get -ECANCELED. */
 void hs_io_destroy(hs_io **io);
+/* How long somebody who waits for reads should stand it that not a single byte arrives. */
+uint64_t hs_io_patience_ns(const hs_io *io);
 const char *hs_io_engine_name(const hs_io *io); /* "io_uring" or "pread" (or the custom one's) */
 /* Do all files bypass the page cache? False also after a filesystem has refused an O_DIRECT read. */
 bool hs_io_is_direct(const hs_io *io);

@@ -27,6 +27,7 @@ struct hs_io {
     uint32_t read_size;
     uint64_t max_flying;      /* bytes under way at most */
     uint64_t max_speculative; /* bytes under way from which on nothing speculative is issued */
+    uint64_t patience_ns;
     pthread_t thread;
     _Atomic bool direct;
 
@@ -38,8 +39,9 @@ struct hs_io {
 
     /* Under lock: a leaf lock, never held around a system call or a callback. */
     pthread_mutex_t lock;
-    pthread_cond_t started;
+    pthread_cond_t changed; /* start_result or ended */
     int start_result;       /* 1 = not yet */
+    bool ended, joined;     /* the thread has nothing left to do; has been joined */
     hs__io_queue queued[2]; /* by class: requests that have something left to cut */
     hs__io_queue over;      /* requests whose on_done is due without another read ending */
     uint64_t flying;        /* bytes under way */

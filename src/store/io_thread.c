@@ -213,6 +213,8 @@ static bool finished(hs_io *io)
 {
     pthread_mutex_lock(&io->lock);
     bool yes = io->stop && !io->flying && !io->over.head && !io->queued[0].head && !io->queued[1].head;
+    if (yes)
+        io->asleep = false; /* nobody wakes an engine that is about to go */
     pthread_mutex_unlock(&io->lock);
     return yes;
 }
@@ -228,7 +230,7 @@ void *hs__io_main(void *arg)
     pthread_mutex_lock(&io->lock);
     io->start_result = r;
     io->start_err = NULL;
-    pthread_cond_signal(&io->started);
+    pthread_cond_signal(&io->changed);
     pthread_mutex_unlock(&io->lock);
     if (r < 0)
         return NULL;
@@ -244,5 +246,9 @@ void *hs__io_main(void *arg)
             settle(io, io->done[i]);
     }
     io->ops->destroy(io->engine);
+    pthread_mutex_lock(&io->lock);
+    io->ended = true;
+    pthread_cond_signal(&io->changed);
+    pthread_mutex_unlock(&io->lock);
     return NULL;
 }

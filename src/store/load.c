@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "store/decode.h"
 #include "store/io.h"
@@ -25,6 +26,7 @@
 #define MAX_WORKERS  8u  /* decoders: 8 cores expand more than a drive delivers */
 #define ALIGN        4096ull
 #define SLICE        (128u << 10) /* plain bytes that one task copies */
+#define LOOK_NS      100000000ull /* how often a wait for the drive looks up */
 
 typedef struct piece {
     uint32_t load;            /* index into loads */
@@ -41,6 +43,7 @@ typedef struct buffer {
     uint8_t *mem;
     piece p;
     uint32_t n_tasks;
+    bool out;   /* being read */
     int result; /* of the read */
     struct buffer *next;
 } buffer;
@@ -234,6 +237,7 @@ static uint32_t read_ahead(loader *l)
         uint64_t begin = b->p.offset & ~(ALIGN - 1);
         b->req.ranges[0] = (hs_range){l->fd_of[t->file], begin, hs_align_up(b->p.offset + b->p.len - begin, ALIGN), 0};
         b->n_tasks = b->p.n_frames ? b->p.n_frames : (uint32_t)((b->p.len + SLICE - 1) / SLICE);
+        b->out = true;
         reqs[n++] = &b->req;
     }
     if (n)
@@ -241,17 +245,33 @@ static uint32_t read_ahead(loader *l)
     return n;
 }
 
-/* Waits for buffers and makes them the batch; fails those whose read has failed. */
-static void take_landed(loader *l)
+/* Waits a while for landed buffers; NULL if none came. */
+static buffer *await_landed(loader *l)
 {
+    struct timespec until = hs_timespec(hs_now_ns() + LOOK_NS);
     pthread_mutex_lock(&l->lock);
-    while (!l->landed)
-        pthread_cond_wait(&l->changed, &l->lock);
+    for (int r = 0; !l->landed && r == 0;)
+        r = pthread_cond_timedwait(&l->changed, &l->lock, &until);
     buffer *b = l->landed;
     l->landed = NULL;
     pthread_mutex_unlock(&l->lock);
+    return b;
+}
+
+/* The drive does not answer: the first piece that is out is the one that failed. */
+static void fail_stalled(loader *l)
+{
+    for (uint32_t i = 0; i < BUFFERS; i++)
+        if (l->buffers[i].out)
+            fail(l, l->buffers[i].p.load, -ETIMEDOUT);
+}
+
+/* Makes the landed buffers the batch; fails those whose read has failed. */
+static void take(loader *l, buffer *b)
+{
     l->n_batch = l->n_tasks = 0;
     for (; b; b = b->next) {
+        b->out = false;
         if (b->result < 0)
             fail(l, b->p.load, b->result);
         l->batch[l->n_batch++] = b;
@@ -266,9 +286,10 @@ static int explain(const loader *l, hs_err *err)
     int r = -(int)(failed >> 32);
     uint32_t tensor = l->loads[(uint32_t)failed - 1].tensor;
     const hs_tensor *t = &l->s->tensors[tensor];
-    const char *what = r == -EBADMSG   ? "damaged (checksum)"
-                       : r == -ENODATA ? "the file has been cut since it was opened"
-                                       : hs_strerror(r);
+    const char *what = r == -EBADMSG     ? "damaged (checksum)"
+                       : r == -ENODATA   ? "the file has been cut since it was opened"
+                       : r == -ETIMEDOUT ? "the drive does not answer"
+                                         : hs_strerror(r);
     if (l->s->packed)
         return hs_err_set(err, r, "%s: record %u (%s): %s", l->s->files[t->file].path, l->s->places[tensor].record,
                           t->name, what);
@@ -277,12 +298,17 @@ static int explain(const loader *l, hs_err *err)
 
 static int run(loader *l, hs_pool *pool, uint64_t total, hs_load_progress progress, void *ctx, hs_err *err)
 {
-    uint64_t done = 0;
+    uint64_t done = 0, last = hs_now_ns();
     uint32_t out = 0;
     while ((out += read_ahead(l)) > 0) {
-        take_landed(l);
+        buffer *landed = await_landed(l);
+        uint64_t now = hs_now_ns();
+        if (!landed && now - last > hs_io_patience_ns(l->io))
+            fail_stalled(l);
+        take(l, landed);
+        last = landed ? now : last;
         atomic_store(&l->task, 0);
-        if (!atomic_load(&l->failed))
+        if (l->n_tasks && !atomic_load(&l->failed))
             hs_pool_run(pool, l->n_workers, work, l);
         if (atomic_load(&l->failed))
             return explain(l, err);
@@ -334,7 +360,7 @@ static int open_files(loader *l, hs_err *err)
     return 0;
 }
 
-static int set_up(loader *l, hs_pool *pool, hs_err *err)
+static int set_up(loader *l, hs_pool *pool, const hs_io_config *how, hs_err *err)
 {
     int r = sort_loads(l, err);
     if (r == 0)
@@ -358,12 +384,20 @@ static int set_up(loader *l, hs_pool *pool, hs_err *err)
         l->idle = b;
     }
     struct iovec whole = {l->arena, BUFFERS * BUFFER_BYTES};
-    hs_io_config cfg = {.read_size = BUFFER_BYTES, .fds = l->fds, .n_fds = l->n_fds, .buffers = &whole, .n_buffers = 1};
+    hs_io_config cfg = how ? *how : (hs_io_config){0};
+    cfg.read_size = BUFFER_BYTES;
+    cfg.in_flight = 0;
+    cfg.fds = l->fds;
+    cfg.n_fds = l->n_fds;
+    cfg.buffers = &whole;
+    cfg.n_buffers = 1;
     return hs_io_create(&cfg, &l->io, err);
 }
 
 static void tear_down(loader *l)
 {
+    if (l->io && hs_io_stop(l->io) < 0)
+        return; /* the drive may still write into all of this */
     hs_io_destroy(&l->io);
     for (uint32_t i = 0; i < l->n_fds; i++)
         close(l->fds[i]);
@@ -380,8 +414,8 @@ static void tear_down(loader *l)
     hs_free(l);
 }
 
-int hs_source_load(const hs_source *s, const hs_load *loads, uint32_t n, hs_pool *pool, hs_load_progress progress,
-                   void *ctx, hs_err *err)
+int hs_source_load(const hs_source *s, const hs_load *loads, uint32_t n, hs_pool *pool, const hs_io_config *how,
+                   hs_load_progress progress, void *ctx, hs_err *err)
 {
     uint64_t total = 0;
     for (uint32_t i = 0; i < n; i++)
@@ -395,8 +429,12 @@ int hs_source_load(const hs_source *s, const hs_load *loads, uint32_t n, hs_pool
     l->loads = loads;
     l->n = n;
     pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->changed, NULL);
-    int r = set_up(l, pool, err);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&l->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    int r = set_up(l, pool, how, err);
     if (r == 0)
         r = run(l, pool, total, progress, ctx, err);
     tear_down(l);

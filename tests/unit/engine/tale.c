@@ -4,12 +4,17 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <jansson.h>
+
+#include "pack/pack.h"
 
 #define PATIENCE_MS 120000u
 
@@ -19,10 +24,8 @@ void tale_sleep_ms(uint32_t ms)
     nanosleep(&t, NULL);
 }
 
-hs_engine *tale_create(hs_engine_options opt)
+hs_engine_options tale_options(hs_engine_options opt)
 {
-    hs_engine *e = NULL;
-    hs_err err = {0};
     opt.path = opt.path ? opt.path : TALE;
     opt.kv_type = opt.kv_type ? opt.kv_type : "f32";
     opt.threads = opt.threads ? opt.threads : 2;
@@ -30,6 +33,14 @@ hs_engine *tale_create(hs_engine_options opt)
         opt.cache_kind = HS_CACHE_PERCENT;
         opt.cache_percent = 25;
     }
+    return opt;
+}
+
+hs_engine *tale_create(hs_engine_options opt)
+{
+    hs_engine *e = NULL;
+    hs_err err = {0};
+    opt = tale_options(opt);
     if (hs_engine_create(&opt, &e, &err) < 0)
         fail_msg("%s", err.text);
     return e;
@@ -42,6 +53,33 @@ hs_engine *tale_start(hs_engine_options opt)
     if (hs_engine_start(e, &err) < 0)
         fail_msg("%s", err.text);
     return e;
+}
+
+static char packed[64];
+
+static void remove_packed(void)
+{
+    DIR *d = opendir(packed);
+    for (struct dirent *f; d && (f = readdir(d));)
+        unlinkat(dirfd(d), f->d_name, 0);
+    if (d)
+        closedir(d);
+    rmdir(packed);
+}
+
+const char *tale_packed(void)
+{
+    if (*packed)
+        return packed;
+    const char *tmp = getenv("TMPDIR");
+    hs_err err = {0};
+    snprintf(packed, sizeof packed, "%s/hotset-tale-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
+    assert_non_null(mkdtemp(packed));
+    atexit(remove_packed);
+    hs_pack_options opt = {.src = TALE, .dst = packed, .codec = HS_PACK_ZSTD, .threads = 2};
+    if (hs_pack(&opt, &err) < 0)
+        fail_msg("%s", err.text);
+    return packed;
 }
 
 static uint32_t read_ids(const json_t *a, uint32_t *ids, uint32_t max)

@@ -24,6 +24,10 @@ typedef struct tale_prompt {
 hs_engine *tale_create(hs_engine_options opt);
 /* With the engine thread. */
 hs_engine *tale_start(hs_engine_options opt);
+/* The model packed into a new folder, which is removed when the test ends; the same one in every call. */
+const char *tale_packed(void);
+/* opt with its NULL fields filled in, as tale_create does. */
+hs_engine_options tale_options(hs_engine_options opt);
 /* [TALE_PROMPTS], with the greedy texts as e's tokenizer has them. */
 const tale_prompt *tale_prompts(const hs_engine *e);
 

@@ -51,6 +51,7 @@ static struct fake {
     uint8_t order_class[4 * FAKE_MAX];
     uint32_t n_order;
     uint32_t promoted, cancels;
+    uint64_t patience_ns; /* 0 = 30 s */
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .kind = FAKE_MIXED, .rng = 1};
 
 static inline uint32_t fake_random(uint32_t *rng, uint32_t below)
@@ -285,6 +286,11 @@ void hs_io_submit_many(hs_io *io, hs_io_req **reqs, uint32_t n)
     }
     pthread_cond_signal(&fake.wake);
     pthread_mutex_unlock(&fake.lock);
+}
+uint64_t hs_io_patience_ns(const hs_io *io)
+{
+    (void)io;
+    return fake.patience_ns ? fake.patience_ns : 30000000000ull;
 }
 void hs_io_promote(hs_io *io, hs_io_req *req)
 {

@@ -49,7 +49,7 @@ static void prepare(loaded *l, const char *path)
 
 static int load(loaded *l, hs_pool *pool, hs_load_progress progress, void *ctx, hs_err *err)
 {
-    return hs_source_load(l->s, l->loads, hs_source_checkpoint(l->s)->n_tensors, pool, progress, ctx, err);
+    return hs_source_load(l->s, l->loads, hs_source_checkpoint(l->s)->n_tensors, pool, NULL, progress, ctx, err);
 }
 
 static void check(const loaded *l, const tiny_model *m)
@@ -121,9 +121,9 @@ static void nothing_to_load_is_fine(void **state)
     assert_int_equal(hs_pool_create(1, &pool, NULL), 0);
     make(&tiny_small, true, path);
     prepare(&l, path);
-    assert_int_equal(hs_source_load(l.s, NULL, 0, pool, NULL, NULL, NULL), 0);
+    assert_int_equal(hs_source_load(l.s, NULL, 0, pool, NULL, NULL, NULL, NULL), 0);
     hs_load none = {hs_checkpoint_find(hs_source_checkpoint(l.s), "none.weight"), NULL};
-    assert_int_equal(hs_source_load(l.s, &none, 1, pool, NULL, NULL, NULL), 0);
+    assert_int_equal(hs_source_load(l.s, &none, 1, pool, NULL, NULL, NULL, NULL), 0);
     release(&l);
     hs_pool_destroy(&pool);
     folder_destroy(path);

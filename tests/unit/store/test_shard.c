@@ -251,7 +251,7 @@ static void random_tables_do_no_harm(void **state)
             hs_load l = {i, mem};
             assert_true(c->tensors[i].nbytes <= sizeof mem);
             assert_true(hs_source_stored_bytes(s, i) <= n);
-            int r = hs_source_load(s, &l, 1, pool, NULL, NULL, &err);
+            int r = hs_source_load(s, &l, 1, pool, NULL, NULL, NULL, &err);
             assert_true(r == 0 || err.text[0]);
         }
         hs_source_close(&s);

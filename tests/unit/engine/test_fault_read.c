@@ -1,0 +1,506 @@
+/* labels: unit fault */
+/*
+ * test_fault_read.c - every read that a request makes goes wrong once, in every way: the request gets its tokens or the
+ * right error, nothing stays behind, and the next request gets its tokens. The same for every read of loading.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "residency/residency_int.h"
+#include "tale.h"
+#include "unit/store/engines.h"
+
+#define PROMPTS 4u
+#define PROMPT  2u /* that is asked alone */
+#define TOKENS  3u
+#define EXPERTS (5 * 64)
+
+typedef struct fault {
+    const char *name;
+    fault_kind kind;
+    int error;
+    uint32_t short_bytes;
+    bool sticky;          /* the place stays bad: reading once more does not help */
+    int packed, plain;    /* what a request that needs the place gets: 0 = its tokens; 1 = does not apply */
+    const char *sentence; /* has this */
+} fault;
+
+static const fault faults[] = {
+    {"EIO once", FAULT_ERRNO, EIO, 0, false, 0, 0, ""},
+    {"EIO", FAULT_ERRNO, EIO, 0, true, -EIO, -EIO, "Input/output error"},
+    {"a part of the bytes", FAULT_SHORT, 0, 5000, false, 0, 0, ""},
+    {"the file ends early", FAULT_SHORT, 0, 0, true, -ENODATA, -ENODATA, ""},
+    {"late", FAULT_LATE, 0, 0, false, 0, 0, ""},
+    {"corrupted once", FAULT_CORRUPT, 0, 0, false, 0, 1, ""},
+    {"corrupted", FAULT_CORRUPT, 0, 0, true, -EBADMSG, 1, "checksum"},
+};
+#define N_FAULTS (sizeof faults / sizeof *faults)
+
+typedef struct bed {
+    fault_engine drive;
+    hs_io_config how;
+    hs_engine *e;
+    bool packed, prefetch;
+    hs_buf text;
+} bed;
+
+/* Prompts so short that a request makes less than 200 reads, and what an engine with everything in memory answers. */
+typedef struct question {
+    uint32_t n, answer[TOKENS];
+    char text[2][64]; /* of its first two tokens, of all */
+    bool needs[EXPERTS];
+} question;
+
+static question questions[PROMPTS];
+static question *being_asked;
+static const tale_prompt *prompts;
+static uint32_t injected;
+
+static hs_engine_options options(const bed *b)
+{
+    return tale_options((hs_engine_options){.path = b->packed ? tale_packed() : TALE,
+                                            .cache_kind = HS_CACHE_PERCENT,
+                                            .cache_percent = 3,
+                                            .io_buffered = true,
+                                            .threads = 1,
+                                            .prefetch = b->prefetch,
+                                            .context = 128,
+                                            .parallel = 4,
+                                            .max_queue = 4});
+}
+
+/* The struct is not freed: reads that never come back are the drive's for good. */
+static bed *bed_create(bool packed, bool prefetch, uint64_t patience_ms)
+{
+    static bed *beds[64];
+    static uint32_t n;
+    bed *b = beds[n++ % 64] = calloc(1, sizeof *b);
+    *b = (bed){.packed = packed, .prefetch = prefetch};
+    fault_engine_init(&b->drive);
+    hs_buf_init(&b->text, 1 << 16);
+    b->how = (hs_io_config){.custom = &fault_engine_ops, .custom_ctx = &b->drive, .patience_ns = patience_ms * 1000000};
+    return b;
+}
+
+static bed *bed_start(bool packed, bool prefetch, uint64_t patience_ms)
+{
+    bed *b = bed_create(packed, prefetch, patience_ms);
+    hs_engine_options opt = options(b);
+    hs_err err = {0};
+    if (hs__engine_create(&opt, &b->how, &b->e, &err) < 0 || hs_engine_start(b->e, &err) < 0)
+        fail_msg("%s", err.text);
+    return b;
+}
+
+/* After all that: a whole answer of the reference's. */
+static void bed_end(bed *b)
+{
+    if (b->e) {
+        hs_request_options opt = tale_ask(&prompts[0]);
+        hs_buf_clear(&b->text);
+        assert_int_equal(tale_run(b->e, &opt, &b->text).state, HS_REQUEST_DONE);
+        assert_string_equal(b->text.data, prompts[0].text);
+    }
+    hs_engine_destroy(&b->e);
+    hs_buf_deinit(&b->text);
+    fault_engine_deinit(&b->drive);
+}
+
+static hs_request_options ask(uint32_t p, uint32_t tokens)
+{
+    hs_request_options opt = tale_ask(&prompts[p]);
+    opt.n_tokens = questions[p].n;
+    opt.max_tokens = tokens;
+    return opt;
+}
+
+static hs_request_status run(bed *b, uint32_t tokens)
+{
+    hs_request_options opt = ask(PROMPT, tokens);
+    hs_buf_clear(&b->text);
+    hs_buf_puts(&b->text, "");
+    return tale_run(b->e, &opt, &b->text);
+}
+
+static void check_right(const hs_request_status *s, const hs_buf *text, uint32_t p, uint32_t tokens)
+{
+    const char *want = questions[p].text[tokens == TOKENS];
+    if (s->state != HS_REQUEST_DONE)
+        fail_msg("prompt %u: %s", p, s->error_text);
+    assert_int_equal(s->receipt.generated_tokens, tokens);
+    if (strcmp(text->data, want))
+        fail_msg("prompt %u: '%s' instead of '%s'", p, text->data, want);
+}
+
+static void check_clean(bed *b)
+{
+    tale_wait_idle(b->e);
+    const char *wrong = hs__engine_check(b->e);
+    if (wrong)
+        fail_msg("%s", wrong);
+}
+
+/* Nothing stays behind, and the next request gets its tokens. */
+static void check_after(bed *b)
+{
+    check_clean(b);
+    hs_request_status s = run(b, 2);
+    check_right(&s, &b->text, PROMPT, 2);
+}
+
+static void check_failed(const bed *b, const hs_request_status *s, int code, const char *sentence)
+{
+    assert_int_equal(s->state, HS_REQUEST_FAILED);
+    if (s->error != code || !strstr(s->error_text, sentence) ||
+        !strstr(s->error_text, b->packed ? "experts-00000.hss, record" : "model.safetensors"))
+        fail_msg("%d (%s) instead of %d with '%s'", s->error, s->error_text, code, sentence);
+}
+
+/* ---- while a request runs ---- */
+
+/* Read n of a request goes wrong; false: it made fewer. */
+static bool request_with(bed *b, const fault *f, uint32_t n)
+{
+    int code = b->packed ? f->packed : f->plain;
+    b->drive.error = f->error;
+    b->drive.short_bytes = f->short_bytes;
+    fault_engine_arm(&b->drive, f->kind, n, f->sticky);
+    hs_request_status s = run(b, TOKENS);
+    uint32_t hits = fault_engine_hits(&b->drive, 0);
+    fault_engine_release(&b->drive);
+    /* A guess that goes wrong matters to nobody, unless it comes true. */
+    if (hits && code < 0 && (!b->prefetch || s.state == HS_REQUEST_FAILED))
+        check_failed(b, &s, code, f->sentence);
+    else
+        check_right(&s, &b->text, PROMPT, TOKENS);
+    if (s.state == HS_REQUEST_FAILED)
+        check_after(b);
+    else
+        check_clean(b);
+    injected += hits > 0;
+    return hits > 0;
+}
+
+static void requests(bool packed, bool prefetch)
+{
+    bed *b = bed_start(packed, prefetch, 0);
+    for (size_t i = 0; i < N_FAULTS; i++) {
+        if (prefetch && (packed ? faults[i].packed : faults[i].plain) == 0 && faults[i].kind != FAULT_LATE)
+            continue; /* what does not matter to demand reads does not to guesses */
+        if ((packed ? faults[i].packed : faults[i].plain) == 1) {
+            print_message("%s: no checksum would tell; not tried\n", faults[i].name);
+            continue;
+        }
+        uint32_t n = 1;
+        while (request_with(b, &faults[i], n))
+            n++;
+        assert_true(n > 90);
+        print_message("%s: %u reads\n", faults[i].name, n - 1);
+    }
+    bed_end(b);
+}
+
+static void test_packed(void **state)
+{
+    (void)state;
+    requests(true, false);
+}
+
+static void test_plain(void **state)
+{
+    (void)state;
+    requests(false, false);
+}
+
+static void test_guesses(void **state)
+{
+    (void)state;
+    requests(true, true);
+}
+
+/* ---- reads that never come back ---- */
+
+/* The client goes away while the read is out: its place is free at once, and again nothing stays behind. */
+static void test_never_cancel(void **state)
+{
+    (void)state;
+    bed *b = bed_start(true, false, 0);
+    for (uint32_t n = 1;; n++) {
+        fault_engine_arm(&b->drive, FAULT_NEVER, n, false);
+        hs_request_options opt = ask(PROMPT, TOKENS);
+        hs_request *r = tale_submit(b->e, &opt);
+        hs_request_status s = {0};
+        while (!fault_engine_hits(&b->drive, 1) && s.state < HS_REQUEST_DONE)
+            hs_request_get_status(r, &s);
+        bool hit = fault_engine_hits(&b->drive, 0) > 0;
+        hs_request_destroy(&r);
+        tale_wait_idle(b->e);
+        assert_null(hs__engine_check(b->e));
+        fault_engine_release(&b->drive);
+        check_after(b);
+        injected += hit;
+        if (!hit)
+            break;
+        assert_true(n < 5000);
+    }
+    bed_end(b);
+}
+
+/* The drive is given up after a while, at once when the same read is asked for again; it is used again once it answers.
+ */
+static void test_never_patience(void **state)
+{
+    (void)state;
+    bed *b = bed_start(true, false, 1500);
+    static const uint32_t at[] = {1, 40, 100, 120};
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        fault_engine_arm(&b->drive, FAULT_NEVER, at[i], false);
+        hs_request_status s = run(b, TOKENS);
+        assert_int_equal(fault_engine_hits(&b->drive, 0), 1);
+        check_failed(b, &s, -ETIMEDOUT, "does not answer");
+        uint64_t t = hs_now_ns();
+        s = run(b, TOKENS);
+        check_failed(b, &s, -ETIMEDOUT, "does not answer");
+        assert_true(hs_now_ns() - t < 1500000000);
+        fault_engine_release(&b->drive);
+        check_after(b);
+        injected++;
+    }
+    bed_end(b);
+}
+
+/* A request's own time limit holds while the drive does not answer, for those who wait in the queue too. */
+static void test_never_timeout(void **state)
+{
+    (void)state;
+    bed *b = bed_start(true, false, 0);
+    static const uint32_t at[] = {1, 110};
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        fault_engine_arm(&b->drive, FAULT_NEVER, at[i], false);
+        hs_request *r[6];
+        hs_request_options opt = ask(PROMPT, TOKENS);
+        opt.timeout_s = 1;
+        r[0] = tale_submit(b->e, &opt);
+        assert_int_equal(fault_engine_hits(&b->drive, 60000), 1);
+        for (uint32_t k = 1; k < 6; k++)
+            r[k] = tale_submit(b->e, &opt);
+        for (uint32_t k = 0; k < 6; k++) {
+            hs_request_status s = tale_wait(r[k], NULL);
+            if (s.state != HS_REQUEST_FAILED || s.error != -ETIMEDOUT || !strstr(s.error_text, "request_timeout"))
+                fail_msg("request %u: state %d, %s", k, s.state, s.error_text);
+            hs_request_destroy(&r[k]);
+        }
+        fault_engine_release(&b->drive);
+        check_after(b);
+        injected++;
+    }
+    bed_end(b);
+}
+
+/* Shutting down ends in time, whatever is out. What the drive holds stays mapped: it may still be written to. */
+static void test_never_shutdown(void **state)
+{
+    (void)state;
+    static const uint32_t at[] = {1, 80, 110};
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        bed *b = bed_start(i != 1, i == 2, 300);
+        fault_engine_arm(&b->drive, FAULT_NEVER, at[i], true);
+        hs_request_options opt = ask(PROMPT, TOKENS);
+        hs_request *r = tale_submit(b->e, &opt);
+        assert_int_equal(fault_engine_hits(&b->drive, 60000), 1);
+        uint64_t t = hs_now_ns();
+        hs_request_destroy(&r);
+        hs_engine_destroy(&b->e);
+        assert_true(hs_now_ns() - t < HS_IO_STOP_NS);
+        fault_engine_release(&b->drive);
+        hs_buf_deinit(&b->text);
+        injected++;
+    }
+}
+
+/* ---- others in the batch ---- */
+
+/* Four requests side by side, one record bad: exactly those that need it fail, with its name; the others get their
+ * tokens. */
+static void batch_with(bed *b, const fault *f, uint32_t object)
+{
+    hs_request *r[4];
+    hs_buf text[4];
+    char name[300];
+    hs_range ranges[HS_OBJECT_MAX_RANGES];
+    bool was_there = b->e->residency->slot_of[object] != HS__NONE;
+    assert_int_equal(hs_object_ranges(b->e->opened.objects, object, ranges), 1);
+    hs_object_describe(b->e->opened.objects, object, name, sizeof name);
+    b->drive.error = f->error;
+    b->drive.short_bytes = f->short_bytes;
+    fault_engine_spoil(&b->drive, f->kind, ranges[0].file, ranges[0].offset, ranges[0].offset + ranges[0].len);
+    for (uint32_t p = 0; p < 4; p++) {
+        hs_request_options opt = ask(p, TOKENS);
+        opt.client = p;
+        r[p] = tale_submit(b->e, &opt);
+        hs_buf_init(&text[p], 1 << 16);
+        hs_buf_puts(&text[p], "");
+    }
+    for (uint32_t p = 0; p < 4; p++) {
+        hs_request_status s = tale_wait(r[p], &text[p]);
+        if (questions[p].needs[object] && (!was_there || s.state == HS_REQUEST_FAILED)) {
+            check_failed(b, &s, f->packed, f->sentence);
+            assert_non_null(strstr(s.error_text, name));
+        } else {
+            check_right(&s, &text[p], p, TOKENS);
+        }
+        hs_buf_deinit(&text[p]);
+        hs_request_destroy(&r[p]);
+    }
+    injected += fault_engine_hits(&b->drive, 0) > 0;
+    fault_engine_release(&b->drive);
+    check_after(b);
+}
+
+static void batches(bool prefetch, uint32_t from)
+{
+    bed *b = bed_start(true, prefetch, 0);
+    for (uint32_t object = from; object < EXPERTS; object += 8)
+        batch_with(b, &faults[object % 2 ? 1 : N_FAULTS - 1], object);
+    bed_end(b);
+}
+
+static void test_batch(void **state)
+{
+    (void)state;
+    batches(false, 0);
+    batches(true, 1);
+}
+
+/* ---- while loading ---- */
+
+/* Read n of loading goes wrong; false: it made fewer, and the engine is up and right. */
+static bool load_with(const fault *f, bool packed, uint32_t n)
+{
+    bool never = f->kind == FAULT_NEVER;
+    bed *b = bed_create(packed, false, never ? 100 : 0);
+    hs_engine_options opt = options(b);
+    hs_err err = {0};
+    int code = packed ? f->packed : f->plain;
+    b->drive.error = f->error;
+    b->drive.short_bytes = f->short_bytes;
+    fault_engine_arm(&b->drive, f->kind, n, f->sticky);
+    int r = hs__engine_create(&opt, &b->how, &b->e, &err);
+    bool hit = fault_engine_hits(&b->drive, 0) > 0;
+    if (r != (hit ? code : 0) || (r < 0 && b->e))
+        fail_msg("read %u: %d (%s) instead of %d", n, r, err.text, hit ? code : 0);
+    if (r < 0 && (!strstr(err.text, f->sentence) || !strstr(err.text, packed ? "dense-00000.hss: record" : "tensor ")))
+        fail_msg("read %u: '%s'", n, err.text);
+    injected += hit;
+    if (never && hit)
+        return true; /* the drive keeps what it holds */
+    fault_engine_release(&b->drive);
+    if (r == 0)
+        assert_int_equal(hs_engine_start(b->e, &err), 0);
+    bed_end(b);
+    free(b);
+    return hit;
+}
+
+static void loads(bool packed)
+{
+    static const fault never = {"never", FAULT_NEVER, 0, 0, false, -ETIMEDOUT, -ETIMEDOUT, "does not answer"};
+    static const fault once = {"EIO", FAULT_ERRNO, EIO, 0, false, -EIO, -EIO, "Input/output error"};
+    static const fault bad = {"corrupted", FAULT_CORRUPT, 0, 0, false, -EBADMSG, 1, "checksum"};
+    const fault *all[] = {&once, &faults[2], &faults[3], &faults[4], &bad, &never};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        uint32_t n = 1;
+        if ((packed ? all[i]->packed : all[i]->plain) == 1)
+            continue;
+        while (load_with(all[i], packed, n))
+            n++;
+        assert_true(n > 3);
+        print_message("%s while loading: %u reads\n", all[i]->name, n - 1);
+    }
+}
+
+static void test_load(void **state)
+{
+    (void)state;
+    loads(true);
+    loads(false);
+}
+
+static void on_route(void *ctx, const hs_route_event *ev)
+{
+    (void)ctx;
+    for (uint32_t k = 0; k < ev->top_k; k++)
+        being_asked->needs[(ev->layer - 1) * 64 + ev->experts[k]] = true;
+}
+
+static uint32_t greedy(const hs_engine *e, const float *logits)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < hs_engine_vocab(e); i++)
+        best = logits[i] > logits[best] ? i : best;
+    return best;
+}
+
+static void answer(hs_engine *e, hs_session *s, question *q, const uint32_t *ids, float *logits)
+{
+    hs_buf text;
+    being_asked = q;
+    hs_session_reset(s);
+    assert_int_equal(hs_session_prefill(s, ids, q->n, logits, 1, NULL, NULL, NULL), 0);
+    for (uint32_t i = 0; i < TOKENS; i++) {
+        q->answer[i] = greedy(e, logits);
+        if (i + 1 < TOKENS)
+            assert_int_equal(hs_session_decode(&s, &q->answer[i], 1, logits, NULL), 0);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        hs_buf_init(&text, sizeof q->text[i] - 1);
+        assert_int_equal(hs_tokenizer_decode(hs_engine_tokenizer(e), q->answer, i ? TOKENS : 2, true, &text, NULL), 0);
+        snprintf(q->text[i], sizeof q->text[i], "%s", text.data);
+        hs_buf_deinit(&text);
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    hs_engine *e =
+        tale_create((hs_engine_options){.context = 128, .cache_kind = HS_CACHE_PERCENT, .cache_percent = 100});
+    hs_session *s = NULL;
+    float *logits = malloc(hs_engine_vocab(e) * sizeof *logits);
+    prompts = tale_prompts(e);
+    hs_engine_on_route(e, on_route, NULL);
+    assert_int_equal(hs_session_create(e, &s, NULL), 0);
+    for (uint32_t p = 0; p < PROMPTS; p++) {
+        questions[p].n = 2 + p / 2;
+        answer(e, s, &questions[p], prompts[p].ids, logits);
+    }
+    hs_session_destroy(&s);
+    hs_engine_destroy(&e);
+    free(logits);
+    return 0;
+}
+
+static int report(void **state)
+{
+    (void)state;
+    print_message("%u faults injected\n", injected);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_load),          cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_plain),         cmocka_unit_test(test_guesses),
+        cmocka_unit_test(test_never_cancel),  cmocka_unit_test(test_never_patience),
+        cmocka_unit_test(test_never_timeout), cmocka_unit_test(test_never_shutdown),
+        cmocka_unit_test(test_batch),
+    };
+    return cmocka_run_group_tests(tests, setup, report);
+}
