@@ -37,6 +37,9 @@
 
 #define HS_PACK_FORMAT  "hotset-pack" /* manifest "format" */
 #define HS_PACK_VERSION 1
+/* How manifest.json ends, with 16 hexadecimal digits between the two: XXH3_64bits of all the text before. */
+#define HS_PACK_SEAL_BEGIN ",\n \"manifest_xxh3\": \""
+#define HS_PACK_SEAL_END   "\"\n}\n"
 
 /* Bounds a reader may rely on and must enforce. */
 #define HS_SHARD_MAX_RECORDS (1u << 24)
@@ -114,9 +117,8 @@ static_assert(sizeof(hs_shard_frame) == 8, "layout");
  * [{"name": "config.json", "stored_as": "config.json", "bytes": N, "mode": 420, "xxh3": "16 hex"}], "raw_bytes": N,
  * "stored_bytes": N, "manifest_xxh3": "16 hex" } mode: permission bits of the original. source_stamp: hash of the
  * sources' names, sizes, mtimes and headers, by which the same source is known again. manifest_xxh3 comes last, on its
- * own line: XXH3_64bits of all text before the comma that precedes it; verify, which must find any damaged byte, checks
- * it. A reader that serves the model may ignore all three. Record numbers are global: shards in manifest order, records
- * in table order.
+ * own line: XXH3_64bits of all text before the comma that precedes it, so that one damaged byte is known for what it is.
+ * Record numbers are global: shards in manifest order, records in table order.
  */
 
 #endif

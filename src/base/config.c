@@ -9,12 +9,14 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <ini.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/nearest.h"
 
 #define MAX_MODELS     16
 #define MAX_MODEL_KEYS 32
@@ -156,6 +158,20 @@ static int model_section_get(hs_config *c, const char *name, model_section **ret
     return 0;
 }
 
+static const char *model_key_name(const void *ctx, size_t i)
+{
+    return ((const hs_config *)ctx)->model_options[i]->key;
+}
+
+static int unknown_model_key(const hs_config *c, const char *name, const char *key, hs_err *err)
+{
+    size_t near = hs_nearest(key, model_key_name, c, c->n_model_options);
+    if (near < c->n_model_options)
+        return hs_err_set(err, -EINVAL, "unknown key '%s' in [model %s]; did you mean %s?", key, name,
+                          c->model_options[near]->key);
+    return hs_err_set(err, -EINVAL, "unknown key '%s' in [model %s]", key, name);
+}
+
 static int set_model(hs_config *c, const char *name, const char *key, const char *value, const char *origin,
                      hs_err *err)
 {
@@ -178,7 +194,37 @@ static int set_model(hs_config *c, const char *name, const char *key, const char
             m->n_keys++;
         return r;
     }
-    return hs_err_set(err, -EINVAL, "unknown key '%s' in [model %s]", key, name);
+    return unknown_model_key(c, name, key, err);
+}
+
+/* "section.key" of each option, one after the other in one buffer. */
+typedef struct full_names {
+    const hs_config *c;
+    char *text;
+} full_names;
+
+static const char *full_name(const void *ctx, size_t i)
+{
+    const full_names *f = ctx;
+    const hs_option *o = f->c->entries[i].option;
+    snprintf(f->text, HS_NEAREST_MAX, "%s.%s", o->section, o->key);
+    return f->text;
+}
+
+static int unknown_option(const hs_config *c, const char *section, const char *key, hs_err *err)
+{
+    char word[HS_NEAREST_MAX], text[HS_NEAREST_MAX], what[200], hint[2 * HS_NEAREST_MAX] = "";
+    full_names names = {c, text};
+    size_t near = c->n_entries;
+    if (snprintf(word, sizeof word, "%s.%s", section, key) < (int)sizeof word)
+        near = hs_nearest(word, full_name, &names, c->n_entries);
+    if (near < c->n_entries)
+        snprintf(hint, sizeof hint, "; did you mean %s?", full_name(&names, near));
+    if (section_exists(c, section))
+        snprintf(what, sizeof what, "unknown key '%.64s' in [%.64s]", key, section);
+    else
+        snprintf(what, sizeof what, "unknown section [%.64s]", section);
+    return hs_err_set(err, -EINVAL, "%s%s", what, hint);
 }
 
 static int set(hs_config *c, const char *section, const char *key, const char *value, const char *origin, hs_err *err)
@@ -192,11 +238,9 @@ static int set(hs_config *c, const char *section, const char *key, const char *v
     entry *e = find(c, section, key);
     if (e)
         return store(e, value, origin, err);
-    if (section_exists(c, section))
-        return hs_err_set(err, -EINVAL, "unknown key '%s' in [%s]", key, section);
     if (!*section)
         return hs_err_set(err, -EINVAL, "'%s' stands before any [section]", key);
-    return hs_err_set(err, -EINVAL, "unknown section [%s]", section);
+    return unknown_option(c, section, key, err);
 }
 
 /*

@@ -4,6 +4,17 @@
 #include <stdio.h>
 #include <string.h>
 
+void hs_make_printable(char *text)
+{
+    for (unsigned char *p = (unsigned char *)text; *p; p++) {
+        if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0) /* U+0080 to U+009F are controls too */
+            *p++ = '?';
+        else if (*p >= 0x20 && *p != 0x7f)
+            continue;
+        *p = '?';
+    }
+}
+
 int hs_err_set(hs_err *err, int code, const char *fmt, ...)
 {
     if (err) {
@@ -11,6 +22,7 @@ int hs_err_set(hs_err *err, int code, const char *fmt, ...)
         va_start(ap, fmt);
         vsnprintf(err->text, sizeof err->text, fmt, ap);
         va_end(ap);
+        hs_make_printable(err->text);
         err->code = code;
     }
     return code;
@@ -26,6 +38,7 @@ int hs_err_prefix(hs_err *err, const char *fmt, ...)
     va_start(ap, fmt);
     int n = vsnprintf(err->text, sizeof err->text, fmt, ap);
     va_end(ap);
+    hs_make_printable(err->text);
     if (n >= 0 && (size_t)n + 2 < sizeof err->text) {
         size_t room = sizeof err->text - 1 - ((size_t)n + 2), len = strnlen(old, sizeof old);
         len = len < room ? len : room;

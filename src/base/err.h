@@ -25,6 +25,10 @@ int hs_err_set(hs_err *err, int code, const char *fmt, ...) HS_PRINTF(3, 4);
  * unset). */
 int hs_err_prefix(hs_err *err, const char *fmt, ...) HS_PRINTF(2, 3);
 
+/* Sentences quote names from files that nobody vouches for: each control character, which could move a terminal's
+ * cursor or begin a line of its own in a log, becomes a question mark. hs_err_set and hs_err_prefix do it. */
+void hs_make_printable(char *text);
+
 /* The text of a negative errno, from a static table: safe in every thread. */
 const char *hs_strerror(int code);
 

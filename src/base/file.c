@@ -90,6 +90,12 @@ out:
     return r;
 }
 
+bool hs_file_exists(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
 int hs_fsync_parent(const char *path)
 {
     char tmp[PATH_MAX];

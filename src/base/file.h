@@ -2,6 +2,7 @@
 #ifndef HS_BASE_FILE_H
 #define HS_BASE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -21,5 +22,9 @@ int hs_write_full(int fd, const void *buf, size_t n);
 
 /* fsync of the folder that holds path. */
 int hs_fsync_parent(const char *path);
+
+/* Is anything of that name there, be it only a symbolic link to nothing? For optional files: what is there and cannot
+ * be read is an error, not an absence. */
+bool hs_file_exists(const char *path);
 
 #endif

@@ -6,10 +6,35 @@
 #include "base/file.h"
 #include "base/mem.h"
 
+/* What jansson takes for a text at most: 240 bytes for an object (its first buckets included), 136 for a list, 48 for
+ * each further value, 64 for a string besides its characters. Malformed text may be judged wrongly: it is refused by
+ * the parser. */
+static uint64_t dom_bytes(const char *text, size_t len)
+{
+    uint64_t n = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (quoted)
+            quoted = c != '"' && !(c == '\\' && ++i == len);
+        else if (c == '"') {
+            quoted = true;
+            n += 64;
+        } else
+            n += c == '{' ? 240 : c == '[' ? 136 : c == ',' ? 48 : 0;
+    }
+    return n + len;
+}
+
 int hs_json_load(const char *text, size_t len, const char *where, json_t **ret, hs_err *err)
 {
     json_error_t e;
+    if (dom_bytes(text, len) > HS_JSON_MAX_MEMORY)
+        return hs_err_set(err, -E2BIG, "%s: its values would take more than %u MiB of memory", where,
+                          HS_JSON_MAX_MEMORY >> 20);
     json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+    if (!j && json_error_code(&e) == json_error_out_of_memory)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", where);
     if (!j)
         return hs_err_set(err, -EINVAL, "%s: line %d, column %d: %s", where, e.line, e.column, e.text);
     *ret = j;

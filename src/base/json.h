@@ -11,6 +11,9 @@
 
 #include "base/err.h"
 
+/* A text whose values would take more than that is refused (-E2BIG): a few MiB of "{},{},…" would take gigabytes. */
+#define HS_JSON_MAX_MEMORY (256u << 20)
+
 /* Loads a file of at most max bytes; duplicate keys are refused. *ret is a new reference (json_decref). */
 int hs_json_load_file(const char *path, size_t max, json_t **ret, hs_err *err) HS_MUST_CHECK;
 /* The same from memory. */

@@ -240,6 +240,12 @@ int hs_option_check(const hs_option *o, const char *value, hs_err *err)
     double v = 0;
     if (check_number(o, value, &expected, &v) < 0)
         return hs_err_set(err, -EINVAL, "%s.%s: '%s' is not %s", o->section, o->key, value, expected);
+    if (o->max > o->min && (v < o->min || v > o->max) && (o->type == HS_OPT_SIZE || o->type == HS_OPT_AUTO_SIZE)) {
+        char least[32], most[32];
+        return hs_err_set(err, -ERANGE, "%s.%s: %s is outside %s to %s", o->section, o->key, value,
+                          hs_format_size((uint64_t)o->min, least, sizeof least),
+                          hs_format_size((uint64_t)o->max, most, sizeof most));
+    }
     if (o->max > o->min && (v < o->min || v > o->max))
         return hs_err_set(err, -ERANGE, "%s.%s: %s is outside %.15g to %.15g%s%s", o->section, o->key, value, o->min,
                           o->max, *o->unit ? " " : "", o->unit);

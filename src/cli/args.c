@@ -4,50 +4,10 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "base/option.h"
 
-#define MAX_WORD   64 /* longer words get no suggestion */
 #define HELP_WIDTH 80
-
-/* Levenshtein distance; both words shorter than MAX_WORD. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[MAX_WORD];
-    size_t na = strlen(a), nb = strlen(b);
-    for (size_t j = 0; j <= nb; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= na; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= nb; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            size_t best = row[j - 1] < row[j] ? row[j - 1] + 1 : row[j] + 1;
-            row[j] = change < best ? change : best;
-        }
-    }
-    return row[nb];
-}
-
-const char *hs_nearest(const char *word, const char *(*name)(const void *ctx, size_t i), const void *ctx, size_t n)
-{
-    size_t len = strlen(word);
-    if (len + 1 >= MAX_WORD)
-        return NULL;
-    const char *best = NULL;
-    size_t least = len / 3 + 2; /* a third of the letters may be wrong */
-    for (size_t i = 0; i < n; i++) {
-        const char *candidate = name(ctx, i);
-        if (strlen(candidate) + 1 >= MAX_WORD)
-            continue;
-        size_t d = distance(word, candidate);
-        if (d < least && d < strlen(candidate)) {
-            least = d;
-            best = candidate;
-        }
-    }
-    return best;
-}
 
 static size_t count_flags(const hs_flag *flags)
 {
@@ -72,18 +32,17 @@ static const hs_flag *find_flag(const hs_verb *verb, const char *name, size_t le
 
 static int unknown_flag(const hs_verb *verb, const char *given, hs_err *err)
 {
-    char word[MAX_WORD];
+    char word[HS_NEAREST_MAX];
     const char *begin = given + strspn(given, "-");
-    size_t len = strcspn(begin, "=");
-    const char *near = NULL;
+    size_t len = strcspn(begin, "="), n = count_flags(verb->flags), near = n;
     if (len < sizeof word) {
         memcpy(word, begin, len);
         word[len] = '\0';
-        near = hs_nearest(word, flag_name, verb->flags, count_flags(verb->flags));
+        near = hs_nearest(word, flag_name, verb->flags, n);
     }
-    if (near)
+    if (near < n)
         return hs_err_set(err, -EINVAL, "unknown flag %.*s; did you mean --%s?", (int)(begin - given + len), given,
-                          near);
+                          verb->flags[near].name);
     return hs_err_set(err, -EINVAL, "unknown flag %.*s", (int)(begin - given + len), given);
 }
 

@@ -78,7 +78,4 @@ void hs_verb_help(const hs_verb *verb, hs_buf *out);
 /* text wrapped to 80 columns, each line indented; blank lines separate paragraphs. */
 void hs_wrap(hs_buf *out, const char *text, size_t indent);
 
-/* Of n names (name(ctx, i)) the one nearest to word by edit distance, or NULL if none is near enough to suggest. */
-const char *hs_nearest(const char *word, const char *(*name)(const void *ctx, size_t i), const void *ctx, size_t n);
-
 #endif

@@ -1,4 +1,4 @@
-/* cmd_inspect.c - what a model folder holds: architecture, tensors by kind, sizes, compression. Reads headers only. */
+/* cmd_inspect.c - what a model holds: architecture, tensors by kind, sizes, compression. Reads headers only. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,6 +16,7 @@
 /* Tensors whose names differ in numbers only. */
 typedef struct kind {
     char name[KIND_CAP];
+    uint64_t hash; /* of name: a million kinds in a hostile header are compared by it */
     hs_dtype dtype;
     uint32_t n;
     uint64_t raw, stored;
@@ -48,17 +49,28 @@ static void generalise(const char *name, char *ret)
         ret[n++] = *name++;
     }
     ret[n] = '\0';
+    hs_make_printable(ret);
+}
+
+static uint64_t hash_of(const char *name)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+    return h;
 }
 
 static kind *find_kind(inspection *in, const char *name, hs_dtype dtype)
 {
+    uint64_t hash = hash_of(name);
     for (size_t i = 0; i < in->n_kinds; i++)
-        if (in->kinds[i].dtype == dtype && !strcmp(in->kinds[i].name, name))
+        if (in->kinds[i].hash == hash && in->kinds[i].dtype == dtype && !strcmp(in->kinds[i].name, name))
             return &in->kinds[i];
     if (in->n_kinds == MAX_KINDS - 1 && strcmp(name, "(others)") != 0)
         return find_kind(in, "(others)", HS_DTYPE_NONE);
     kind *k = &in->kinds[in->n_kinds++];
     snprintf(k->name, sizeof k->name, "%s", name);
+    k->hash = hash;
     k->dtype = dtype;
     return k;
 }
@@ -143,7 +155,9 @@ static void print_text(const inspection *in, const char *path)
     const hs_model_spec *s = in->spec;
     char a[32], b[32], c[32];
     printf("%s: %s, %s\n", path, s ? s->arch : "an architecture this build does not run",
-           hs_source_is_packed(in->source) ? "packed" : "safetensors");
+           hs_source_is_packed(in->source) ? "packed"
+           : in->checkpoint->gguf          ? "GGUF"
+                                           : "safetensors");
     if (s) {
         printf("  %u layers of %u, vocabulary %u, context up to %u tokens\n", s->n_layers, s->hidden, s->vocab,
                s->max_context);
@@ -180,10 +194,14 @@ static int run_inspect(const hs_args *a)
         return hs_fail(&err);
     in.source = source;
     in.checkpoint = hs_source_checkpoint(source);
-    if (hs_model_spec_create(in.checkpoint, &spec, &err) < 0)
+    r = hs_model_spec_create(in.checkpoint, &spec, &err);
+    if (r == -ENOTSUP) { /* the tensors are worth a look all the same */
         hs_say("note: %s", err.text);
+        r = 0;
+    }
     in.spec = spec;
-    r = survey(&in, &err);
+    if (r == 0)
+        r = survey(&in, &err);
     if (r < 0)
         status = hs_fail(&err);
     else if (hs_args_has(a, "json"))
@@ -200,8 +218,7 @@ static const hs_flag flags[] = {HS_FLAG_JSON, HS_FLAGS_END};
 
 const hs_verb hs_verb_inspect = {.name = "inspect",
                                  .synopsis = "PATH",
-                                 .summary =
-                                     "What a model folder holds: architecture, sizes, bytes per token, compression.",
+                                 .summary = "What a model holds: architecture, sizes, bytes per token, compression.",
                                  .details = "Reads headers only; needs no tokenizer files.",
                                  .flags = flags,
                                  .min_operands = 1,

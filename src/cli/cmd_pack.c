@@ -228,8 +228,11 @@ static int run_verify(const hs_args *a)
         return r < 0 ? 1 : status;
     }
     char x[32];
-    if (r < 0)
-        return hs_fail(&err);
+    if (r < 0) {
+        if (problems > 1)
+            hs_say("%s: %llu problems", a->operands[0], (unsigned long long)problems);
+        return 1; /* each has been told */
+    }
     hs_say("%s: sound, %s in %.1f s", a->operands[0], hs_format_size(f.bytes, x, sizeof x), seconds(&f));
     return 0;
 }

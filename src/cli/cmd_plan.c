@@ -93,7 +93,8 @@ static int run_plan(const hs_args *a)
     }
     opt.parallel = server.parallel;
     opt.memory_outside = hs_server_memory_bytes(&server);
-    opt.memory_limit = hs_args_size(a, "ram", opt.memory_limit);
+    if (hs_args_has(a, "ram"))
+        opt.memory_limit = hs_args_size(a, "ram", 0) + !hs_args_size(a, "ram", 0); /* 0 would be auto */
     opt.context = (uint32_t)hs_args_int(a, "context", opt.context);
     hs_plan plan = {0};
     hs_signals_setup();
@@ -112,7 +113,7 @@ static int run_plan(const hs_args *a)
 }
 
 static const hs_flag flags[] = {
-    {"ram", HS_FLAG_SIZE, "SIZE", 1, 0, "memory of the whole process, instead of memory.limit"},
+    {"ram", HS_FLAG_SIZE, "SIZE", 0, 0, "memory of the whole process, instead of memory.limit"},
     {"context", HS_FLAG_INT, "N", 1, 16777216, "tokens of one conversation, instead of kv.context"},
     HS_FLAGS_CONFIG,
     HS_FLAG_JSON,

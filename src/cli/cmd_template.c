@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "cli/out.h"
 #include "cli/verbs.h"
+#include "store/source.h"
 #include "text/template.h"
 
 #define MAX_INPUT (64u << 20)
@@ -86,7 +87,9 @@ static int run_template(const hs_args *a)
     char *text = NULL;
     size_t len = 0;
     hs_err err = {0};
-    int r = file ? hs_template_load_file(a->operands[0], file, &t, &err) : hs_template_load(a->operands[0], &t, &err);
+    int r = hs_source_check_files(a->operands[0], &err);
+    if (r == 0)
+        r = file ? hs_template_load_file(a->operands[0], file, &t, &err) : hs_template_load(a->operands[0], &t, &err);
     if (r == 0)
         r = hs_read_stdin(MAX_INPUT, &text, &len, &err);
     if (r == 0)

@@ -7,6 +7,7 @@
 #include "cli/options.h"
 #include "cli/out.h"
 #include "cli/verbs.h"
+#include "store/source.h"
 #include "text/tokenizer.h"
 
 #define MAX_INPUT (64u << 20)
@@ -117,7 +118,9 @@ static int run_tokenize(const hs_args *a)
     char *text = NULL;
     size_t len = 0;
     bool decode = hs_args_has(a, "decode");
-    int r = hs_tokenizer_load(a->operands[0], &t, &err);
+    int r = hs_source_check_files(a->operands[0], &err);
+    if (r == 0)
+        r = hs_tokenizer_load(a->operands[0], &t, &err);
     if (r == 0)
         r = hs_read_stdin(MAX_INPUT, &text, &len, &err);
     if (r == 0 && hs_args_has(a, "json"))

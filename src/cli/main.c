@@ -6,6 +6,8 @@
 
 int main(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence, not a silent end */
+    /* A closed pipe, and a file as big as ulimit -f allows, are write errors with a sentence, not a silent end. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     return hs_verbs_run(argc > 0 ? argc - 1 : 0, argv + 1, environ);
 }

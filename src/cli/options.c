@@ -83,6 +83,8 @@ void hs_engine_options_from_config(const hs_config *c, hs_engine_options *ret)
                                .kernels = hs_config_str(c, "compute", "kernels"),
                                .kv_type = hs_config_str(c, "kv", "type"),
                                .context = (uint32_t)hs_config_int(c, "kv", "context")};
+    if (ret->memory_limit == 0 && strcmp(hs_config_str(c, "memory", "limit"), "auto") != 0)
+        ret->memory_limit = 1; /* a limit of nothing; 0 is auto */
     hs_size_spec cache = hs_config_size_spec(c, "cache", "size");
     set_cache(ret, &cache);
 }

@@ -19,6 +19,7 @@ static void say(const char *fmt, va_list ap)
 {
     char text[1200];
     vsnprintf(text, sizeof text, fmt, ap);
+    hs_make_printable(text);
     fprintf(stderr, "hotset: %s\n", text);
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "cli/completion.h"
 #include "cli/manual.h"
 #include "cli/options.h"
@@ -59,9 +60,9 @@ static int unknown_verb(const char *name)
     size_t n = 0;
     while (hs_verbs[n])
         n++;
-    const char *near = hs_nearest(name, verb_name, NULL, n);
-    if (near)
-        hs_say("unknown verb '%s'; did you mean %s?", name, near);
+    size_t near = hs_nearest(name, verb_name, NULL, n);
+    if (near < n)
+        hs_say("unknown verb '%s'; did you mean %s?", name, hs_verbs[near]->name);
     else
         hs_say("unknown verb '%s'", name);
     fputs("See hotset help.\n", stderr);

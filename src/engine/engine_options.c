@@ -2,7 +2,7 @@
 #include "engine/engine_options.h"
 
 static const hs_option options[] = {
-    {"memory", "limit", HS_OPT_AUTO_SIZE, "auto", 1, 1e15, NULL, "",
+    {"memory", "limit", HS_OPT_AUTO_SIZE, "auto", 0, 1e15, NULL, "",
      "Memory of the whole process. auto takes what the machine and the control group leave at start, less a reserve of "
      "one "
      "eighth (at least 512 MiB) for other programs. A limit under the model's floor is refused with the figures; "

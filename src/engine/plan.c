@@ -114,6 +114,16 @@ static int asked_slots(const hs_engine_options *opt, hs_plan *p, uint32_t *ret_s
     *ret_auto = opt->cache_kind == HS_CACHE_AUTO;
     if (opt->cache_kind == HS_CACHE_PERCENT && !(opt->cache_percent >= 0 && opt->cache_percent <= 100))
         return hs_err_set(err, -EINVAL, "cache.size: %g%% is not a share between 0%% and 100%%", opt->cache_percent);
+    if (opt->cache_kind == HS_CACHE_BYTES && opt->cache_bytes > p->limit) {
+        char a[32], b[32], c[32];
+        return hs_err_set(err, -ENOMEM,
+                          "cache.size of %s exceeds %s, %s; all %u experts take %s. Lower cache.size, or let auto "
+                          "choose it.",
+                          hs_format_size(opt->cache_bytes, a, sizeof a),
+                          opt->memory_limit ? "memory.limit" : "the memory that is free",
+                          hs_format_size(p->limit, b, sizeof b), p->n_experts,
+                          hs_format_size(p->expert_bytes_all, c, sizeof c));
+    }
     if (opt->cache_kind == HS_CACHE_BYTES)
         slots = opt->cache_bytes / p->slot_bytes;
     else if (opt->cache_kind == HS_CACHE_PERCENT)

@@ -11,8 +11,6 @@
 #include "base/json.h"
 #include "pack/pack_int.h"
 
-#define TAIL_BEGIN   ",\n \"manifest_xxh3\": \""
-#define TAIL_END     "\"\n}\n"
 #define STATE_FORMAT "hotset-pack-state"
 
 void hs__pk_hex(const uint8_t *bytes, size_t n, char *ret)
@@ -108,13 +106,13 @@ int hs__pk_state_write(const char *dst, const hs__pk_recipe *r, hs_err *err)
 
 bool hs__pk_manifest_is_whole(const char *text, size_t len)
 {
-    const size_t begin = strlen(TAIL_BEGIN), end = strlen(TAIL_END), tail = begin + 16 + end;
+    const size_t begin = strlen(HS_PACK_SEAL_BEGIN), end = strlen(HS_PACK_SEAL_END), tail = begin + 16 + end;
     if (len < tail)
         return false;
     char want[17];
     hs__pk_hex64(XXH3_64bits(text, len - tail), want);
     const char *p = text + len - tail;
-    return !memcmp(p, TAIL_BEGIN, begin) && !memcmp(p + begin, want, 16) && !memcmp(p + begin + 16, TAIL_END, end);
+    return !memcmp(p, HS_PACK_SEAL_BEGIN, begin) && !memcmp(p + begin, want, 16) && !memcmp(p + begin + 16, HS_PACK_SEAL_END, end);
 }
 
 static json_t *sources_json(const hs__pk_plan *p)
@@ -205,7 +203,7 @@ int hs__pk_manifest_write(const char *dst, const hs__pk_plan *p, const hs__pk_re
         /* The closing "\n}" makes room for the checksum. */
         hs__pk_hex64(XXH3_64bits(text, len - 2), hash);
         hs_buf_append(&b, text, len - 2);
-        hs_buf_printf(&b, TAIL_BEGIN "%s" TAIL_END, hash);
+        hs_buf_printf(&b, HS_PACK_SEAL_BEGIN "%s" HS_PACK_SEAL_END, hash);
     }
     if (len > 2 && !b.failed)
         e = hs__pk_write(dst, HS__PK_MANIFEST, b.data, b.len, 0644, err);

@@ -193,6 +193,33 @@ static void remove_file(const char *folder, const char *name)
         unlink(path);
 }
 
+static bool is_planned(const hs__pk_plan *p, const char *name)
+{
+    bool ours = !strcmp(name, HS__PK_LOCK) || !strcmp(name, HS__PK_STATE) || !strcmp(name, HS__PK_TMP);
+    for (uint32_t i = 0; !ours && i < p->n_containers; i++)
+        ours = !strcmp(name, p->containers[i].header_name);
+    for (uint32_t i = 0; !ours && i < p->n_shards; i++)
+        ours = !strcmp(name, p->shards[i].name);
+    for (uint32_t i = 0; !ours && i < p->files.n; i++)
+        ours = !strcmp(name, p->files.files[i].stored_as);
+    return ours;
+}
+
+/* A file that an earlier run copied and that src has no more would be taken for a part of the model. */
+static int check_nothing_else(const job *j, hs_err *err)
+{
+    hs__pk_list all;
+    int r = hs__pk_list_folder(j->opt->dst, NULL, &all, err);
+    if (r < 0)
+        return r;
+    for (uint32_t i = 0; r == 0 && i < all.n; i++)
+        if (!is_planned(j->plan, all.files[i].name))
+            r = hs_err_set(err, -EEXIST, "%s/%s is not of %s (or no more): remove it, then go on", j->opt->dst,
+                           all.files[i].name, j->opt->src);
+    hs__pk_list_free(&all);
+    return r;
+}
+
 /* After lock: everything that is written. */
 static int fill_dst(job *j, dst_kind kind, hs_err *err)
 {
@@ -213,12 +240,32 @@ static int fill_dst(job *j, dst_kind kind, hs_err *err)
     if (r == 0)
         r = hs__pk_plan_unchanged(j->plan, err);
     if (r == 0)
+        r = check_nothing_else(j, err);
+    if (r == 0)
         r = hs__pk_manifest_write(j->opt->dst, j->plan, &j->recipe, j->info, err);
     if (r == 0) {
         remove_file(j->opt->dst, HS__PK_STATE);
         remove_file(j->opt->dst, HS__PK_TMP);
     }
     return r;
+}
+
+static bool exists(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    return snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path && access(path, F_OK) == 0;
+}
+
+/* Of a run that was stopped in its very last steps. Whoever works there now removes them itself. */
+static void remove_leftovers(job *j)
+{
+    const char *dst = j->opt->dst;
+    if (j->lock < 0 && (exists(dst, HS__PK_STATE) || exists(dst, HS__PK_LOCK)) && hs__pk_lock(dst, &j->lock, NULL) < 0)
+        return;
+    if (j->lock >= 0) {
+        remove_file(dst, HS__PK_STATE);
+        remove_file(dst, HS__PK_TMP);
+    }
 }
 
 /* dst has a manifest: fine if it is a pack of this very source. */
@@ -243,7 +290,7 @@ static int meet_pack(job *j, hs_err *err)
         r = hs_err_set(err, -EEXIST, "%s holds a pack of another source, or %s was changed since: %.300s", j->opt->dst,
                        j->opt->src, j->work.first);
     if (r == 0) {
-        remove_file(j->opt->dst, HS__PK_STATE); /* a run that was stopped in its very last step */
+        remove_leftovers(j);
         hs__pk_note(&j->work, "%s is a complete pack of %s already", j->opt->dst, j->opt->src);
     }
     hs__pk_packed_close(&packed);

@@ -128,6 +128,26 @@ static int keep_files(hs__pk_plan *p, hs__pk_list *all, const bool *used, hs_err
     return 0;
 }
 
+/* Names that hs_unpack uses while it works could not be given back. */
+static int check_names(const hs__pk_plan *p, hs_err *err)
+{
+    for (uint32_t i = 0; i < p->files.n; i++) {
+        const char *name = p->files.files[i].name;
+        size_t n = strlen(name);
+        if (!strcmp(name, HS__PK_LOCK) || !strcmp(name, HS__PK_STATE) || !strcmp(name, HS__PK_TMP))
+            return hs_err_set(err, -EINVAL,
+                              "%s/%s: hotset is writing to this folder, or was interrupted: finish that, or remove the "
+                              "file",
+                              p->src, name);
+        for (uint32_t k = 0; n > 4 && !strcmp(name + n - 4, ".tmp") && k < p->n_containers; k++)
+            if (strlen(p->containers[k].name) == n - 4 && !memcmp(p->containers[k].name, name, n - 4))
+                return hs_err_set(err, -EINVAL,
+                                  "%s/%s: an unfinished copy of %s? It could not be unpacked again: remove it", p->src,
+                                  name, p->containers[k].name);
+    }
+    return 0;
+}
+
 static int open_containers(hs__pk_plan *p, const hs__pk_work *w, hs_err *err)
 {
     hs__pk_list all = {0};
@@ -150,6 +170,8 @@ static int open_containers(hs__pk_plan *p, const hs__pk_work *w, hs_err *err)
     p->shard_mode |= 0600;
     if (r == 0)
         r = keep_files(p, &all, used, err);
+    if (r == 0)
+        r = check_names(p, err);
     hs_free(used);
     hs__pk_list_free(&all);
     return r;

@@ -2,8 +2,9 @@
  * unpack.c - hs_unpack: the original files back from a pack, bit for bit.
  *
  * Records are read in order of the shards; each part goes to its place in its container's NAME.tmp. A container becomes
- * NAME only when all records of all shards have been read and their checksums were right. A file that exists in dst
- * is compared with what would be written, never replaced.
+ * NAME only when all records of all shards have been read and their checksums were right; config.json, without which a
+ * folder is no model, comes last, so that what an interruption leaves cannot be loaded without its tokenizer or end
+ * tokens. A file that exists in dst is compared with what would be written, never replaced.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 
 #define MAX_OPEN 64u /* containers that are open at a time */
 #define COMPARE  (64u << 10)
+#define LAST     "config.json"
 
 typedef struct target {
     char *path, *tmp;
@@ -240,10 +242,14 @@ static int restore(job *j, hs_err *err)
     for (uint32_t i = 0; r == 0 && i < p->n_shards; i++)
         for (uint32_t k = 0; r == 0 && k < p->shards[i].header.n_records; k++)
             r = hs__pk_read_record(j->reader, &p->shards[i], k, false, sink, j, err);
+    for (uint32_t i = 0; r == 0 && i < p->n_files; i++)
+        if (strcmp(p->files[i].name, LAST) != 0)
+            r = restore_file(j, &p->files[i], err);
     for (uint32_t i = 0; r == 0 && i < p->n_sources; i++)
         r = finish_container(j, i, err);
     for (uint32_t i = 0; r == 0 && i < p->n_files; i++)
-        r = restore_file(j, &p->files[i], err);
+        if (!strcmp(p->files[i].name, LAST))
+            r = restore_file(j, &p->files[i], err);
     return r;
 }
 

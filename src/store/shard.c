@@ -282,47 +282,107 @@ static int open_shards(hs_source *s, const json_t *list, const char *where, hs_e
     return 0;
 }
 
-/* config.json decides what is computed: one that is not what was packed would give other results without a word. */
-static int check_config(const hs_source *s, const json_t *files, const char *where, hs_err *err)
+/* Files that decide what is computed, and what is said: others than those that were packed would give other results
+ * without a word. */
+static const struct beside {
+    const char *name;
+    bool optional; /* who brings token ids needs no text files */
+    bool implied;  /* there even if the manifest does not list it */
+} beside[] = {{"config.json", false, true},
+              {"generation_config.json", false, false},
+              {"tokenizer.json", true, false},
+              {"tokenizer_config.json", true, false},
+              {"chat_template.jinja", true, false}};
+
+static const json_t *find_listed(const json_t *files, const char *name)
 {
     for (size_t i = 0; i < json_array_size(files); i++) {
         const json_t *item = json_array_get(files, i);
-        const char *name = json_string_value(json_object_get(item, "name"));
-        if (!name || strcmp(name, "config.json"))
-            continue;
-        uint8_t want[8];
-        if (parse_bytes(json_string_value(json_object_get(item, "xxh3")), want, 8) < 0)
-            return hs_err_set(err, -EINVAL, "%s: files[%zu] is malformed", where, i);
-        char *path = hs_asprintf("%s/config.json", s->path), *text = NULL;
-        size_t len = 0;
-        int r = path ? hs_file_read(path, HS__MAX_JSON, &text, &len, err)
-                     : hs_err_set(err, -ENOMEM, "%s: out of memory", where);
-        XXH64_canonical_t c;
-        XXH64_canonicalFromHash(&c, XXH3_64bits(text ? text : "", len));
-        if (r == 0 && memcmp(c.digest, want, 8))
-            r = hs_err_set(err, -EBADMSG, "%s: is not the file that was packed (checksum)", path);
-        hs_free(text);
-        hs_free(path);
-        return r;
+        const char *n = json_string_value(json_object_get(item, "name"));
+        if (n && !strcmp(n, name))
+            return item;
     }
+    return NULL;
+}
+
+static int check_listed(const char *path, const json_t *item, hs_err *err)
+{
+    uint8_t want[8];
+    char *text = NULL;
+    size_t len = 0;
+    if (parse_bytes(json_string_value(json_object_get(item, "xxh3")), want, 8) < 0)
+        return hs_err_set(err, -EINVAL, "%s: the manifest gives no checksum for it", path);
+    int r = hs_file_read(path, HS__MAX_JSON, &text, &len, err);
+    if (r < 0)
+        return r;
+    XXH64_canonical_t c;
+    XXH64_canonicalFromHash(&c, XXH3_64bits(text, len));
+    hs_free(text);
+    if (memcmp(c.digest, want, 8))
+        return hs_err_set(err, -EBADMSG, "%s: is not the file that was packed (checksum)", path);
     return 0;
+}
+
+static int check_files(const char *folder, const json_t *files, hs_err *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < sizeof beside / sizeof *beside; i++) {
+        const json_t *item = find_listed(files, beside[i].name);
+        char *path = hs_asprintf("%s/%s", folder, beside[i].name);
+        if (!path)
+            return hs_err_set(err, -ENOMEM, "%s: out of memory", folder);
+        bool there = hs_file_exists(path);
+        if (item && (there || !beside[i].optional))
+            r = check_listed(path, item, err);
+        else if (!item && there && !beside[i].implied)
+            r = hs_err_set(err, -EBADMSG, "%s: is no part of the packed model: remove it, or pack again with it", path);
+        hs_free(path);
+    }
+    return r;
+}
+
+static bool is_sealed(const char *text, size_t len)
+{
+    const size_t begin = strlen(HS_PACK_SEAL_BEGIN), end = strlen(HS_PACK_SEAL_END), n = begin + 16 + end;
+    uint64_t want;
+    if (len < n || memcmp(text + len - n, HS_PACK_SEAL_BEGIN, begin) || memcmp(text + len - end, HS_PACK_SEAL_END, end))
+        return false;
+    return hs__parse_hex(text + len - end - 16, 16, &want) && XXH3_64bits(text, len - n) == want;
+}
+
+/* The manifest of a folder, its format, version and seal checked. */
+static int read_manifest(const char *path, json_t **ret, hs_err *err)
+{
+    char *text = NULL;
+    json_t *m = NULL;
+    size_t len = 0;
+    int64_t version = 0;
+    int r = hs_file_read(path, HS__MAX_JSON, &text, &len, err);
+    if (r == 0)
+        r = hs_json_load(text, len, path, &m, err);
+    const char *format = r == 0 ? json_string_value(json_object_get(m, "format")) : NULL;
+    if (r == 0 && (!format || strcmp(format, HS_PACK_FORMAT)))
+        r = hs_err_set(err, -EINVAL, "%s: format is not " HS_PACK_FORMAT, path);
+    if (r == 0)
+        r = hs_json_int(m, path, "version", 1, 1000, &version, err);
+    if (r == 0 && version != HS_PACK_VERSION)
+        r = hs_err_set(err, -ENOTSUP, "%s: version %lld; this build reads version %d", path, (long long)version,
+                       HS_PACK_VERSION);
+    if (r == 0 && !is_sealed(text, len))
+        r = hs_err_set(err, -EBADMSG, "%s: damaged (checksum)", path);
+    hs_free(text);
+    if (r == 0)
+        *ret = m;
+    else
+        json_decref(m);
+    return r;
 }
 
 static int open_manifest(hs_source *s, const json_t *m, const char *where, hs_err *err)
 {
-    const char *format = json_string_value(json_object_get(m, "format"));
-    int64_t version;
-    if (!format || strcmp(format, HS_PACK_FORMAT))
-        return hs_err_set(err, -EINVAL, "%s: format is not " HS_PACK_FORMAT, where);
-    int r = hs_json_int(m, where, "version", 1, 1000, &version, err);
-    if (r < 0)
-        return r;
-    if (version != HS_PACK_VERSION)
-        return hs_err_set(err, -ENOTSUP, "%s: version %lld; this build reads version %d", where, (long long)version,
-                          HS_PACK_VERSION);
     if (parse_bytes(json_string_value(json_object_get(m, "identity")), s->identity, 16) < 0)
         return hs_err_set(err, -EINVAL, "%s: identity is not 32 hexadecimal digits", where);
-    r = check_config(s, json_object_get(m, "files"), where, err);
+    int r = check_files(s->path, json_object_get(m, "files"), err);
     if (r < 0)
         return r;
     const json_t *sources = json_object_get(m, "sources");
@@ -344,13 +404,27 @@ static int open_manifest(hs_source *s, const json_t *m, const char *where, hs_er
     return r;
 }
 
+int hs_source_check_files(const char *path, hs_err *err)
+{
+    json_t *m = NULL;
+    char *manifest = hs_asprintf("%s/manifest.json", path);
+    int r = manifest ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", path);
+    if (r == 0 && hs__is_packed(path))
+        r = read_manifest(manifest, &m, err);
+    if (r == 0 && m)
+        r = check_files(path, json_object_get(m, "files"), err);
+    json_decref(m);
+    hs_free(manifest);
+    return r;
+}
+
 int hs__packed_open(hs_source *s, hs_err *err)
 {
     char *path = hs_asprintf("%s/manifest.json", s->path);
     if (!path)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
     json_t *m = NULL;
-    int r = hs_json_load_file(path, HS__MAX_JSON, &m, err);
+    int r = read_manifest(path, &m, err);
     if (r == 0) {
         s->packed = true;
         r = open_manifest(s, m, path, err);

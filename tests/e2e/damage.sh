@@ -1,22 +1,66 @@
 #!/bin/sh
-# A shard damaged under a running daemon: the request that needs a damaged record ends with a sentence that names it, and
-# when the shard is whole again the next answer is the right one.
+# labels: e2e fault
+# Model files that change under a running daemon: damaged, cut, longer, replaced, unlinked. A request gets the right tokens
+# or ends with a sentence that names the file; the daemon lives, and answers rightly when the file is whole again.
 . "$(dirname "$0")/lib.sh"
 
 ask() {
     "$HOTSET" run tale "Tell me a story." --socket "$SOCKET" --config "$WORK/empty.conf" --temp 0 --max-tokens 20
 }
-expect 0 "$HOTSET" pack "$MODEL" "$WORK/packed" --codec zstd
-start_daemon --model "tale=$WORK/packed" --set cache.size=10%
+right() {
+    expect 0 ask
+    cmp "$WORK/out" "$WORK/right" || fail "another answer after: $*"
+}
+# whole : the file's bytes again, in place
+whole() {
+    cat "$WORK/keep" > "$file"
+}
+# files FILE NAME : what both kinds of model go through; FILE belongs to the daemon's model
+files() {
+    file=$1
+    cp "$file" "$WORK/keep"
+    size=$(wc -c < "$file")
+    echo "one more line" >> "$file"
+    right "$2 was appended to"
+    for left in $((size / 2)) 0; do
+        dd if=/dev/null of="$file" bs=1 seek=$left 2> /dev/null
+        expect 1 ask
+        says "$2"
+        whole
+        right "$2 was cut to $left bytes"
+    done
+    dd if=/dev/urandom of="$file.new" bs=65536 count=4 2> /dev/null
+    mv "$file.new" "$file"
+    right "$2 was replaced"
+    rm "$file"
+    right "$2 was unlinked"
+}
+
+mkdir "$WORK/direct"
+cp "$MODEL"/*.json "$MODEL/model.safetensors" "$WORK/direct/"
+start_daemon --model "tale=$WORK/direct" --set cache.size=10%
 expect 0 ask
 cp "$WORK/out" "$WORK/right"
+files "$WORK/direct/model.safetensors" model.safetensors
+stop_daemon
+
+expect 0 "$HOTSET" pack "$MODEL" "$WORK/packed" --codec zstd
+start_daemon --model "tale=$WORK/packed" --set cache.size=10%
+right "packing"
 shard=$WORK/packed/experts-00000.hss
 chmod u+w "$shard"
 cp "$shard" "$WORK/keep"
 dd if=/dev/urandom of="$shard" bs=1M seek=4 count=20 conv=notrunc 2> /dev/null
 expect 1 ask
 says "experts-00000.hss, record"
-cat "$WORK/keep" > "$shard"
-expect 0 ask
-cmp "$WORK/out" "$WORK/right" || fail "another answer after the damage"
+file=$shard
+whole
+right "the shard was damaged"
+files "$shard" experts-00000.hss
 stop_daemon
+
+# None of them is found by a new daemon.
+for model in direct packed; do
+    expect 1 "$HOTSET" serve --config "$WORK/empty.conf" --check-config --model "tale=$WORK/$model"
+    says "$WORK/$model"
+done

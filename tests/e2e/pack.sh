@@ -38,6 +38,41 @@ expect 1 "$HOTSET" eval "$WORK/packed" --ids "$DATA/short.ids"
 says "config.json"
 cat "$WORK/config.keep" > "$WORK/packed/config.json"
 
+# Neither is another end token, tokenizer or template taken for the packed one, nor a wrong byte in the manifest for a
+# missing shard.
+cp -r "$WORK/packed" "$WORK/other"
+chmod -R u+w "$WORK/other"
+# wrong FILE VERB... : with another byte in FILE
+wrong() {
+    damage "$WORK/other/$1" 40
+    name=$1
+    shift
+    expect 1 "$@" < /dev/null
+    says "$WORK/other/$name: "
+    cat "$WORK/packed/$name" > "$WORK/other/$name"
+}
+wrong generation_config.json "$HOTSET" eval "$WORK/other" --ids "$DATA/short.ids"
+for name in tokenizer.json tokenizer_config.json; do
+    wrong $name "$HOTSET" run "$WORK/other" hello --config "$WORK/empty.conf"
+    wrong $name "$HOTSET" tokenize "$WORK/other"
+    wrong $name "$HOTSET" template "$WORK/other"
+done
+echo '{{ messages }}' > "$WORK/other/chat_template.jinja"
+expect 1 "$HOTSET" inspect "$WORK/other"
+says "chat_template.jinja: is no part of the packed model"
+rm "$WORK/other/chat_template.jinja"
+sed 's/"experts-00000.hss"/"experts-00001.hss"/' "$WORK/packed/manifest.json" > "$WORK/other/manifest.json"
+expect 1 "$HOTSET" inspect "$WORK/other"
+says "$WORK/other/manifest.json: damaged (checksum)"
+cat "$WORK/packed/manifest.json" > "$WORK/other/manifest.json"
+rm "$WORK/other/generation_config.json"
+expect 1 "$HOTSET" inspect "$WORK/other"
+says "generation_config.json"
+# Who brings token ids needs no text files.
+cp "$WORK/packed/generation_config.json" "$WORK/other/"
+rm "$WORK/other"/tokenizer*.json
+expect 0 "$HOTSET" eval "$WORK/other" --ids "$DATA/short.ids"
+
 shard=$(ls "$WORK/packed"/experts-*.hss | head -n 1)
 size=$(wc -c < "$shard")
 damage "$shard" 5000

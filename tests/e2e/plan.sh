@@ -17,8 +17,17 @@ one_line
 [ "$(field fits)" = false ] || fail "a plan under the floor fits"
 says floor
 
-expect 1 "$HOTSET" eval "$MODEL" --config "$WORK/empty.conf" --ids "$DATA/short.ids" --set memory.limit=8M
-says floor
+for limit in 0 1 8M; do
+    expect 1 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --ram $limit
+    says floor
+    expect 1 "$HOTSET" eval "$MODEL" --config "$WORK/empty.conf" --ids "$DATA/short.ids" --set memory.limit=$limit
+    says floor
+done
+# A cache that the limit can never hold, and one that holds more than all experts.
+expect 1 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --ram 1G --set cache.size=2G
+says "cache.size of 2.0 GiB exceeds memory.limit, 1.0 GiB; all 320 experts take 33.8 MiB"
+expect 0 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --ram 1G --set cache.size=1G --json
+[ "$(field slots)" = 320 ] || fail "a cache for all experts has $(field slots)"
 expect 1 "$HOTSET" bench "$MODEL" --config "$WORK/empty.conf" --set cache.size=1%
 says floor
 expect 1 "$HOTSET" serve --config "$WORK/empty.conf" --model "tale=$MODEL" --listen "unix:$SOCKET" --set memory.limit=8M

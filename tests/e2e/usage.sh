@@ -33,7 +33,19 @@ expect 2 "$HOTSET" eval "$MODEL" --ids "$DATA/short.ids" --greedy x
 expect 2 "$HOTSET" eval "$MODEL" --ids "$DATA/short.ids" --set cache.size=huge
 says "cache.size: 'huge' is not auto, a percentage or a size"
 expect 2 "$HOTSET" eval "$MODEL" --ids "$DATA/short.ids" --set cash.size=1G
-says "unknown section [cash]"
+says "unknown section [cash]; did you mean cache.size?"
+expect 2 "$HOTSET" eval "$MODEL" --ids "$DATA/short.ids" --set cache.polcy=lru
+says "unknown key 'polcy' in [cache]; did you mean cache.policy?"
+expect 2 "$HOTSET" serve --model "m=$MODEL" --set model.m.contxt=5
+says "did you mean context?"
+for address in foo unix:relative tcp:1.2.3.4:99999 "unix:$WORK/a foo"; do
+    expect 2 "$HOTSET" serve --model "m=$WORK/nowhere" --listen "$address"
+    says "See hotset serve --help."
+done
+expect 1 "$HOTSET" serve --config "$WORK/empty.conf" --model "m=$WORK/nowhere" --set server.listen=foo
+says "server.listen: foo"
+expect 2 "$HOTSET" plan "$MODEL" --set memory.limit=1024T
+says "memory.limit: 1024T is outside 0 B to 909.5 TiB"
 expect 2 "$HOTSET" serve --model "$MODEL"
 says "--model needs NAME=PATH"
 expect 2 "$HOTSET" bench
@@ -62,6 +74,19 @@ origin 'policy = lfu' HOTSET_CACHE_POLICY
 origin 'read_size = 256k' --set
 origin 'mode = off' "$WORK/good.conf:6"
 origin 'engine = auto' default
+# One option through all four.
+printf '[cache]\nsize = 1%%\n' > "$WORK/size.conf"
+size() {
+    expect 0 "$@" --print-config
+    grep -A 6 '^\[cache\]' "$WORK/out" | sed -n 's/^size = //p'
+}
+[ "$(size "$HOTSET" serve --config "$WORK/empty.conf")" = auto ] || fail "the default"
+[ "$(size "$HOTSET" serve --config "$WORK/size.conf")" = 1% ] || fail "file over default"
+[ "$(size env HOTSET_CACHE_SIZE=2% "$HOTSET" serve --config "$WORK/size.conf")" = 2% ] || fail "environment over file"
+[ "$(size env HOTSET_CACHE_SIZE=2% "$HOTSET" serve --config "$WORK/size.conf" --set cache.size=3%)" = 3% ] ||
+    fail "flag over environment"
+expect 0 env HOTSET_CACHE_POLICY=lfu HOTSET_IO_READ_SIZE=512k "$HOTSET" serve --config "$WORK/good.conf" \
+    --set io.read_size=256k --print-config
 # What is printed can be loaded again.
 grep -v '^#' "$WORK/out" > "$WORK/a"
 cp "$WORK/out" "$WORK/printed.conf"

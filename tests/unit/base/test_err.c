@@ -22,6 +22,18 @@ static void sentences(void **state)
     assert_int_equal(hs_err_prefix(&empty, "x"), -EIO);
 }
 
+static void control_characters_are_shown(void **state)
+{
+    (void)state;
+    hs_err err = {0};
+    hs_err_set(&err, -EINVAL, "tensor %s",
+               "a\x1b[31m\nb\x7f\xc2\x9b"
+               "c\xc2\xa7\xc3\x9b");
+    assert_string_equal(err.text, "tensor a?[31m?b???c\xc2\xa7\xc3\x9b");
+    hs_err_prefix(&err, "%s", "x\ry");
+    assert_memory_equal(err.text, "x?y: tensor", 11);
+}
+
 static void long_ones_are_cut(void **state)
 {
     (void)state;
@@ -54,6 +66,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sentences),
+        cmocka_unit_test(control_characters_are_shown),
         cmocka_unit_test(long_ones_are_cut),
         cmocka_unit_test(texts_of_errnos),
     };

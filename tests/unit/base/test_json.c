@@ -44,6 +44,37 @@ static void depth_is_bounded(void **state)
     free(deep);
 }
 
+/* n times `piece`, in a list. */
+static int load_many(const char *piece, size_t n, hs_err *err)
+{
+    size_t len = strlen(piece);
+    char *text = malloc(n * len + 2);
+    assert_non_null(text);
+    text[0] = '[';
+    for (size_t i = 0; i < n; i++)
+        memcpy(text + 1 + i * len, piece, len);
+    text[n * len] = ']';
+    json_t *j = NULL;
+    int r = hs_json_load(text, n * len + 1, "bomb", &j, err);
+    json_decref(j);
+    free(text);
+    return r;
+}
+
+static void memory_is_bounded(void **state)
+{
+    (void)state;
+    hs_err err = {0};
+    assert_int_equal(load_many("{},", 1000000, &err), -E2BIG);
+    assert_string_equal(err.text, "bomb: its values would take more than 256 MiB of memory");
+    assert_int_equal(load_many("[],", 1600000, &err), -E2BIG);
+    assert_int_equal(load_many("\"\",", 2700000, &err), -E2BIG);
+    assert_int_equal(load_many("0,", 6000000, &err), -E2BIG);
+    /* What stands in strings is no value, quotes and backslashes included. */
+    assert_int_equal(load_many("\"{{[[,,\\\"{{[[,,\\\\\",", 100000, &err), 0);
+    assert_int_equal(load_many("0,", 100000, &err), 0);
+}
+
 static void files(void **state)
 {
     (void)state;
@@ -119,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(malformed_text_has_its_place),
         cmocka_unit_test(depth_is_bounded),
+        cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(files),
         cmocka_unit_test(integers),
         cmocka_unit_test(other_types),

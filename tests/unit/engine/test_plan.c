@@ -198,10 +198,14 @@ static void test_explicit_cache(void **state)
     opt.cache_bytes = 100 * slot + slot - 1;
     hs_plan p = planned(&opt);
     assert_int_equal(p.n_slots, 100);
-    opt.cache_bytes = 1ull << 40; /* more than there is: all */
+    opt.cache_bytes = opt.memory_limit; /* more than there is: all */
     assert_int_equal(planned(&opt).n_slots, 320);
-    opt.cache_bytes = 6 * slot - 1;
     hs_err err = {0};
+    opt.cache_bytes = opt.memory_limit + 1; /* can never be had, even if all experts take less */
+    assert_int_equal(hs__plan(&opt, &tale, &p, &err), -ENOMEM);
+    assert_non_null(strstr(err.text, "cache.size of 8.0 GiB exceeds memory.limit, 8.0 GiB"));
+    assert_says_size(err.text, p.expert_bytes_all);
+    opt.cache_bytes = 6 * slot - 1;
     assert_int_equal(hs__plan(&opt, &tale, &p, &err), -ENOMEM);
     assert_non_null(strstr(err.text, "floor"));
     assert_true(p.floor > 0);

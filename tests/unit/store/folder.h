@@ -57,6 +57,8 @@ const tiny_tensor *tiny_find(const tiny_model *m, const char *name);
 void tiny_write_plain(const tiny_model *m, const char *path);
 /* The same model packed: manifest.json, headers, dense-00000.hss, experts-00000.hss. */
 void tiny_write_packed(const tiny_model *m, const char *path);
+/* manifest.json from the text of a JSON object, its checksum added. */
+void tiny_write_manifest(const char *path, const char *text, size_t n);
 
 /* What byte `at` of a shard image belongs to. */
 typedef enum tiny_area { TINY_PADDING, TINY_HEADER, TINY_RECORD, TINY_TABLE, TINY_FOOTER } tiny_area;

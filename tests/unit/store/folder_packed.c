@@ -132,6 +132,17 @@ static void finish(writer *w, const char *path, const char *name)
     free(w->bytes);
 }
 
+void tiny_write_manifest(const char *path, const char *text, size_t n)
+{
+    char all[10000];
+    const char *end = n ? memrchr(text, '}', n) : NULL;
+    assert_non_null(end);
+    int len = snprintf(all, sizeof all, "%.*s" HS_PACK_SEAL_BEGIN "%016llx" HS_PACK_SEAL_END, (int)(end - text), text,
+                       (unsigned long long)XXH3_64bits(text, (size_t)(end - text)));
+    assert_true(len < (int)sizeof all);
+    folder_write(path, "manifest.json", all, (size_t)len);
+}
+
 static void write_manifest(const char *path, const tiny__image *containers)
 {
     char text[4096];
@@ -149,7 +160,7 @@ static void write_manifest(const char *path, const tiny__image *containers)
                            "],\"shards\":[{\"name\":\"dense-00000.hss\",\"kind\":\"dense\"},"
                            "{\"name\":\"experts-00000.hss\",\"kind\":\"experts\"}],\"files\":[]}");
     assert_true(at < sizeof text);
-    folder_write(path, "manifest.json", text, at);
+    tiny_write_manifest(path, text, at);
 }
 
 void tiny_write_packed(const tiny_model *m, const char *path)

@@ -292,16 +292,27 @@ static void manifest_refused(const char *good, const char *from, const char *to,
     const char *at = strstr(good, from);
     assert_non_null(at);
     int n = snprintf(text, sizeof text, "%.*s%s%s", (int)(at - good), good, to, at + strlen(from));
-    folder_write(path, "manifest.json", text, (size_t)n);
+    tiny_write_manifest(path, text, (size_t)n);
     folder_refused(path, part);
+}
+
+/* manifest.json without its checksum (free). */
+static char *read_manifest(size_t *ret_n)
+{
+    char *text = (char *)folder_read(path, "manifest.json", ret_n), *seal;
+    text[*ret_n] = '\0';
+    seal = strstr(text, HS_PACK_SEAL_BEGIN);
+    assert_non_null(seal);
+    strcpy(seal, "}");
+    *ret_n = strlen(text);
+    return text;
 }
 
 static void a_bad_manifest_is_refused_by_field(void **state)
 {
     (void)state;
     size_t n;
-    char *good = (char *)folder_read(path, "manifest.json", &n);
-    good[n] = '\0';
+    char *good = read_manifest(&n);
     manifest_refused(good, "hotset-pack", "tar", "neither a packed model"); /* another tool has manifests too */
     manifest_refused(good, "\"version\":1", "\"version\":2", "version 2");
     manifest_refused(good, "\"version\":1", "\"version\":\"1\"", "version");
@@ -320,6 +331,17 @@ static void a_bad_manifest_is_refused_by_field(void **state)
     manifest_refused(good, "\"bytes\":", "\"bytes\":-", "bytes");
     manifest_refused(good, "\"bytes\":", "\"bytes\":9", "model-0.safetensors.header");
     manifest_refused(good, "\"header_xxh3\":\"", "\"header_xxh3\":\"0", "sources[0]");
+    tiny_write_manifest(path, good, n);
+    opens();
+    free(good);
+}
+
+/* One wrong byte, be it in a shard's name, is the manifest's fault, not the shard's. */
+static void a_damaged_manifest_is_blamed(void **state)
+{
+    (void)state;
+    size_t n;
+    uint8_t *good = folder_read(path, "manifest.json", &n);
     for (size_t i = 0; i < n; i++) {
         folder_write(path, "manifest.json", good, i);
         folder_refused(path, "manifest.json");
@@ -329,17 +351,51 @@ static void a_bad_manifest_is_refused_by_field(void **state)
     free(good);
 }
 
+/* Files beside the weights: those that were packed, or none. */
+static void other_files_than_the_packed_ones_are_refused(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"generation_config.json", "tokenizer.json", "tokenizer_config.json",
+                                        "chat_template.jinja"};
+    size_t n;
+    hs_err err = {0};
+    char *good = read_manifest(&n), text[8192], part[200];
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(part, sizeof part, "%s: is no part of the packed model", names[i]);
+        folder_write(path, names[i], "{}", 2);
+        folder_refused(path, part);
+        assert_int_equal(hs_source_check_files(path, &err), -EBADMSG);
+        int len = snprintf(text, sizeof text, "%.*s{\"name\":\"%s\",\"xxh3\":\"%016llx\"}]}", (int)n - 2, good, names[i],
+                           (unsigned long long)XXH3_64bits("{}", 2));
+        tiny_write_manifest(path, text, (size_t)len);
+        opens();
+        assert_int_equal(hs_source_check_files(path, &err), 0);
+        folder_write(path, names[i], "[]", 2);
+        snprintf(part, sizeof part, "%s: is not the file that was packed", names[i]);
+        folder_refused(path, part);
+        snprintf(part, sizeof part, "%s/%s", path, names[i]);
+        assert_int_equal(unlink(part), 0);
+        if (i == 0)
+            folder_refused(path, names[i]);
+        else
+            opens();
+        tiny_write_manifest(path, good, n);
+    }
+    opens();
+    free(good);
+}
+
 static void no_manifest_byte_crashes_the_reader(void **state)
 {
     (void)state;
     size_t n;
-    uint8_t *text = folder_read(path, "manifest.json", &n);
+    char *text = read_manifest(&n);
     for (size_t i = 0; i < n; i++) {
         static const char tries[] = "\"}0-x";
         uint8_t was = text[i];
         for (const char *c = tries; *c; c++) {
-            text[i] = (uint8_t)*c;
-            folder_write(path, "manifest.json", text, n);
+            text[i] = *c;
+            tiny_write_manifest(path, text, n);
             hs_source *s;
             hs_err err = {0};
             if (hs_source_open(path, &s, &err) < 0)
@@ -362,6 +418,8 @@ int main(void)
         TEST(random_tables_do_no_harm),
         TEST(a_damaged_container_header_is_refused),
         TEST(a_bad_manifest_is_refused_by_field),
+        TEST(a_damaged_manifest_is_blamed),
+        TEST(other_files_than_the_packed_ones_are_refused),
         TEST(no_manifest_byte_crashes_the_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
