@@ -343,6 +343,10 @@ static void a_damaged_manifest_is_blamed(void **state)
     size_t n;
     uint8_t *good = folder_read(path, "manifest.json", &n);
     for (size_t i = 0; i < n; i++) {
+        good[i] ^= 1;
+        folder_write(path, "manifest.json", good, n);
+        folder_refused(path, memmem(good, n, "\"format\":\"hotset-pack\"", 22) ? "manifest.json" : "");
+        good[i] ^= 1;
         folder_write(path, "manifest.json", good, i);
         folder_refused(path, "manifest.json");
     }
@@ -392,7 +396,7 @@ static void no_manifest_byte_crashes_the_reader(void **state)
     char *text = read_manifest(&n);
     for (size_t i = 0; i < n; i++) {
         static const char tries[] = "\"}0-x";
-        uint8_t was = text[i];
+        char was = text[i];
         for (const char *c = tries; *c; c++) {
             text[i] = *c;
             tiny_write_manifest(path, text, n);
