@@ -11,7 +11,7 @@
     (AT2(v, 0, a, b, c) | AT2(v, 1, a, b, c) | AT2(v, 2, a, b, c) | AT2(v, 3, a, b, c) | AT2(v, 4, a, b, c) |          \
      AT2(v, 5, a, b, c) | AT2(v, 6, a, b, c) | AT2(v, 7, a, b, c))
 #define A(v) EIGHT(v, 8, 25, 43)
-#define B(v) EIGHT(v, 0xf8, 0, 8) /* -8, 0, 8 */
+#define B(v) EIGHT(v, 0, 8, 16)
 
 /* IQ3_S: 1, 3, 5 ... 15. IQ3_XXS: 4, 12, 20 ... 52, 62. */
 #define AT3(code, i) ((code) >> 3 * (i)&7)
@@ -216,7 +216,7 @@ const uint64_t hs__iq2s_grid[1024] = {
     A(0xaa22), A(0xaa28), A(0xaa88), A(0xaaaa),
 };
 
-/* -8, 0 or 8 */
+/* 0, 8 or 16 */
 const uint64_t hs__iq1_grid[2048] = {
     B(0x0000), B(0x0002), B(0x0005), B(0x0008), B(0x000a), B(0x0011), B(0x0015), B(0x0020), B(0x0022), B(0x0028),
     B(0x002a), B(0x0045), B(0x0051), B(0x0054), B(0x0056), B(0x0065), B(0x0080), B(0x0082), B(0x0088), B(0x008a),

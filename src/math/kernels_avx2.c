@@ -6,8 +6,7 @@
  */
 #include <math.h>
 
-#include "math/avx2_int.h"
-#include "math/quant_int.h"
+#include "math/quant_avx2_int.h"
 
 static inline __m256 sum4(const __m256 *a)
 {
@@ -91,8 +90,8 @@ const hs_kernels hs__kernels_avx2 = {
     .matvec = hs__matvec_avx2,
     .matvec_t = hs__matvec_t_avx2,
     .dequant_span = hs__dequant_span_avx2,
-    .quantise = hs__quantise,
-    .matvec_q8 = hs__matvec_q8,
+    .quantise = hs__quantise_avx2,
+    .matvec_q8 = hs__matvec_q8_avx2,
     .to_panel = hs__to_panel_avx2,
     .gemm_panel = hs__gemm_panel_avx2,
     .dot = dot,

@@ -120,7 +120,7 @@ void hs__matvec_q8(const hs_mat *w, uint32_t row0, uint32_t row1, const void *co
 /* Values of the 4-bit codes. */
 extern const int8_t hs__iq4_values[16], hs__mxfp4_values[16];
 
-/* iq_grids.c: magnitudes (with signs in IQ1, times 8) as bytes; signs as 1 and -1. */
+/* iq_grids.c: magnitudes as bytes, in IQ1 eight times -1, 0 or 1, plus 8; signs as 1 and -1. */
 extern const uint64_t hs__iq1_grid[2048], hs__iq2xxs_grid[256], hs__iq2xs_grid[512], hs__iq2s_grid[1024];
 extern const uint32_t hs__iq3xxs_grid[256], hs__iq3s_grid[512];
 extern const uint64_t hs__iq_signs[128];

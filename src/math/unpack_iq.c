@@ -102,7 +102,7 @@ static void put_ternary(int8_t *q, uint32_t code, int minus)
 {
     memcpy(q, &hs__iq1_grid[code], 8);
     for (uint32_t i = 0; i < 8; i++)
-        q[i] = (int8_t)(q[i] + (minus ? -1 : 1));
+        q[i] = (int8_t)(q[i] - 8 + (minus ? -1 : 1));
 }
 
 void hs__unpack_iq1_s(const unsigned char *p, hs__block *b)

@@ -3,14 +3,16 @@
  * bench_kernels.c - how fast one core multiplies by weights in each format, beside what it can read at all.
  *
  * Prints one JSON object: "read_gb_per_s" (an AVX2 or plain loop over a buffer far bigger than the caches), "matvec"
- * (GB/s of weights, and that as a fraction of the read rate), "matvec_t", "gemm" (GFLOP/s, beside OpenBLAS's sgemm of
- * the same shape on float32 weights, if it is installed) and "vector" (GB/s of dot and axpy on keys and values). Best
- * of several rounds: the machine may be busy with something else. Usage: bench_kernels [MEGABYTES of weights, default
- * 96]
+ * (GB/s of weights, and that as a fraction of the read rate), "matvec_q8" (block formats by 8-bit vectors: one and four
+ * vectors of all rows in GB/s, 32 and 512 vectors of a 768 x 2048 expert in GFLOP/s), "matvec_t", "gemm" (GFLOP/s,
+ * beside OpenBLAS's sgemm of the same shape on float32 weights, if it is installed) and "vector" (GB/s of dot and axpy
+ * on keys and values). Best of several rounds: the machine may be busy with something else. Usage: bench_kernels
+ * [MEGABYTES of weights, default 96] [PART, default all of them]
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -19,13 +21,20 @@
 #include <cblas.h>
 #endif
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "math/mat.h"
 
 #define ROUNDS 7
 #define COLS   7168u
 #define BLOCK  128u
+
+/* CPU time of this thread, which does all the work: a busy machine costs only what it takes of caches and memory. */
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 static void fill(void *p, size_t n, uint32_t seed)
 {
@@ -69,9 +78,9 @@ static volatile uint64_t sink;
 
 static double read_rate(const char *p, size_t n)
 {
-    uint64_t t0 = hs_now_ns();
+    uint64_t t0 = cpu_ns();
     sink = read_all(p, n);
-    return (double)n / (double)(hs_now_ns() - t0);
+    return (double)n / (double)(cpu_ns() - t0);
 }
 
 static hs_mat matrix(hs_dtype t, const void *data, const float *scale, uint32_t rows, uint32_t cols)
@@ -98,9 +107,9 @@ static void bench_matvec(const hs_kernels *k, const char *data, size_t bytes, co
             for (int i = 0; i < ROUNDS; i++) {
                 double now = read_rate(data, bytes); /* beside each other: neighbours share the memory bus */
                 read = now > read ? now : read;
-                uint64_t t0 = hs_now_ns();
+                uint64_t t0 = cpu_ns();
                 hs_matvec(k, pool, &w, x, COLS, batch[b], y, rows);
-                double rate = (double)hs_mat_bytes(&w) / (double)(hs_now_ns() - t0);
+                double rate = (double)hs_mat_bytes(&w) / (double)(cpu_ns() - t0);
                 best = rate > best ? rate : best;
             }
             printf("%s{\"kernels\":\"%s\",\"type\":\"%s\",\"n_vec\":%u,\"gb_per_s\":%.2f,\"of_read\":%.3f}", *sep,
@@ -125,10 +134,10 @@ static void bench_matvec_t(const hs_kernels *k, const char *data, size_t bytes, 
         for (int i = 0; i < ROUNDS; i++) {
             double now = read_rate(data, bytes);
             read = now > read ? now : read;
-            uint64_t t0 = hs_now_ns();
+            uint64_t t0 = cpu_ns();
             for (uint32_t r = 0; r < rows; r += 128)
                 k->matvec_t(&w, r, r + 128, 0, 512, x, y);
-            double rate = (double)hs_mat_bytes(&w) / (double)(hs_now_ns() - t0);
+            double rate = (double)hs_mat_bytes(&w) / (double)(cpu_ns() - t0);
             best = rate > best ? rate : best;
         }
         printf("%s{\"kernels\":\"%s\",\"type\":\"%s\",\"gb_per_s\":%.2f,\"of_read\":%.3f}", *sep, k->name,
@@ -137,15 +146,74 @@ static void bench_matvec_t(const hs_kernels *k, const char *data, size_t bytes, 
     }
 }
 
+/* Block formats by 8-bit vectors: GB/s of weights with few vectors, and GFLOP/s with many of a prompt's experts. */
+static double q8_rate(const hs_kernels *k, hs_pool *pool, const hs_mat *w, uint32_t n, double work)
+{
+    uint64_t bytes = hs_act_bytes(hs_mat_act(w), w->cols);
+    char *rows = hs_map_alloc(n * bytes);
+    float *x = hs_malloc(w->cols * sizeof *x), *y = hs_malloc((size_t)n * w->rows * sizeof *y), **ys;
+    const void **xs = hs_malloc(n * sizeof *xs);
+    ys = hs_malloc(n * sizeof *ys);
+    if (!rows || !x || !y || !xs || !ys)
+        exit(1);
+    fill_floats(x, w->cols);
+    for (uint32_t v = 0; v < n; v++) {
+        k->quantise(hs_mat_act(w), x, w->cols, rows + v * bytes);
+        xs[v] = rows + v * bytes;
+        ys[v] = y + (size_t)v * w->rows;
+    }
+    double best = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        uint64_t t0 = cpu_ns();
+        hs_matvec_q8(k, pool, w, xs, n, ys);
+        double rate = work / (double)(cpu_ns() - t0);
+        best = rate > best ? rate : best;
+    }
+    hs_map_free(rows, n * bytes);
+    hs_free(x);
+    hs_free(y);
+    hs_free(xs);
+    hs_free(ys);
+    return best;
+}
+
+static void bench_q8(const hs_kernels *k, const char *data, size_t bytes, const char **sep)
+{
+    static const uint32_t batch[] = {1, 4, 32, 512};
+    const hs_kernels *generic = hs_kernels_get(HS_KERNELS_GENERIC, NULL);
+    uint32_t cols = 2048;
+    hs_pool *pool;
+    if (hs_pool_create(1, &pool, NULL) < 0)
+        exit(1);
+    for (hs_dtype t = HS_DTYPE_Q4_0; t <= HS_DTYPE_MXFP4; t++) {
+        double read = 0, rate[4];
+        hs_mat w = matrix(t, data, NULL, (uint32_t)(bytes / hs_dtype_bytes(t, cols)), cols), part = w;
+        part.rows = 768;
+        for (int i = 0; i < ROUNDS; i++) {
+            double now = read_rate(data, bytes);
+            read = now > read ? now : read;
+        }
+        for (int b = 0; b < 4; b++)
+            rate[b] = b < 2 ? q8_rate(k, pool, &w, batch[b], (double)hs_mat_bytes(&w))
+                            : q8_rate(k, pool, &part, batch[b], 2.0 * batch[b] * part.rows * cols);
+        printf("%s{\"kernels\":\"%s\",\"type\":\"%s\",\"gb_per_s\":%.2f,\"of_read\":%.3f,\"gb_per_s_4\":%.2f,"
+               "\"gflop_per_s_32\":%.1f,\"gflop_per_s_512\":%.1f,\"generic_gb_per_s\":%.2f}",
+               *sep, k->name, hs_dtype_name(t), rate[0], rate[0] / read, rate[1], rate[2], rate[3],
+               q8_rate(generic, pool, &part, 1, (double)hs_mat_bytes(&part)));
+        *sep = ",\n  ";
+    }
+    hs_pool_destroy(&pool);
+}
+
 /* Nanoseconds of OpenBLAS on float32 weights; endless without it. */
 static double plain_sgemm(uint32_t m, uint32_t rows, uint32_t cols, const float *x, const char *w, float *y)
 {
 #if defined(HAVE_OPENBLAS)
-    uint64_t t0 = hs_now_ns();
+    uint64_t t0 = cpu_ns();
     openblas_set_num_threads(1);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)m, (blasint)rows, (blasint)cols, 1.0f, x,
                 (blasint)cols, (const float *)(const void *)w, (blasint)cols, 0.0f, y, (blasint)rows);
-    return (double)(hs_now_ns() - t0);
+    return (double)(cpu_ns() - t0);
 #else
     (void)m, (void)rows, (void)cols, (void)x, (void)w, (void)y;
     return 1e300;
@@ -173,9 +241,9 @@ static void bench_gemm(const hs_kernels *k, const char *data, const float *scale
             hs_mat w = matrix(types[t], data, scale, rows, cols);
             double best = 0;
             for (int i = 0; i < ROUNDS; i++) {
-                uint64_t t0 = hs_now_ns();
+                uint64_t t0 = cpu_ns();
                 hs_gemm(k, pool, &w, x, cols, m, y, rows, scratch);
-                double rate = flop / (double)(hs_now_ns() - t0);
+                double rate = flop / (double)(cpu_ns() - t0);
                 best = rate > best ? rate : best;
             }
             printf("%s{\"kernels\":\"%s\",\"type\":\"%s\",\"m\":%u,\"rows\":%u,\"cols\":%u,\"gflop_per_s\":%.1f,"
@@ -203,19 +271,19 @@ static void bench_vector(const hs_kernels *k, const char *data, const char **sep
         float s = 0;
         uint64_t t[5];
         memset(out, 0, sizeof out);
-        t[0] = hs_now_ns();
+        t[0] = cpu_ns();
         for (uint32_t p = 0; p < POSITIONS; p++)
             s += k->dot(f + (size_t)p * N, q, N);
-        t[1] = hs_now_ns();
+        t[1] = cpu_ns();
         for (uint32_t p = 0; p < POSITIONS; p++)
             s += k->dot_f16(h + (size_t)p * N, q, N);
-        t[2] = hs_now_ns();
+        t[2] = cpu_ns();
         for (uint32_t p = 0; p < POSITIONS; p++)
             k->axpy(1e-3f, f + (size_t)p * N, out, N);
-        t[3] = hs_now_ns();
+        t[3] = cpu_ns();
         for (uint32_t p = 0; p < POSITIONS; p++)
             k->axpy_f16(1e-3f, h + (size_t)p * N, out, N);
-        t[4] = hs_now_ns();
+        t[4] = cpu_ns();
         sink = (uint64_t)(s + out[0]);
         for (int b = 0; b < 4; b++) {
             double rate = (double)N * POSITIONS * (b & 1 ? 2 : 4) / (double)(t[b + 1] - t[b]);
@@ -227,11 +295,21 @@ static void bench_vector(const hs_kernels *k, const char *data, const char **sep
     *sep = ",\n  ";
 }
 
+/* Opens the part's list, if it is wanted. */
+static int begin(const char *name, const char *part, const char **sep)
+{
+    *sep = "";
+    if (part && strcmp(part, name))
+        return 0;
+    printf(",\n \"%s\":[\n  ", name);
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     long mb = argc > 1 ? strtol(argv[1], NULL, 10) : 96;
     if (mb < 64 || mb > 4096) {
-        fprintf(stderr, "usage: bench_kernels [MEGABYTES, 64 to 4096]\n");
+        fprintf(stderr, "usage: bench_kernels [MEGABYTES, 64 to 4096] [PART]\n");
         return 2;
     }
     size_t bytes = (size_t)mb << 20;
@@ -249,22 +327,32 @@ int main(int argc, char **argv)
         read = now > read ? now : read;
     }
     const hs_kernels *best = hs_kernels_get(HS_KERNELS_AUTO, NULL), *generic = hs_kernels_get(HS_KERNELS_GENERIC, NULL);
-    const char *sep = "";
-    printf("{\"megabytes\":%ld,\"read_gb_per_s\":%.2f,\n \"matvec\":[\n  ", mb, read);
-    bench_matvec(best, data, bytes, scale, &sep);
-    bench_matvec(generic, data, bytes, scale, &sep);
-    printf("],\n \"matvec_t\":[\n  ");
-    sep = "";
-    bench_matvec_t(best, data, bytes, scale, &sep);
-    bench_matvec_t(generic, data, bytes, scale, &sep);
-    printf("],\n \"gemm\":[\n  ");
-    sep = "";
-    bench_gemm(best, data, scale, &sep);
-    printf("],\n \"vector\":[\n  ");
-    sep = "";
-    bench_vector(best, data, &sep);
-    bench_vector(generic, data, &sep);
-    printf("]}\n");
+    const char *sep = "", *part = argc > 2 ? argv[2] : NULL;
+    printf("{\"megabytes\":%ld,\"read_gb_per_s\":%.2f", mb, read);
+    if (begin("matvec", part, &sep)) {
+        bench_matvec(best, data, bytes, scale, &sep);
+        bench_matvec(generic, data, bytes, scale, &sep);
+        printf("]");
+    }
+    if (begin("matvec_q8", part, &sep)) {
+        bench_q8(best, data, bytes, &sep);
+        printf("]");
+    }
+    if (begin("matvec_t", part, &sep)) {
+        bench_matvec_t(best, data, bytes, scale, &sep);
+        bench_matvec_t(generic, data, bytes, scale, &sep);
+        printf("]");
+    }
+    if (begin("gemm", part, &sep)) {
+        bench_gemm(best, data, scale, &sep);
+        printf("]");
+    }
+    if (begin("vector", part, &sep)) {
+        bench_vector(best, data, &sep);
+        bench_vector(generic, data, &sep);
+        printf("]");
+    }
+    printf("}\n");
     hs_free(scale);
     hs_map_free(data, bytes);
     return 0;

@@ -1,0 +1,72 @@
+/* quant_avx2.c - AVX2: which kernel multiplies a block format by 8-bit vectors, and making those vectors. */
+#include <math.h>
+
+#include "math/quant_avx2_int.h"
+
+void hs__matvec_q8_avx2(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
+                        float *const *y)
+{
+    static hs__q8_fn *const functions[HS_DTYPE_COUNT] = {
+        [HS_DTYPE_Q4_0] = hs__q4_0_avx2,       [HS_DTYPE_Q4_1] = hs__q4_1_avx2,     [HS_DTYPE_Q5_0] = hs__q5_0_avx2,
+        [HS_DTYPE_Q5_1] = hs__q5_1_avx2,       [HS_DTYPE_Q8_0] = hs__q8_0_avx2,     [HS_DTYPE_Q2_K] = hs__q2_k_avx2,
+        [HS_DTYPE_Q3_K] = hs__q3_k_avx2,       [HS_DTYPE_Q4_K] = hs__q4_k_avx2,     [HS_DTYPE_Q5_K] = hs__q5_k_avx2,
+        [HS_DTYPE_Q6_K] = hs__q6_k_avx2,       [HS_DTYPE_IQ1_S] = hs__iq1_s_avx2,   [HS_DTYPE_IQ1_M] = hs__iq1_m_avx2,
+        [HS_DTYPE_IQ2_XXS] = hs__iq2_xxs_avx2, [HS_DTYPE_IQ2_XS] = hs__iq2_xs_avx2, [HS_DTYPE_IQ2_S] = hs__iq2_s_avx2,
+        [HS_DTYPE_IQ3_XXS] = hs__iq3_xxs_avx2, [HS_DTYPE_IQ3_S] = hs__iq3_s_avx2,   [HS_DTYPE_IQ4_NL] = hs__iq4_nl_avx2,
+        [HS_DTYPE_IQ4_XS] = hs__iq4_xs_avx2,   [HS_DTYPE_TQ1_0] = hs__tq1_0_avx2,   [HS_DTYPE_TQ2_0] = hs__tq2_0_avx2,
+        [HS_DTYPE_MXFP4] = hs__mxfp4_avx2,
+    };
+    if (row0 < row1)
+        functions[w->dtype](w, row0, row1, x, n_vec, y);
+}
+
+/* The largest magnitude as bits, of n floats, a multiple of 8. */
+HS__INLINE uint32_t largest(const float *x, uint32_t n)
+{
+    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+    __m256i max = _mm256_setzero_si256();
+    for (uint32_t i = 0; i < n; i += 8)
+        max = _mm256_max_epi32(max, _mm256_and_si256(hs__load32(x + i), magnitude));
+    __m128i m = _mm_max_epi32(_mm256_castsi256_si128(max), _mm256_extracti128_si256(max, 1));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
+    return (uint32_t)_mm_cvtsi128_si32(m);
+}
+
+/* Thirty-two elements, and the sums of their two halves. */
+HS__INLINE void quantise_32(const float *x, __m256 inverse, int8_t *q, int16_t *sum0, int16_t *sum1)
+{
+    __m256i v[4];
+    HS__EACH (i, 4)
+        v[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inverse));
+    __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    _mm256_storeu_si256((__m256i *)(void *)q, bytes);
+    __m256i four = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes), _mm256_set1_epi16(1));
+    __m128i two = _mm_hadd_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+    two = _mm_hadd_epi32(two, two);
+    *sum0 = (int16_t)_mm_cvtsi128_si32(two);
+    *sum1 = (int16_t)_mm_extract_epi32(two, 1);
+}
+
+void hs__quantise_avx2(hs_act a, const float *x, uint32_t n, void *row)
+{
+    uint32_t block = hs__act_block(a), half = block / HS__GROUP / 2;
+    int16_t *sums = (int16_t *)(void *)((char *)row + n);
+    float *d = (float *)(void *)(sums + n / HS__GROUP);
+    for (uint32_t k = 0; k < n; k += block, sums += 2 * half, d++) {
+        uint32_t bits = largest(x + k, block);
+        float max;
+        memcpy(&max, &bits, sizeof max);
+        int finite = bits < 0x7f800000, some = finite && max >= HS__ACT_TINY;
+        *d = some ? max / 127.0f : finite ? 0 : NAN;
+        if (some) {
+            __m256 inverse = _mm256_set1_ps(127.0f / max);
+            for (uint32_t g = 0; g < half; g++)
+                quantise_32(x + k + 32 * g, inverse, (int8_t *)row + k + 32 * g, sums + g, sums + half + g);
+        } else {
+            memset((int8_t *)row + k, 0, block);
+            memset(sums, 0, 2 * half * sizeof *sums);
+        }
+    }
+}

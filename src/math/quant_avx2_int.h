@@ -1,0 +1,271 @@
+/*
+ * quant_avx2_int.h - the 8-bit product with AVX2, written once for all block formats; a format adds how its elements
+ * get into a register. Include only where -mavx2 -mfma -mf16c are set.
+ *
+ * Few vectors: four rows at a time, a quarter of the task apart (see matvec_avx2.c), with lanes along the columns; the
+ * integers of four rows are added up into one register, which keeps floats to one lane per row. From PANEL_VECS vectors
+ * on: panels of eight rows with lanes along the rows, decoded once for all vectors. quant.c says the order of the sum,
+ * which is the same for both.
+ *
+ * Elements are multiplied unsigned: formats of few bits have a bias added, which the sums of the vector take back;
+ * the others split into magnitude and sign. 255 * 127 * 2 would saturate, 128 * 127 * 2 does not.
+ */
+#ifndef HS_MATH_QUANT_AVX2_INT_H
+#define HS_MATH_QUANT_AVX2_INT_H
+
+#include "math/avx2_int.h"
+#include "math/quant_int.h"
+
+/* Scales and minimums of a block of 256: groups of even number in the low half, of odd number in the high half. */
+typedef struct hs__scales {
+    __m256i scale, min;
+} hs__scales;
+
+/* One format. All are constants, so that every call is inlined. */
+typedef struct hs__format {
+    uint32_t bytes; /* of a block */
+    int is_signed;  /* group() sets *sign, and bias is 0 */
+    int bias;       /* in the elements of group() */
+    int has_min;    /* scales() sets min, dmin() is there */
+    int wide;       /* scales are equal in all 32 elements of a group() */
+    uint32_t steps; /* products that a 16-bit sum can hold */
+    /* Blocks of 256 only. Without minimums min is not set. */
+    void (*scales)(const uint8_t *p, hs__scales *s);
+    /* Elements [32 j, 32 j + 32); of signed formats their magnitudes, and *sign something of their signs. */
+    __m256i (*group)(const uint8_t *p, uint32_t j, __m256i *sign);
+    float (*d)(const uint8_t *p);
+    float (*dmin)(const uint8_t *p);
+} hs__format;
+
+typedef void hs__q8_fn(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
+                       float *const *y);
+hs__q8_fn hs__q4_0_avx2, hs__q4_1_avx2, hs__q5_0_avx2, hs__q5_1_avx2, hs__q8_0_avx2, hs__iq4_nl_avx2, hs__mxfp4_avx2;
+hs__q8_fn hs__q2_k_avx2, hs__q3_k_avx2, hs__q4_k_avx2, hs__q5_k_avx2, hs__q6_k_avx2, hs__tq1_0_avx2, hs__tq2_0_avx2;
+hs__q8_fn hs__iq1_s_avx2, hs__iq1_m_avx2, hs__iq2_xxs_avx2, hs__iq2_xs_avx2, hs__iq2_s_avx2;
+hs__q8_fn hs__iq3_xxs_avx2, hs__iq3_s_avx2, hs__iq4_xs_avx2;
+hs__q8_fn hs__matvec_q8_avx2;
+void hs__quantise_avx2(hs_act a, const float *x, uint32_t n, void *row);
+
+HS__INLINE __m256i hs__load32(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+HS__INLINE __m128i hs__load16(const void *p)
+{
+    return _mm_loadu_si128((const __m128i *)p);
+}
+
+HS__INLINE __m128i hs__load_8(const void *p)
+{
+    return _mm_loadl_epi64((const __m128i *)p);
+}
+
+HS__INLINE float hs__half(const uint8_t *p)
+{
+    return _cvtsh_ss(hs__load_u16(p));
+}
+
+/* 16 bytes of nibbles: the low ones in the low half, the high ones in the high half. */
+HS__INLINE __m256i hs__nibbles(const uint8_t *p)
+{
+    __m128i q = hs__load16(p);
+    return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(q, 4), q), _mm256_set1_epi8(15));
+}
+
+/* All bits of byte i where bit i is set. */
+HS__INLINE __m256i hs__spread_bits(uint32_t bits)
+{
+    const __m256i which = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201u);
+    __m256i v = _mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), which);
+    return _mm256_cmpeq_epi8(_mm256_and_si256(v, bit), bit);
+}
+
+HS__INLINE __m256i hs__look_up(const int8_t *values, __m256i index)
+{
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(hs__load16(values)), index);
+}
+
+/* The sums of the lanes of four registers. */
+HS__INLINE __m128i hs__sum_lanes(const __m256i *v)
+{
+    __m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+    return _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+}
+
+/* sum + (d dx) n, each operation rounded. */
+HS__INLINE __m128 hs__add_scaled4(__m128 sum, __m128 d, float dx, __m128i n)
+{
+    return _mm_add_ps(sum, _mm_mul_ps(_mm_mul_ps(d, _mm_set1_ps(dx)), _mm_cvtepi32_ps(n)));
+}
+
+HS__INLINE __m128 hs__sub_scaled4(__m128 sum, __m128 d, float dx, __m128i n)
+{
+    return _mm_sub_ps(sum, _mm_mul_ps(_mm_mul_ps(d, _mm_set1_ps(dx)), _mm_cvtepi32_ps(n)));
+}
+
+/* Products of elements q (with their signs) and eight-bit x, added in pairs. */
+HS__INLINE __m256i hs__pairs(const hs__format *f, __m256i q, __m256i sign, __m256i x)
+{
+    return _mm256_maddubs_epi16(q, f->is_signed ? _mm256_sign_epi8(x, sign) : x);
+}
+
+/* What the bias adds to a sum, negative: the groups' sums of x times -bias (and their scales). */
+HS__INLINE __m256i hs__unbias(const hs__format *f, __m256i scale)
+{
+    return _mm256_mullo_epi16(scale, _mm256_set1_epi16((short)-f->bias));
+}
+
+HS__INLINE void hs__prefetch_block(const uint8_t *p, uint32_t bytes)
+{
+    for (uint32_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)p + 768 + i, _MM_HINT_T0);
+}
+
+/* Row r of four that are worked on together. */
+HS__INLINE uint32_t hs__row_of_four(uint32_t row0, uint32_t row1, uint32_t apart, uint32_t i, uint32_t r)
+{
+    uint32_t at = row0 + r * apart + i;
+    return at < row1 ? at : row1 - 1; /* twice the last one, where rows run out */
+}
+
+/* The integers of one block of 256 with vecs vectors: total[4 v], and low[4 v] those of the minimums. */
+HS__INLINE void hs__block_256(const hs__format *f, const uint8_t *p, const int8_t *const *x, const int16_t *const *sums,
+                              const uint32_t vecs, __m256i *total, __m256i *low)
+{
+    hs__scales s;
+    __m256i acc[4];
+    f->scales(p, &s);
+    HS__EACH (v, vecs) {
+        __m256i of_x = hs__load32(sums[v]);
+        acc[v] = f->bias ? _mm256_madd_epi16(hs__unbias(f, s.scale), of_x) : _mm256_setzero_si256();
+        if (f->has_min)
+            low[4 * v] = _mm256_madd_epi16(s.min, of_x);
+    }
+    HS__EACH (j, 8) {
+        __m256i sign = _mm256_setzero_si256(), q = f->group(p, j, &sign);
+        __m256i scale = _mm256_shuffle_epi8(s.scale, _mm256_set1_epi16((short)(0x0100 + 0x0202 * j)));
+        HS__EACH (v, vecs) {
+            __m256i pairs = hs__pairs(f, q, sign, hs__load32(x[v] + 32 * j));
+            acc[v] = _mm256_add_epi32(acc[v], _mm256_madd_epi16(pairs, scale));
+        }
+    }
+    HS__EACH (v, vecs)
+        total[4 * v] = acc[v];
+}
+
+/* Rows [row0, row1) by vecs (1, 2 or 4) vectors. */
+HS__INLINE void hs__rows_256(const hs__format *f, const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x,
+                             const uint32_t vecs, float *const *y)
+{
+    uint32_t apart = (row1 - row0 + 3) / 4, n = w->cols;
+    for (uint32_t i = 0; i < apart; i++) {
+        const uint8_t *row[4];
+        const int8_t *xq[4];
+        const int16_t *sums[4];
+        __m128 sum[4];
+        for (uint32_t r = 0; r < 4; r++)
+            row[r] = (const uint8_t *)hs__row(w, hs__row_of_four(row0, row1, apart, i, r));
+        HS__EACH (v, vecs) {
+            sum[v] = _mm_setzero_ps();
+            xq[v] = x[v];
+            sums[v] = hs__act_sums(x[v], n);
+        }
+        for (uint32_t b = 0; b < n / 256; b++) {
+            __m256i total[16], low[16];
+            _Pragma("GCC unroll 1") for (uint32_t r = 0; r < 4; r++)
+            {
+                hs__prefetch_block(row[r], f->bytes);
+                hs__block_256(f, row[r], xq, sums, vecs, total + r, low + r);
+            }
+            __m128 d = _mm_setr_ps(f->d(row[0]), f->d(row[1]), f->d(row[2]), f->d(row[3])), dmin = d;
+            if (f->has_min)
+                dmin = _mm_setr_ps(f->dmin(row[0]), f->dmin(row[1]), f->dmin(row[2]), f->dmin(row[3]));
+            HS__EACH (v, vecs) {
+                float dx = hs__act_scales(x[v], n)[b];
+                sum[v] = hs__add_scaled4(sum[v], d, dx, hs__sum_lanes(total + 4 * v));
+                if (f->has_min)
+                    sum[v] = hs__sub_scaled4(sum[v], dmin, dx, hs__sum_lanes(low + 4 * v));
+                xq[v] += 256;
+                sums[v] += 16;
+            }
+            for (uint32_t r = 0; r < 4; r++)
+                row[r] += f->bytes;
+        }
+        HS__EACH (v, vecs) {
+            float out[4];
+            _mm_storeu_ps(out, sum[v]);
+            for (uint32_t r = 0; r < 4; r++)
+                y[v][hs__row_of_four(row0, row1, apart, i, r)] = out[r];
+        }
+    }
+}
+
+/* The sum of the 32 elements of x, times factor, in every lane; sums: of two groups. */
+HS__INLINE __m128i hs__sum_of_32(const int16_t *sums, int factor)
+{
+    return _mm_madd_epi16(_mm_set1_epi32((int)hs__load_u32(sums)), _mm_set1_epi16((short)factor));
+}
+
+HS__INLINE void hs__rows_32(const hs__format *f, const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x,
+                            const uint32_t vecs, float *const *y)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    uint32_t apart = (row1 - row0 + 3) / 4, n = w->cols;
+    for (uint32_t i = 0; i < apart; i++) {
+        const uint8_t *row[4];
+        __m128 sum[4];
+        HS__EACH (r, 4)
+            row[r] = (const uint8_t *)hs__row(w, hs__row_of_four(row0, row1, apart, i, r));
+        HS__EACH (v, vecs)
+            sum[v] = _mm_setzero_ps();
+        for (uint32_t b = 0; b < n / 32; b++) {
+            __m256i total[16];
+            HS__EACH (r, 4) {
+                __m256i sign = ones, q = f->group(row[r], 0, &sign);
+                _mm_prefetch((const char *)row[r] + 512, _MM_HINT_T0);
+                HS__EACH (v, vecs)
+                    total[4 * v + r] =
+                        _mm256_madd_epi16(hs__pairs(f, q, sign, hs__load32((const int8_t *)x[v] + 32 * b)), ones);
+            }
+            __m128 d = _mm_setr_ps(f->d(row[0]), f->d(row[1]), f->d(row[2]), f->d(row[3])), dmin = d;
+            if (f->has_min)
+                dmin = _mm_setr_ps(f->dmin(row[0]), f->dmin(row[1]), f->dmin(row[2]), f->dmin(row[3]));
+            HS__EACH (v, vecs) {
+                float dx = hs__act_scales(x[v], n)[b];
+                const int16_t *sums = hs__act_sums(x[v], n) + 2 * b;
+                __m128i of_row = hs__sum_lanes(total + 4 * v);
+                if (f->bias)
+                    of_row = _mm_add_epi32(of_row, hs__sum_of_32(sums, -f->bias));
+                sum[v] = hs__add_scaled4(sum[v], d, dx, of_row);
+                if (f->has_min)
+                    sum[v] = hs__sub_scaled4(sum[v], dmin, dx, hs__sum_of_32(sums, 1));
+            }
+            HS__EACH (r, 4)
+                row[r] += f->bytes;
+        }
+        HS__EACH (v, vecs) {
+            float out[4];
+            _mm_storeu_ps(out, sum[v]);
+            for (uint32_t r = 0; r < 4; r++)
+                y[v][hs__row_of_four(row0, row1, apart, i, r)] = out[r];
+        }
+    }
+}
+
+/* Defines the kernel of a format: blocks is 32 or 256. */
+#define HS__DEFINE_Q8(name, format, blocks)                                                                            \
+    void name(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec, float *const *y)    \
+    {                                                                                                                  \
+        for (; n_vec >= 4; n_vec -= 4, x += 4, y += 4)                                                                 \
+            hs__rows_##blocks(&(format), w, row0, row1, x, 4, y);                                                      \
+        if (n_vec & 2) {                                                                                               \
+            hs__rows_##blocks(&(format), w, row0, row1, x, 2, y);                                                      \
+            x += 2, y += 2;                                                                                            \
+        }                                                                                                              \
+        if (n_vec & 1)                                                                                                 \
+            hs__rows_##blocks(&(format), w, row0, row1, x, 1, y);                                                      \
+    }
+
+#endif
