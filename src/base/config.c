@@ -24,6 +24,8 @@
 #define MAX_FILES      256
 #define MAX_LINE       4096
 #define MAX_SECTION    49 /* inih keeps no more of it */
+#define MAX_NAME       43 /* "model NAME" is a section */
+#define MAX_VALUE      4000
 
 #define STRING_OF(x)  STRING_OF_(x)
 #define STRING_OF_(x) #x
@@ -119,8 +121,25 @@ static bool section_exists(const hs_config *c, const char *section)
     return false;
 }
 
+/* Can it stand in a file? Flags and the environment may bring what no line can hold. */
+static bool is_writable(const char *text, size_t max)
+{
+    size_t n = strlen(text);
+    if (n > max || (n && (isspace((unsigned char)*text) || isspace((unsigned char)text[n - 1]))))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (iscntrl((unsigned char)text[i]) || (text[i] == ';' && (!i || text[i - 1] == ' ')))
+            return false;
+    return true;
+}
+
 static int store(entry *e, const char *value, const char *origin, hs_err *err)
 {
+    if (!is_writable(value, MAX_VALUE))
+        return hs_err_set(err, -EINVAL,
+                          "%s.%s: the value is longer than %d bytes, has a control character, a blank at an end, or a "
+                          "comment (\" ;\")",
+                          e->option->section, e->option->key, MAX_VALUE);
     int r = hs_option_check(e->option, value, err);
     if (r < 0)
         return r;
@@ -145,8 +164,11 @@ static int model_section_get(hs_config *c, const char *name, model_section **ret
             return 0;
         }
     }
-    if (!*name || strlen(name) > 128)
-        return hs_err_set(err, -EINVAL, "a model section needs a name of 1 to 128 characters: [model NAME]");
+    if (!*name || !is_writable(name, MAX_NAME) || strchr(name, ']'))
+        return hs_err_set(err, -EINVAL,
+                          "a model section needs a name of 1 to %d characters without blanks at an end, control "
+                          "characters, \" ;\" and ]: [model NAME]",
+                          MAX_NAME);
     if (c->n_models == MAX_MODELS)
         return hs_err_set(err, -E2BIG, "more than %d models", MAX_MODELS);
     model_section *m = &c->models[c->n_models];

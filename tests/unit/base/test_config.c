@@ -273,6 +273,44 @@ static void assignments(void **state)
     end(&w);
 }
 
+/* Flags and the environment bring text of any kind; what is printed could not say it again. */
+static void what_no_line_holds(void **state)
+{
+    (void)state;
+    world w = begin();
+    static const char *const bad[] = {"server.listen= a",   "server.listen=a ",       "server.listen=a\nb",
+                                      "server.listen=;a",   "server.listen=a ;",      "model.a]b.path=/m",
+                                      "model. a.path=/m",   "model.a .path=/m",       "model.a ;b.path=/",
+                                      "model.a\tb.path=/m", "server.listen=\x01\x7f", "server.listen=\v"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (hs_config_set(w.c, bad[i], "--set", &w.err) != -EINVAL)
+            fail_msg("%s was accepted", bad[i]);
+    assert_int_equal(hs_config_set(w.c, "server.listen=a;b\xc3\xa4 c", "--set", &w.err), 0);
+    char variable[] = "HOTSET_SERVER_LISTEN=a\n[cache]", *environment[] = {variable, NULL};
+    assert_int_equal(hs_config_load_environ(w.c, environment, &w.err), -EINVAL);
+    assert_non_null(strstr(w.err.text, "control character"));
+    char text[4100];
+    int n = snprintf(text, sizeof text, "server.listen=%04000d", 0);
+    assert_int_equal(hs_config_set(w.c, text, "--set", &w.err), 0);
+    snprintf(text + n, sizeof text - (size_t)n, "0");
+    assert_int_equal(hs_config_set(w.c, text, "--set", &w.err), -EINVAL);
+    snprintf(text, sizeof text, "model.%043d.path=/m", 0);
+    assert_int_equal(hs_config_set(w.c, text, "--set", &w.err), 0);
+    snprintf(text, sizeof text, "model.%044d.path=/m", 0);
+    assert_int_equal(hs_config_set(w.c, text, "--set", &w.err), -EINVAL);
+    hs_buf b;
+    hs_buf_init(&b, 1 << 20);
+    assert_int_equal(hs_config_print(w.c, &b), 0);
+    put(w.file, b.data, b.len);
+    if (hs_config_load_file(w.c, w.file, &w.err) < 0)
+        fail_msg("%s", w.err.text);
+    assert_int_equal(strlen(hs_config_str(w.c, "server", "listen")), 4000);
+    assert_int_equal(strlen(hs_config_model_name(w.c, 0)), 43);
+    assert_int_equal(hs_config_n_models(w.c), 1);
+    hs_buf_deinit(&b);
+    end(&w);
+}
+
 static void model_sections(void **state)
 {
     (void)state;
@@ -398,6 +436,7 @@ int main(void)
         cmocka_unit_test(conf_d_in_byte_order),
         cmocka_unit_test(later_sources_win),
         cmocka_unit_test(assignments),
+        cmocka_unit_test(what_no_line_holds),
         cmocka_unit_test(model_sections),
         cmocka_unit_test(printing_reads_back),
         cmocka_unit_test(reference_reads_back),
