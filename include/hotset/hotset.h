@@ -40,6 +40,7 @@ typedef struct hs_engine_options {
     uint64_t prefetch_budget; /* 0 = default */
     uint32_t threads;         /* 0 = all processors */
     const char *kernels;      /* NULL, "auto", "generic", "avx2" */
+    const char *activations;  /* NULL, "auto", "f32" */
     const char *kv_type;      /* NULL, "f16", "f32" */
     uint32_t context;         /* tokens per sequence; 0 = 8192, or what model or limit allow if that is less */
     uint32_t parallel;        /* sequences decoded side by side, >= 1; 0 = 1 */

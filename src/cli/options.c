@@ -81,6 +81,7 @@ void hs_engine_options_from_config(const hs_config *c, hs_engine_options *ret)
                                .prefetch_budget = hs_config_size(c, "prefetch", "budget"),
                                .threads = (uint32_t)hs_config_int(c, "compute", "threads"),
                                .kernels = hs_config_str(c, "compute", "kernels"),
+                               .activations = hs_config_str(c, "compute", "activations"),
                                .kv_type = hs_config_str(c, "kv", "type"),
                                .context = (uint32_t)hs_config_int(c, "kv", "context")};
     if (ret->memory_limit == 0 && strcmp(hs_config_str(c, "memory", "limit"), "auto") != 0)

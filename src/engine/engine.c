@@ -30,6 +30,7 @@ int hs__open(const hs_engine_options *opt, hs__opened *o, hs_err *err)
     int r = hs_kernel_set_parse(opt->kernels ? opt->kernels : "auto", &set);
     if (r < 0)
         return hs_err_set(err, r, "compute.kernels: '%s' is not one of auto|generic|avx2", opt->kernels);
+    o->q8 = !opt->activations || strcmp(opt->activations, "f32") != 0;
     o->kernels = hs_kernels_get(set, err);
     if (!o->kernels)
         return -ENOTSUP;
@@ -137,9 +138,9 @@ static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *e
                               .n_staging = e->plan.n_staging,
                               .prefetch = opt->prefetch,
                               .prefetch_budget = opt->prefetch_budget ? opt->prefetch_budget : 16u << 20,
-                              .seed = 1};
                               .unwanted = hs__is_pass_unwanted,
                               .unwanted_ctx = e,
+                              .seed = 1};
     int r = hs_residency_create(&rc, &e->residency, err);
     if (r < 0)
         return r;
@@ -214,17 +215,17 @@ static int bring_up(hs_engine *e, const hs_engine_options *opt, hs_err *err)
 
 int hs_engine_create(const hs_engine_options *opt, hs_engine **ret_engine, hs_err *err)
 {
-{
     return hs__engine_create(opt, NULL, ret_engine, err);
 }
 
 int hs__engine_create(const hs_engine_options *opt, const hs_io_config *how, hs_engine **ret_engine, hs_err *err)
+{
     hs_engine *e = hs_calloc(1, sizeof *e);
     if (!e)
         return hs_err_set(err, -ENOMEM, "engine: out of memory");
     e->max_queue = opt->max_queue;
-    pthread_mutex_init(&e->lock, NULL);
     e->how = how ? *how : (hs_io_config){0};
+    pthread_mutex_init(&e->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -29,6 +29,7 @@ typedef struct hs__opened {
     hs_model_spec *spec;
     hs_objects *objects;
     const hs_kernels *kernels;
+    bool q8;             /* compute.activations is auto */
     uint64_t text_bytes; /* of tokenizer and template, at their peak while loading */
 } hs__opened;
 
@@ -47,8 +48,8 @@ typedef struct hs__seq {
 
 struct hs_engine {
     hs__opened opened;
-    hs_plan plan;
     hs_io_config how; /* engine, its context, buffered and patience; the rest is filled in where it is used */
+    hs_plan plan;
     uint32_t max_queue;
     hs_pool *pool;
     hs_tokenizer *tokenizer;
@@ -86,10 +87,10 @@ struct hs_engine {
     hs_engine_stats counts;  /* engine thread's own: requests and tokens */
 };
 
-/* The counters of residency, io and model as they are now. */
 /* hs_engine_create with reads done by how->custom, or how NULL. */
 int hs__engine_create(const hs_engine_options *opt, const hs_io_config *how, hs_engine **ret_engine,
                       hs_err *err) HS_MUST_CHECK;
+/* The counters of residency, io and model as they are now. */
 void hs__engine_counters(const hs_engine *e, hs_engine_stats *ret);
 /* Copies them to e->stats. */
 void hs__engine_publish(hs_engine *e);
@@ -144,11 +145,11 @@ void hs__request_finish(hs_request *r, hs_finish finish);
 /* Appends the token's text; *ret_stopped: a stop string ended the answer. -ENOMEM or -E2BIG: the text is not whole. */
 int hs__request_emit(hs_request *r, uint32_t token, bool *ret_stopped) HS_MUST_CHECK;
 void *hs__scheduler_main(void *arg);
-
 /* One round of the engine thread: admission, a chunk of prompt, a token for all that generate. False: it is to stop. */
 bool hs__scheduler_round(hs_engine *e);
 /* hs_residency_config.unwanted: nobody waits any more for one of the sequences of the pass under way. */
 bool hs__is_pass_unwanted(void *engine);
 /* check.c: NULL, or a sentence about the first invariant that does not hold. On the engine's thread, between passes. */
 const char *hs__engine_check(hs_engine *e);
+
 #endif

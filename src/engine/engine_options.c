@@ -50,9 +50,9 @@ static const hs_option options[] = {
      "Instruction set of the kernels; generic is for finding faults. Another set rounds differently in the last bits.",
      false},
     {"compute", "activations", HS_OPT_ENUM, "auto", 0, 0, "auto|f32", "",
-     "Precision of activations in matrix products. Float weights always use f32; this build has no 8-bit path yet, so "
-     "both "
-     "choices are f32.",
+     "What matrices are multiplied by. auto takes vectors with 8-bit elements for ggml's block formats (Q4_K, MXFP4, "
+     "...), "
+     "as llama.cpp does, and floats for all others; f32 takes floats always, which is slower and exact.",
      false},
     {"kv", "type", HS_OPT_ENUM, "f16", 0, 0, "f16|f32", "",
      "Precision of stored keys and values. f16 halves the memory of long contexts; f32 is what references compute "

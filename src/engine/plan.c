@@ -34,6 +34,7 @@ void hs__model_config(const hs_plan *p, const hs__opened *o, bool predict, hs_mo
                              .prefill_chunk = p->prefill_chunk,
                              .max_context = p->context,
                              .kernels = o->kernels,
+                             .q8 = o->q8,
                              .predict = predict};
 }
 
