@@ -154,8 +154,15 @@ static void killed_it_can_be_done_again(void **state)
             _exit(hs_unpack(w.packed, w.back, NULL, &m, NULL) < 0);
         }
         assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(n < 300);
-    } while (n += 3, WIFSIGNALED(status));
+        assert_true(n < 900);
+        /* What loads is all there: without its end tokens a model would say other things. */
+        if (WIFSIGNALED(status) && file_exists(w.back, "config.json")) {
+            char lock[300];
+            snprintf(lock, sizeof lock, "%s/hotset-pack.lock", w.back);
+            assert_int_equal(unlink(lock), 0);
+            assert_same_folder(w.src, w.back);
+        }
+    } while (n++, WIFSIGNALED(status));
     assert_int_equal(status, 0);
     assert_int_equal(hs_unpack(w.packed, w.back, NULL, NULL, NULL), 0);
     assert_same_folder(w.src, w.back);

@@ -369,8 +369,8 @@ static void other_files_than_the_packed_ones_are_refused(void **state)
         folder_write(path, names[i], "{}", 2);
         folder_refused(path, part);
         assert_int_equal(hs_source_check_files(path, &err), -EBADMSG);
-        int len = snprintf(text, sizeof text, "%.*s{\"name\":\"%s\",\"xxh3\":\"%016llx\"}]}", (int)n - 2, good, names[i],
-                           (unsigned long long)XXH3_64bits("{}", 2));
+        int len = snprintf(text, sizeof text, "%.*s{\"name\":\"%s\",\"xxh3\":\"%016llx\"}]}", (int)n - 2, good,
+                           names[i], (unsigned long long)XXH3_64bits("{}", 2));
         tiny_write_manifest(path, text, (size_t)len);
         opens();
         assert_int_equal(hs_source_check_files(path, &err), 0);
