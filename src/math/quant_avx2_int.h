@@ -28,7 +28,7 @@ typedef struct hs__format {
     int bias;       /* in the elements of group() */
     int has_min;    /* scales() sets min, dmin() is there */
     int wide;       /* scales are equal in all 32 elements of a group() */
-    uint32_t steps; /* products that a 16-bit sum can hold */
+    uint32_t steps; /* products that a 16-bit sum surely holds: 1, 2 or 4 */
     /* Blocks of 256 only. Without minimums min is not set. */
     void (*scales)(const uint8_t *p, hs__scales *s);
     /* Elements [32 j, 32 j + 32); of signed formats their magnitudes, and *sign something of their signs. */
@@ -36,6 +36,25 @@ typedef struct hs__format {
     float (*d)(const uint8_t *p);
     float (*dmin)(const uint8_t *p);
 } hs__format;
+
+/*
+ * Eight rows by up to 256 columns, lanes along the rows. scale and low are pairs for 16-bit products: the scale of a
+ * group (wide: of 32 elements) twice; -bias * scale or the minimums of two groups, in the order of the vector's sums.
+ * Blocks of 32 have neither, but a d and a dmin each.
+ */
+typedef struct hs__panel {
+    __m256i q[64]; /* elements 4 i to 4 i + 3 of each row, with their signs */
+    __m256i scale[16], low[8];
+    __m256 d[8], dmin[8];
+} hs__panel;
+
+/* Columns [k, k + 32 groups) of eight rows. */
+typedef void hs__fill_fn(const hs_mat *w, uint32_t row, uint32_t k, uint32_t groups, hs__panel *p);
+/* Rows [row0, row1), a multiple of eight. f needs no functions. */
+void hs__by_panels(const hs__format *f, hs__fill_fn *fill, const hs_mat *w, uint32_t row0, uint32_t row1,
+                   const void *const *x, uint32_t n_vec, float *const *y);
+/* From so many vectors on panels are faster. */
+#define HS__PANEL_VECS 8u
 
 typedef void hs__q8_fn(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
                        float *const *y);
@@ -254,10 +273,109 @@ HS__INLINE void hs__rows_32(const hs__format *f, const hs_mat *w, uint32_t row0,
     }
 }
 
+/* out[i] = word i of each of in[0] to in[7]. */
+HS__INLINE void hs__transpose8(const __m256i *in, __m256i *out)
+{
+    __m256i pair[8], quad[8];
+    HS__EACH (i, 4) {
+        pair[2 * i] = _mm256_unpacklo_epi32(in[2 * i], in[2 * i + 1]);
+        pair[2 * i + 1] = _mm256_unpackhi_epi32(in[2 * i], in[2 * i + 1]);
+    }
+    HS__EACH (h, 2) {
+        HS__EACH (i, 2) {
+            quad[4 * h + 2 * i] = _mm256_unpacklo_epi64(pair[4 * h + i], pair[4 * h + i + 2]);
+            quad[4 * h + 2 * i + 1] = _mm256_unpackhi_epi64(pair[4 * h + i], pair[4 * h + i + 2]);
+        }
+    }
+    HS__EACH (i, 4) {
+        out[i] = _mm256_permute2x128_si256(quad[i], quad[i + 4], 0x20);
+        out[i + 4] = _mm256_permute2x128_si256(quad[i], quad[i + 4], 0x31);
+    }
+}
+
+/* Group j of a block, with its signs. */
+HS__INLINE __m256i hs__signed_group(const hs__format *f, const uint8_t *p, uint32_t j)
+{
+    __m256i sign = _mm256_setzero_si256(), q = f->group(p, j, &sign);
+    return f->is_signed ? _mm256_sign_epi8(q, sign) : q;
+}
+
+HS__INLINE void hs__fill_256(const hs__format *f, const hs_mat *w, uint32_t row, uint32_t k, uint32_t groups,
+                             hs__panel *p)
+{
+    __m256i q[8][8], scale[2][8], low[8], words[8];
+    float d[8], dmin[8] = {0};
+    (void)groups;
+    _Pragma("GCC unroll 1") for (uint32_t r = 0; r < 8; r++)
+    {
+        const uint8_t *block = (const uint8_t *)hs__element(w, row + r, k);
+        hs__scales s;
+        f->scales(block, &s);
+        __m256i lo = _mm256_unpacklo_epi16(s.scale, s.scale), hi = _mm256_unpackhi_epi16(s.scale, s.scale);
+        scale[0][r] = f->wide ? _mm256_permute2x128_si256(lo, hi, 0x20) : lo;
+        scale[1][r] = hi;
+        low[r] = f->has_min ? s.min : hs__unbias(f, s.scale);
+        d[r] = f->d(block);
+        if (f->has_min)
+            dmin[r] = f->dmin(block);
+        HS__EACH (j, 8)
+            q[j][r] = hs__signed_group(f, block, j);
+    }
+    for (uint32_t j = 0; j < 8; j++)
+        hs__transpose8(q[j], p->q + 8 * j);
+    if (f->wide) {
+        hs__transpose8(scale[0], p->scale);
+    } else {
+        for (uint32_t h = 0; h < 2; h++) { /* groups 0, 2, 4, 6, 1, 3, 5, 7 of each half */
+            hs__transpose8(scale[h], words);
+            for (uint32_t i = 0; i < 8; i++)
+                p->scale[8 * h + i % 4 * 2 + i / 4] = words[i];
+        }
+    }
+    if (f->has_min || f->bias)
+        hs__transpose8(low, p->low);
+    p->d[0] = _mm256_loadu_ps(d);
+    p->dmin[0] = _mm256_loadu_ps(dmin);
+}
+
+HS__INLINE void hs__fill_32(const hs__format *f, const hs_mat *w, uint32_t row, uint32_t k, uint32_t groups,
+                            hs__panel *p)
+{
+    const uint8_t *at[8];
+    for (uint32_t r = 0; r < 8; r++)
+        at[r] = (const uint8_t *)hs__element(w, row + r, k);
+    for (uint32_t b = 0; b < groups; b++) {
+        __m256i q[8];
+        float d[8], dmin[8] = {0};
+        _Pragma("GCC unroll 1") for (uint32_t r = 0; r < 8; r++)
+        {
+            q[r] = hs__signed_group(f, at[r], 0);
+            d[r] = f->d(at[r]);
+            if (f->has_min)
+                dmin[r] = f->dmin(at[r]);
+            at[r] += f->bytes;
+        }
+        hs__transpose8(q, p->q + 8 * b);
+        p->d[b] = _mm256_loadu_ps(d);
+        p->dmin[b] = _mm256_loadu_ps(dmin);
+    }
+}
+
 /* Defines the kernel of a format: blocks is 32 or 256. */
 #define HS__DEFINE_Q8(name, format, blocks)                                                                            \
+    static void fill_##format(const hs_mat *w, uint32_t row, uint32_t k, uint32_t groups, hs__panel *p)                \
+    {                                                                                                                  \
+        hs__fill_##blocks(&(format), w, row, k, groups, p);                                                            \
+    }                                                                                                                  \
     void name(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec, float *const *y)    \
     {                                                                                                                  \
+        if (n_vec >= HS__PANEL_VECS) {                                                                                 \
+            uint32_t end = row0 + (row1 - row0) / 8 * 8;                                                               \
+            hs__by_panels(&(format), fill_##format, w, row0, end, x, n_vec, y);                                        \
+            row0 = end;                                                                                                \
+        }                                                                                                              \
+        if (row0 == row1)                                                                                              \
+            return;                                                                                                    \
         for (; n_vec >= 4; n_vec -= 4, x += 4, y += 4)                                                                 \
             hs__rows_##blocks(&(format), w, row0, row1, x, 4, y);                                                      \
         if (n_vec & 2) {                                                                                               \

@@ -194,21 +194,32 @@ HS__INLINE __m256i group_iq4_xs(const uint8_t *p, uint32_t j, __m256i *sign)
     return _mm256_abs_epi8(*sign);
 }
 
-#define SIGNED .is_signed = 1, .steps = 1
 static const hs__format iq1_s = {
     .bytes = 50, .bias = 9, .wide = 1, .steps = 4, .scales = scales_iq1_s, .group = group_iq1_s, .d = d_eighth};
 static const hs__format iq1_m = {
     .bytes = 56, .bias = 9, .steps = 4, .scales = scales_iq1_m, .group = group_iq1_m, .d = d_iq1_m};
-static const hs__format iq2_xxs = {
-    .bytes = 66, SIGNED, .wide = 1, .scales = scales_iq2_xxs, .group = group_iq2_xxs, .d = d_eighth};
-static const hs__format iq2_xs = {.bytes = 74, SIGNED, .scales = scales_iq2_xs, .group = group_iq2_xs, .d = d_eighth};
-static const hs__format iq2_s = {.bytes = 82, SIGNED, .scales = scales_iq2_s, .group = group_iq2_s, .d = d_eighth};
-static const hs__format iq3_xxs = {
-    .bytes = 98, SIGNED, .wide = 1, .scales = scales_iq3_xxs, .group = group_iq3_xxs, .d = d_quarter};
+static const hs__format iq2_xxs = {.bytes = 66,
+                                   .is_signed = 1,
+                                   .steps = 2,
+                                   .wide = 1,
+                                   .scales = scales_iq2_xxs,
+                                   .group = group_iq2_xxs,
+                                   .d = d_eighth};
+static const hs__format iq2_xs = {
+    .bytes = 74, .is_signed = 1, .steps = 2, .scales = scales_iq2_xs, .group = group_iq2_xs, .d = d_eighth};
+static const hs__format iq2_s = {
+    .bytes = 82, .is_signed = 1, .steps = 2, .scales = scales_iq2_s, .group = group_iq2_s, .d = d_eighth};
+static const hs__format iq3_xxs = {.bytes = 98,
+                                   .is_signed = 1,
+                                   .steps = 2,
+                                   .wide = 1,
+                                   .scales = scales_iq3_xxs,
+                                   .group = group_iq3_xxs,
+                                   .d = d_quarter};
 static const hs__format iq3_s = {
-    .bytes = 110, SIGNED, .wide = 1, .scales = scales_iq3_s, .group = group_iq3_s, .d = d_plain};
+    .bytes = 110, .is_signed = 1, .steps = 2, .wide = 1, .scales = scales_iq3_s, .group = group_iq3_s, .d = d_plain};
 static const hs__format iq4_xs = {
-    .bytes = 136, SIGNED, .wide = 1, .scales = scales_iq4_xs, .group = group_iq4_xs, .d = d_plain};
+    .bytes = 136, .is_signed = 1, .steps = 1, .wide = 1, .scales = scales_iq4_xs, .group = group_iq4_xs, .d = d_plain};
 
 HS__DEFINE_Q8(hs__iq1_s_avx2, iq1_s, 256)
 HS__DEFINE_Q8(hs__iq1_m_avx2, iq1_m, 256)

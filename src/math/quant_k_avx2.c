@@ -179,7 +179,7 @@ static const hs__format q3_k = {
 static const hs__format q4_k = {.bytes = 144,
                                 .has_min = 1,
                                 .wide = 1,
-                                .steps = 8,
+                                .steps = 4,
                                 .scales = scales_q4_k,
                                 .group = group_q4_k,
                                 .d = d_q4_k,
@@ -195,9 +195,9 @@ static const hs__format q5_k = {.bytes = 176,
 static const hs__format q6_k = {
     .bytes = 210, .bias = 32, .steps = 2, .scales = scales_q6_k, .group = group_q6_k, .d = d_q6_k};
 static const hs__format tq1_0 = {
-    .bytes = 54, .bias = 1, .wide = 1, .steps = 8, .scales = scales_one, .group = group_tq1_0, .d = d_tq1_0};
+    .bytes = 54, .bias = 1, .wide = 1, .steps = 4, .scales = scales_one, .group = group_tq1_0, .d = d_tq1_0};
 static const hs__format tq2_0 = {
-    .bytes = 66, .bias = 1, .wide = 1, .steps = 8, .scales = scales_one, .group = group_tq2_0, .d = d_tq2_0};
+    .bytes = 66, .bias = 1, .wide = 1, .steps = 4, .scales = scales_one, .group = group_tq2_0, .d = d_tq2_0};
 
 HS__DEFINE_Q8(hs__q2_k_avx2, q2_k, 256)
 HS__DEFINE_Q8(hs__q3_k_avx2, q3_k, 256)

@@ -66,9 +66,9 @@ HS__INLINE __m256i group_mxfp4(const uint8_t *p, uint32_t j, __m256i *sign)
     return hs__look_up(biased, hs__nibbles(p + 1));
 }
 
-static const hs__format q4_0 = {.bytes = 18, .bias = 8, .steps = 8, .group = group_q4_0, .d = d_first};
+static const hs__format q4_0 = {.bytes = 18, .bias = 8, .steps = 4, .group = group_q4_0, .d = d_first};
 static const hs__format q4_1 = {
-    .bytes = 20, .has_min = 1, .steps = 8, .group = group_q4_1, .d = d_first, .dmin = min_second};
+    .bytes = 20, .has_min = 1, .steps = 4, .group = group_q4_1, .d = d_first, .dmin = min_second};
 static const hs__format q5_0 = {.bytes = 22, .bias = 16, .steps = 4, .group = group_q5_0, .d = d_first};
 static const hs__format q5_1 = {
     .bytes = 24, .has_min = 1, .steps = 4, .group = group_q5_1, .d = d_first, .dmin = min_second};
