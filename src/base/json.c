@@ -33,7 +33,7 @@ int hs_json_load(const char *text, size_t len, const char *where, json_t **ret, 
         return hs_err_set(err, -E2BIG, "%s: its values would take more than %u MiB of memory", where,
                           HS_JSON_MAX_MEMORY >> 20);
     json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
-    if (!j && json_error_code(&e) == json_error_out_of_memory)
+    if (!j && (json_error_code(&e) == json_error_out_of_memory || !*e.text)) /* most such failures go without a text */
         return hs_err_set(err, -ENOMEM, "%s: out of memory", where);
     if (!j)
         return hs_err_set(err, -EINVAL, "%s: line %d, column %d: %s", where, e.line, e.column, e.text);

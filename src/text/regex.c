@@ -82,7 +82,8 @@ int hs__regex_create(const char *pattern, size_t len, const char *where, hs__reg
     if (r == 0 && !(re->code = compile(&translated, &code))) {
         PCRE2_UCHAR text[160];
         pcre2_get_error_message(code, text, sizeof text);
-        r = hs_err_set(err, -EINVAL, "%s: regular expression: %s", where, (char *)text);
+        int memory = code == PCRE2_ERROR_NOMEMORY || code == PCRE2_ERROR_HEAP_FAILED;
+        r = hs_err_set(err, memory ? -ENOMEM : -EINVAL, "%s: regular expression: %s", where, (char *)text);
     }
     hs_buf_deinit(&translated);
     if (r < 0) {
