@@ -58,7 +58,7 @@ static int equal(hs__jrun *r, const hs__jval *a, const hs__jval *b, unsigned dep
         return 0;
     case HS__J_STR:
         *ret = a->len == b->len && !memcmp(a->as.s, b->as.s, a->len);
-        return hs__jcharge(r, *ret ? a->len / 64 : 0);
+        return hs__jcharge(r, a->len == b->len ? a->len / 64 : 0);
     case HS__J_LIST:
     case HS__J_TUPLE:
         return equal_lists(r, a->as.list, b->as.list, depth + 1, ret);
@@ -130,7 +130,7 @@ int hs__jcontains(hs__jrun *r, const hs__jval *in, const hs__jval *v, bool *ret)
         if (v->type != HS__J_STR)
             return hs__jfail(r, -EINVAL, "'in' on a string needs a string, not '%s'", hs__jtype_name(v));
         *ret = hs__jfind(in->as.s, in->len, v->as.s, v->len) != NULL;
-        return hs__jcharge(r, in->len / 64);
+        return hs__jcharge_search(r, in, v, false);
     case HS__J_DICT:
         code = hs__jdict_get(r, in->as.dict, v, &found);
         *ret = code == 0 && found;

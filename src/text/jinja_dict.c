@@ -29,7 +29,7 @@ static int hash_key(hs__jrun *r, const hs__jval *k, uint32_t *ret)
         for (uint32_t i = 0; i < k->len; i++)
             h = (h ^ (unsigned char)k->as.s[i]) * 16777619u;
         *ret = h ^ h >> 15;
-        return 0;
+        return hs__jcharge(r, k->len / 16);
     case HS__J_BOOL:
     case HS__J_INT:
     case HS__J_FLOAT: {

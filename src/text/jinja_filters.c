@@ -153,9 +153,11 @@ static int f_indent(hs__jrun *r, const hs__jval *in, const hs__jargs *args, hs__
 }
 
 /* A number at the whole of the text, blanks around it allowed. */
-static bool parse_number(const hs__jval *s, int base, bool as_int, hs__jval *ret)
+static bool parse_number(hs__jrun *r, const hs__jval *s, int base, bool as_int, hs__jval *ret)
 {
     char text[64], *stop;
+    if (hs__jcharge(r, s->len / 8) < 0)
+        return false;
     size_t skip = hs__jskip_space(s->as.s, s->len);
     size_t n = s->len - skip - (skip < s->len ? hs__jtrail_space(s->as.s, s->len) : 0), used = 0;
     for (size_t i = 0; i < n; i++) {
@@ -184,7 +186,7 @@ static int f_int(hs__jrun *r, const hs__jval *in, const hs__jargs *args, hs__jva
     if (base != 0 && (base < 2 || base > 36))
         return hs__jfail(r, -EINVAL, "int with base %lld", (long long)base);
     hs__jval v = *in;
-    if (v.type == HS__J_STR && !parse_number(in, (int)base, true, &v) && !parse_number(in, 10, false, &v))
+    if (v.type == HS__J_STR && !parse_number(r, in, (int)base, true, &v) && !parse_number(r, in, 10, false, &v))
         v = def;
     if (v.type == HS__J_FLOAT)
         *ret = fabs(v.as.d) < 9.2e18 ? hs__jint((int64_t)v.as.d) : def;
@@ -204,7 +206,7 @@ static int f_float(hs__jrun *r, const hs__jval *in, const hs__jargs *args, hs__j
         def = hs__jfloat(0);
     if (in->type == HS__J_UNDEFINED)
         return hs__jfail_undefined(r, in);
-    if (v.type == HS__J_STR && !parse_number(in, 10, false, &v))
+    if (v.type == HS__J_STR && !parse_number(r, in, 10, false, &v))
         v = def;
     else if (hs__jis_number(&v))
         v = hs__jfloat(hs__jnumber(&v));

@@ -439,8 +439,9 @@ int hs__jmethod_rsplit(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__j
 int hs__jmethod_splitlines(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret);
 int hs__jmethod_partition(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret);
 int hs__jmethod_rpartition(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret);
-/* Searching backwards compares at every place: the needle's length counts. */
-int hs__jcharge_backwards(hs__jrun *r, const hs__jval *self, const hs__jval *needle);
+/* For one search of `what` through all of `in`: one byte is found fast, several are not, and searching backwards
+ * compares at every place. */
+int hs__jcharge_search(hs__jrun *r, const hs__jval *in, const hs__jval *what, bool backwards);
 struct hs__jmethod {
     hs__jval self;
     const hs__jmethod_def *def;

@@ -19,7 +19,7 @@ static bool strips(const hs__jval *chars, const char **p, const char *end)
 static int strip(hs__jrun *r, const hs__jval *self, const hs__jargs *args, bool left, bool right, hs__jval *ret)
 {
     hs__jval chars;
-    if (hs__jarg_str(r, args, 0, "chars", true, &chars) < 0 || hs__jcharge(r, self->len / 64) < 0)
+    if (hs__jarg_str(r, args, 0, "chars", true, &chars) < 0)
         return r->code;
     if (chars.type == HS__J_STR && hs__jcharge(r, (uint64_t)self->len * chars.len / 256) < 0)
         return r->code;
@@ -41,7 +41,7 @@ static int strip(hs__jrun *r, const hs__jval *self, const hs__jargs *args, bool 
     }
     *ret = hs__jstr(p, (size_t)(end - p));
     ret->flag = self->flag;
-    return 0;
+    return hs__jcharge(r, (uint64_t)(self->len - ret->len) / (chars.type == HS__J_STR ? 2 : 8));
 }
 
 static int m_strip(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret)
@@ -85,6 +85,8 @@ static int has_affix(hs__jrun *r, const hs__jval *self, const hs__jargs *args, b
         if (a.type != HS__J_STR)
             return hs__jfail(r, -EINVAL, "startswith and endswith take a string, not a '%s'", hs__jtype_name(&a));
         yes = a.len <= w.len && !memcmp(w.as.s + (at_end ? w.len - a.len : 0), a.as.s, a.len);
+        if (hs__jcharge(r, a.len <= w.len ? a.len / 64 : 0) < 0)
+            return r->code;
     }
     *ret = hs__jbool(yes);
     return 0;
@@ -108,7 +110,7 @@ static int remove_affix(hs__jrun *r, const hs__jval *self, const hs__jargs *args
     const char *place = self->as.s + (at_end && affix.len <= self->len ? self->len - affix.len : 0);
     bool has = affix.len <= self->len && !memcmp(place, affix.as.s, affix.len);
     *ret = has ? hs__jstr(self->as.s + (at_end ? 0 : affix.len), self->len - affix.len) : *self;
-    return 0;
+    return hs__jcharge(r, affix.len <= self->len ? affix.len / 64 : 0);
 }
 
 static int m_removeprefix(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret)
@@ -143,7 +145,7 @@ static int m_replace(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jva
     hs__jval old, with;
     int64_t max;
     if (hs__jarg_str(r, args, 0, "old", false, &old) < 0 || hs__jarg_str(r, args, 1, "new", false, &with) < 0 ||
-        hs__jarg_int(r, args, 2, "count", -1, &max) < 0 || hs__jcharge(r, self->len / 32) < 0)
+        hs__jarg_int(r, args, 2, "count", -1, &max) < 0 || hs__jcharge_search(r, self, &old, false) < 0)
         return r->code;
     const char *p = self->as.s, *end = p + self->len, *at;
     size_t mark = hs__jbegin(r);
@@ -193,7 +195,7 @@ static int locate(hs__jrun *r, const hs__jval *self, const hs__jargs *args, bool
 {
     hs__jval what, w;
     if (hs__jarg_str(r, args, 0, NULL, false, &what) < 0 || window(r, self, args, 1, &w) < 0 ||
-        hs__jcharge(r, self->len / 32) < 0 || (last && hs__jcharge_backwards(r, self, &what) < 0))
+        hs__jcharge_search(r, self, &what, last) < 0)
         return r->code;
     const char *at =
         last ? hs__jfind_last(w.as.s, w.len, what.as.s, what.len) : hs__jfind(w.as.s, w.len, what.as.s, what.len);
@@ -227,7 +229,7 @@ static int m_count(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval 
 {
     hs__jval what, w;
     if (hs__jarg_str(r, args, 0, NULL, false, &what) < 0 || window(r, self, args, 1, &w) < 0 ||
-        hs__jcharge(r, self->len / 16) < 0)
+        hs__jcharge_search(r, self, &what, false) < 0)
         return r->code;
     int64_t n = what.len ? 0 : (int64_t)hs__jutf8_count(w.as.s, w.len) + 1;
     const char *p = w.as.s, *end = p + w.len;
@@ -236,7 +238,7 @@ static int m_count(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval 
         n++;
     }
     *ret = hs__jint(n);
-    return 0;
+    return hs__jcharge(r, what.len ? (uint64_t)n : 0);
 }
 
 static int m_join(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret)

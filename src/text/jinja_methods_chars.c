@@ -28,7 +28,7 @@ static int all_are(hs__jrun *r, const hs__jval *self, bool (*is)(uint32_t), hs__
     while (yes && p < end)
         yes = is(hs__jutf8_next(&p, end));
     *ret = hs__jbool(yes);
-    return hs__jcharge(r, self->len / 16);
+    return hs__jcharge(r, self->len / 4);
 }
 
 int hs__jmethod_isdigit(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret)
@@ -89,7 +89,8 @@ static int pad(hs__jrun *r, const hs__jval *self, const hs__jargs *args, int lef
 {
     hs__jval fill;
     int64_t width;
-    if (hs__jarg_int(r, args, 0, "width", 0, &width) < 0 || hs__jarg_str(r, args, 1, "fillchar", true, &fill) < 0)
+    if (hs__jarg_int(r, args, 0, "width", 0, &width) < 0 || hs__jarg_str(r, args, 1, "fillchar", true, &fill) < 0 ||
+        hs__jcharge(r, self->len / 64) < 0)
         return r->code;
     if (fill.type != HS__J_STR)
         fill = hs__jstr(" ", 1);
@@ -102,7 +103,7 @@ static int pad(hs__jrun *r, const hs__jval *self, const hs__jargs *args, int lef
     }
     int64_t left = left_share == 2 ? missing : left_share == 0 ? 0 : missing / 2 + (missing & width & 1);
     size_t mark = hs__jbegin(r);
-    if (hs__jcharge(r, (uint64_t)missing / 8) < 0 || put_times(r, &fill, left) < 0 ||
+    if (hs__jcharge(r, (uint64_t)missing / 4) < 0 || put_times(r, &fill, left) < 0 ||
         hs__jput(r, self->as.s, self->len) < 0 || put_times(r, &fill, missing - left) < 0)
         return r->code;
     return hs__jend(r, mark, ret);

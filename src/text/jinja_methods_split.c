@@ -1,10 +1,11 @@
 /* jinja_methods_split.c - methods that take strings apart: split, rsplit, splitlines, partition. Stateless. */
 #include "text/jinja_int.h"
 
-/* Searching backwards compares at every place: the needle's length counts. */
-int hs__jcharge_backwards(hs__jrun *r, const hs__jval *self, const hs__jval *needle)
+int hs__jcharge_search(hs__jrun *r, const hs__jval *in, const hs__jval *what, bool backwards)
 {
-    return hs__jcharge(r, (uint64_t)self->len * needle->len / 64);
+    if (backwards)
+        return hs__jcharge(r, in->len / 8 + (uint64_t)in->len * what->len / 64);
+    return hs__jcharge(r, in->len / (what->len < 2 ? 64 : 4));
 }
 
 static int push_part(hs__jrun *r, hs__jlist *l, const char *s, size_t n)
@@ -26,7 +27,7 @@ static int split_args(hs__jrun *r, const hs__jval *self, const hs__jargs *args, 
         return r->code;
     if (ret_sep->type == HS__J_STR && ret_sep->len == 0)
         return hs__jfail(r, -EINVAL, "split with an empty separator");
-    return hs__jcharge(r, self->len / 32);
+    return hs__jcharge_search(r, self, ret_sep, false);
 }
 
 static int split_blanks(hs__jrun *r, const hs__jval *self, int64_t max, hs__jlist *l)
@@ -114,7 +115,7 @@ int hs__jmethod_rsplit(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__j
     } else {
         const char *s = self->as.s, *at;
         size_t n = self->len;
-        code = hs__jcharge_backwards(r, self, &sep);
+        code = hs__jcharge_search(r, self, &sep, true);
         while (code == 0 && (max < 0 || l->n < max) && (at = hs__jfind_last(s, n, sep.as.s, sep.len))) {
             code = push_part(r, l, at + sep.len, (size_t)(s + n - at) - sep.len);
             n = (size_t)(at - s);
@@ -161,7 +162,7 @@ static int partition(hs__jrun *r, const hs__jval *self, const hs__jargs *args, b
         return r->code;
     if (sep.len == 0)
         return hs__jfail(r, -EINVAL, "partition with an empty separator");
-    if (last && hs__jcharge_backwards(r, self, &sep) < 0)
+    if (hs__jcharge_search(r, self, &sep, last) < 0)
         return r->code;
     const char *s = self->as.s;
     const char *at =
@@ -172,7 +173,7 @@ static int partition(hs__jrun *r, const hs__jval *self, const hs__jargs *args, b
     l->items[1] = at ? sep : empty;
     l->items[2] = at ? hs__jstr(at + sep.len, self->len - (size_t)(at - s) - sep.len) : last ? *self : empty;
     *ret = (hs__jval){.type = HS__J_TUPLE, .as.list = l};
-    return hs__jcharge(r, self->len / 32);
+    return 0;
 }
 
 int hs__jmethod_partition(hs__jrun *r, hs__jval *self, const hs__jargs *args, hs__jval *ret)

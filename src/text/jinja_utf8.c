@@ -167,7 +167,7 @@ int hs__jchange_case(hs__jrun *r, const hs__jval *s, hs__jcase how, hs__jval *re
     size_t mark = hs__jbegin(r);
     bool at_start = true;
     uint32_t before = ' ';
-    int code = hs__jcharge(r, s->len / 8);
+    int code = hs__jcharge(r, s->len / 2);
     while (p < end && code == 0) {
         uint32_t c = hs__jutf8_next(&p, end);
         bool upper = how == HS__CASE_UPPER || (how != HS__CASE_LOWER && at_start);
