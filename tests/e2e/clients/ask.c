@@ -35,6 +35,8 @@ char *question_post(const question *q, bool stream, bool keep)
 /* One answer: compared, or learnt. False: busy. */
 bool client_judge(client *c, question *q, const reply *r, const char *what)
 {
+    if (r->end == REPLY_CUT && atomic_load(&c->tally->stop))
+        return false; /* by the test's own end */
     if (r->end == REPLY_STUCK) {
         atomic_fetch_add(&c->tally->stuck, 1);
         fprintf(stderr, "STUCK: %s\n", what);

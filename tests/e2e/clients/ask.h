@@ -48,7 +48,8 @@ char *question_post(const question *q, bool stream, bool keep);
 uint64_t client_random(client *c, uint64_t below);
 /* Counts and, for the first few, prints. */
 void client_wrong(client *c, const char *what, const char *wanted, const char *got);
-/* One answer: compared, or learnt where there is no golden. False: the daemon was busy. */
+/* One answer: compared, or learnt where there is no golden. False: there was none, as the daemon was busy
+ * or the test ends. */
 bool client_judge(client *c, question *q, const reply *r, const char *what);
 /* Asks over c->fd and judges. */
 bool client_exchange(client *c, question *q, bool stream);

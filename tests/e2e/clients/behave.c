@@ -36,7 +36,7 @@ static void expect(client *c, const char *what, int status, int other)
         atomic_fetch_add(&c->tally->stuck, 1);
     else if (r.status == 503 && strstr(got, "too_many_connections"))
         atomic_fetch_add(&c->tally->busy, 1);
-    else if (r.status != status && r.status != other)
+    else if (r.status != status && r.status != other && !is_stopped(c))
         client_wrong(c, what, wanted, got);
     reply_free(&r);
     reader_deinit(&in);
@@ -124,15 +124,14 @@ static void half_close(client *c)
     free(post);
 }
 
-/* Takes a long answer byte by byte; the daemon is to end that. */
+/* Takes an answer byte by byte. One in four is longer than all buffers on its way, and the daemon is to end that. */
 static void slow_reader(client *c)
 {
+    char fields[] = "\"temperature\":0,\"ignore_eos\":true,\"max_tokens\":800,\"prompt\":[0,3,2234,379]";
+    const question endless = {.path = "/v1/completions", .fields = fields};
     char byte;
     setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &(int){1024}, sizeof(int));
-    char *post = make_post("/v1/completions",
-                           "{\"temperature\":0,\"ignore_eos\":true,\"max_tokens\":800,\"stream\":true,"
-                           "\"prompt\":[0,3,2234,379]}",
-                           false);
+    char *post = question_post(client_random(c, 4) ? any_question(c) : &endless, true, false);
     send_text(c->fd, post);
     free(post);
     for (unsigned i = 0; i < 20 && !is_stopped(c) && recv(c->fd, &byte, 1, 0) == 1; i++)

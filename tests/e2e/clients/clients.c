@@ -183,6 +183,8 @@ static void run_storm(const client *like, question *q, shared *s, double seconds
     }
     atomic_store(&s->tally.stop, true);
     for (unsigned i = 0; i < BAD; i++)
+        shutdown(bad[i].fd, SHUT_RDWR); /* whatever it waits for */
+    for (unsigned i = 0; i < BAD; i++)
         pthread_join(threads[i], NULL);
     for (unsigned i = 0; i < HONEST; i++)
         waitpid(honest[i], NULL, 0);

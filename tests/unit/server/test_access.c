@@ -179,7 +179,7 @@ static void test_trickling_reader(void **state)
     send_text(fd, request);
     wait_active(&H, 1);
     struct pollfd p = {.fd = fd};
-    char some[600];
+    char some[8192];
     for (int i = 0; i < 400 && !(p.revents & POLLHUP); i++) {
         assert_true(recv(fd, some, sizeof some, 0) > 0);
         poll(&p, 1, 25);
