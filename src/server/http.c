@@ -11,6 +11,8 @@
 
 #include "base/mem.h"
 
+#define MAX_FRAMING 8 /* bytes on the wire for one of the body; a chunk of one byte takes six */
+
 bool hs__budget_take(hs__budget *b, uint64_t n)
 {
     if (n > b->max - b->used)
@@ -259,6 +261,12 @@ hs__http_event hs__http_feed(hs__http *h, const char *data, size_t len, size_t *
     if (e != HPE_OK && e != HPE_PAUSED)
         return parse_error(h);
     *ret_used = e == HPE_PAUSED ? (size_t)(llhttp_get_error_pos(&h->parser) - data) : len;
+    h->used += *ret_used;
+    if (h->used > h->max_header + MAX_FRAMING * h->max_body) {
+        fail(h, 413,
+             "the request is larger than server.max_header and server.max_body allow, with its chunks' framing");
+        return HS__HTTP_ERROR;
+    }
     if (len)
         h->begun = true;
     if (h->is_done)

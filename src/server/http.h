@@ -54,6 +54,7 @@ typedef struct hs__http {
     const char *sentence;
     /* private */
     uint64_t header_bytes, reserved;
+    uint64_t used; /* bytes of the message so far, chunks' framing included */
     char name[24]; /* lower-case name of the field being read; longer names are none of ours */
     uint8_t name_len;
     bool name_overlong, in_query, expect_head, head_done, is_done;
