@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -279,6 +280,32 @@ static int by_offset(const void *a, const void *b)
     return (x->nbytes > y->nbytes) - (x->nbytes < y->nbytes);
 }
 
+/* Puts one tensor of each expert, "NAME.E", in the place of tensor i, which stacks them. */
+static int take_apart(hs_source *s, uint32_t i, const char *where, hs_err *err)
+{
+    hs_tensor whole = s->tensors[i];
+    uint64_t n = whole.dims[0];
+    if (!n || n > HS__MAX_STACK || whole.nbytes % n)
+        return hs_err_set(err, -EINVAL, "%s: tensor %s: %llu experts; 1 to %u are possible", where, whole.name,
+                          (unsigned long long)n, HS__MAX_STACK);
+    whole.n_dims--;
+    memmove(whole.dims, whole.dims + 1, (HS_MAX_DIMS - 1) * sizeof *whole.dims);
+    whole.dims[HS_MAX_DIMS - 1] = 1;
+    whole.nbytes /= n;
+    for (uint64_t e = 0; e < n; e++) {
+        char name[1100];
+        int len = snprintf(name, sizeof name, "%s.%llu", whole.name, (unsigned long long)e);
+        hs_tensor piece = whole, *to = e ? hs__tensor_append(s) : &s->tensors[i];
+        piece.offset += e * whole.nbytes;
+        piece.name = len < (int)sizeof name ? hs__names_add(&s->names, name, (size_t)len) : NULL;
+        if (!to || !piece.name)
+            return hs_err_set(err, -ENOMEM, "%s: too many tensors for memory", where);
+        *to = piece;
+        s->n_tensors += e > 0;
+    }
+    return 0;
+}
+
 int hs__safetensors_parse(hs_source *src, const char *where, uint32_t file, const char *text, size_t len,
                           uint64_t data_start, uint64_t data, hs_err *err)
 {
@@ -333,6 +360,9 @@ int hs__safetensors_parse(hs_source *src, const char *where, uint32_t file, cons
     if (at != data)
         return hs_err_set(err, -EINVAL, "%s: %llu bytes of data, but the tensors end after %llu", where,
                           (unsigned long long)data, (unsigned long long)at);
+    for (uint32_t i = first, end = src->n_tensors; i < end; i++)
+        if (hs_stacks_experts(src->tensors[i].name, src->tensors[i].n_dims) && take_apart(src, i, where, err) < 0)
+            return err ? err->code : -EINVAL;
     return 0;
 }
 

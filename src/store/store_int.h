@@ -7,6 +7,7 @@
 #include "store/source.h"
 
 #define HS__MAX_FILES        4096u
+#define HS__MAX_STACK        4096u /* experts that one tensor stacks */
 #define HS__MAX_TENSORS      (1u << 22)
 #define HS__MAX_JSON         (64u << 20)
 #define HS__MAX_HEADER       100000000u /* safetensors' own cap */

@@ -68,6 +68,38 @@ static void good_headers_are_taken(void **state)
     }
 }
 
+static void stacked_experts_are_taken_apart(void **state)
+{
+    (void)state;
+    hs_source *s;
+    folder_safetensors(path, "model.safetensors",
+                       "{" T("l.0.block_sparse_moe.input_linear.weight", "F32", "[3,2,1]",
+                             "[0,24]") "," T("l.0.mlp.experts.down_proj_bias", "U8", "[4,2]",
+                                             "[24,32]") "," T("l.0.mlp.experts.down_proj", "U8", "[4]", "[32,36]") "}",
+                       NULL, 36);
+    assert_int_equal(hs_source_open(path, &s, NULL), 0);
+    const hs_checkpoint *c = hs_source_checkpoint(s);
+    assert_int_equal(c->n_tensors, 3 + 4 + 1);
+    assert_int_equal(c->total_bytes, 36);
+    const hs_tensor *t = &c->tensors[hs_checkpoint_find(c, "l.0.block_sparse_moe.input_linear.weight.2")];
+    const hs_tensor *first = &c->tensors[hs_checkpoint_find(c, "l.0.block_sparse_moe.input_linear.weight.0")];
+    assert_int_equal(t->n_dims, 2);
+    assert_int_equal(t->dims[0], 2);
+    assert_int_equal(t->dims[1], 1);
+    assert_int_equal(t->dims[2], 1);
+    assert_int_equal(t->nbytes, 8);
+    assert_int_equal(t->offset, first->offset + 16);
+    t = &c->tensors[hs_checkpoint_find(c, "l.0.mlp.experts.down_proj_bias.3")];
+    assert_int_equal(t->n_dims, 1);
+    assert_int_equal(t->nbytes, 2);
+    assert_true(hs_checkpoint_find(c, "l.0.mlp.experts.down_proj") != HS_NO_TENSOR);
+    hs_source_close(&s);
+    hs_err err;
+    assert_int_equal(open_one("{" T("l.0.mlp.experts.down_proj", "U8", "[4097,1]", "[0,4097]") "}", 4097, &err),
+                     -EINVAL);
+    assert_non_null(strstr(err.text, "l.0.mlp.experts.down_proj: 4097 experts; 1 to 4096 are possible"));
+}
+
 static void broken_headers_are_refused_with_their_place(void **state)
 {
     (void)state;
@@ -236,6 +268,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(stacked_experts_are_taken_apart),
         TEST(good_headers_are_taken),
         TEST(broken_headers_are_refused_with_their_place),
         TEST(a_long_name_is_refused_and_not_cut),
