@@ -50,7 +50,7 @@ void hs__cost_begin(hs_engine *e, hs__cost *c)
     c->t0 = hs_now_ns();
 }
 
-double hs__cost_end(hs_engine *e, const hs__cost *c, hs_receipt *const *receipts)
+double hs__cost_end(hs_engine *e, const hs__cost *c, bool done, hs_receipt *const *receipts)
 {
     double seconds = (double)(hs_now_ns() - c->t0) * 1e-9;
     hs_residency_stats now = hs_residency_get_stats(e->residency);
@@ -66,8 +66,8 @@ double hs__cost_end(hs_engine *e, const hs__cost *c, hs_receipt *const *receipts
         uint64_t share = i == 0 ? bytes - given : misses ? bytes / misses * s->step_misses : bytes / e->n_batch;
         given += share;
         r->bytes_read += share;
-        r->expert_hits += s->step_hits;
-        r->expert_misses += s->step_misses;
+        r->expert_hits += done ? s->step_hits : 0;
+        r->expert_misses += done ? s->step_misses : 0;
         r->disk_wait_s += (double)(now.wait_ns - c->before.wait_ns) * 1e-9;
         r->expand_s += (double)(now.decode_ns - c->before.decode_ns) * 1e-9;
         r->prefetch_issued += now.prefetch_issued - c->before.prefetch_issued;

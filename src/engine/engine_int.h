@@ -103,8 +103,9 @@ typedef struct hs__cost {
     uint64_t t0;
 } hs__cost;
 void hs__cost_begin(hs_engine *e, hs__cost *c);
-/* receipts[n_batch], each may be NULL. Adds bytes by share of misses, waits to all. Returns seconds passed. */
-double hs__cost_end(hs_engine *e, const hs__cost *c, hs_receipt *const *receipts);
+/* receipts[n_batch], each may be NULL. Adds bytes by share of misses, waits to all, and uses if the pass was done to
+ * its end: one that failed is tried again or was for nothing. Returns seconds passed. */
+double hs__cost_end(hs_engine *e, const hs__cost *c, bool done, hs_receipt *const *receipts);
 void hs__route_observer(void *ctx, const hs_route *route);
 
 struct hs_request {

@@ -239,7 +239,7 @@ static void prefill_chunk(hs_engine *e, uint32_t i, bool alone)
                                 on_prefill, r, &err);
     pthread_mutex_lock(&r->text_lock);
     hs_receipt *receipt = &r->status.receipt;
-    receipt->prefill_s += hs__cost_end(e, &cost, &receipt);
+    receipt->prefill_s += hs__cost_end(e, &cost, code == 0, &receipt);
     pthread_mutex_unlock(&r->text_lock);
     e->counts.steps++;
     if (code == -ECANCELED)
@@ -296,7 +296,7 @@ static int decode_batch(hs_engine *e, const uint32_t *slots, uint32_t n, hs_err 
     int code = hs_model_decode(e->model, e->batch_kv, e->step_tokens, n, e->logits, err);
     for (uint32_t k = 0; k < n; k++)
         pthread_mutex_lock(&e->active[slots[k]]->text_lock);
-    double s = hs__cost_end(e, &cost, receipts);
+    double s = hs__cost_end(e, &cost, code == 0, receipts);
     for (uint32_t k = 0; k < n; k++) {
         receipts[k]->decode_s += s;
         pthread_mutex_unlock(&e->active[slots[k]]->text_lock);

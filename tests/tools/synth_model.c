@@ -2,6 +2,7 @@
  * synth_model - writes a safetensors folder in DeepSeek-V3's layout with random weights, for benches that need a model
  * much bigger than the cache. Shapes are options; FP8 codes (e4m3, 128x128 block scales) and BF16 values follow a
  * normal distribution, so that they compress like trained weights. The same options and seed give the same bytes.
+ * --holes 1 leaves the weights out: files of the right size that take no room, for plans of models too big for a test.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define MAX_TENSORS (1u << 20)
 #define POOL        (16u << 20) /* values of each kind, repeated at random places */
@@ -34,7 +36,7 @@ static shape shapes[] = {{"layers", 5},         {"dense-layers", 1}, {"hidden", 
                          {"dense-inter", 4096}, {"experts", 128},    {"topk", 8},      {"groups", 8},
                          {"groups-used", 4},    {"heads", 16},       {"q-lora", 768},  {"kv-lora", 512},
                          {"nope", 128},         {"rope", 64},        {"v", 128},       {"vocab", 4096},
-                         {"shard-mib", 4096},   {"seed", 1},         {"bf16", 0}};
+                         {"shard-mib", 4096},   {"seed", 1},         {"bf16", 0},      {"holes", 0}};
 
 static tensor *tensors;
 static uint32_t n_tensors;
@@ -201,6 +203,10 @@ static uint64_t bytes_of(const tensor *t)
 static void write_tensor(const tensor *t, FILE *f)
 {
     uint64_t n = (t->rows ? t->rows : 1) * t->cols;
+    if (get("holes")) {
+        fseeko(f, (off_t)bytes_of(t), SEEK_CUR);
+        return;
+    }
     uint64_t at = next_random() % POOL;
     int shift = (int)lround(log2(t->std > 0 ? t->std * 64 : 1));
     for (uint64_t i = 0; i < n;) {
@@ -286,6 +292,9 @@ static void write_weights(const char *dir)
             write_tensor(&tensors[i], f);
             fprintf(index, "%s\"%s\":\"%s\"", i ? "," : "", tensors[i].name, name);
         }
+        fflush(f);
+        if (ftruncate(fileno(f), ftello(f)) < 0)
+            die("cannot write", name);
         close_file(f, name);
     }
     fprintf(index, "}}\n");
@@ -363,7 +372,8 @@ int main(int argc, char **argv)
     tensors = calloc(MAX_TENSORS, sizeof *tensors);
     if (!tensors)
         die("cannot allocate", "tensors");
-    make_pools();
+    if (!get("holes"))
+        make_pools();
     list_tensors();
     write_weights(argv[1]);
     write_config(argv[1]);

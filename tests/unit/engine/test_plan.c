@@ -13,11 +13,10 @@
 #include <cmocka.h>
 
 #include "base/option.h"
-#include "engine/engine_int.h"
-
-#define TALE TESTS_DIR "/models/tale-moe-fp8"
+#include "tale.h"
 
 static hs__opened tale;
+static const hs__opened *model = &tale;
 
 static int open_tale(void **state)
 {
@@ -43,7 +42,7 @@ static hs_plan planned(const hs_engine_options *opt)
 {
     hs_plan p;
     hs_err err = {0};
-    if (hs__plan(opt, &tale, &p, &err) < 0)
+    if (hs__plan(opt, model, &p, &err) < 0)
         fail_msg("%s", err.text);
     return p;
 }
@@ -113,7 +112,7 @@ static void check_floor(hs_engine_options opt)
     assert_true(p.n_slots >= p.min_slots);
     assert_true(opt.context ? p.context == opt.context : p.context >= 512);
     opt.memory_limit = floor - 1;
-    assert_int_equal(hs__plan(&opt, &tale, &p, &err), -ENOMEM);
+    assert_int_equal(hs__plan(&opt, model, &p, &err), -ENOMEM);
     assert_non_null(strstr(err.text, "floor"));
     assert_non_null(strstr(err.text, "memory.limit"));
     assert_says_size(err.text, floor);
@@ -139,6 +138,88 @@ static void test_floor(void **state)
             check_floor(opt);
         }
     }
+}
+
+/* The floor of another model, as it is opened from `path`. */
+static void check_floors_of(const char *path, bool packed, uint32_t max_context)
+{
+    hs__opened o;
+    hs_err err = {0};
+    hs_engine_options opt = {.path = path, .threads = 2, .without_text = true};
+    if (hs__open(&opt, &o, &err) < 0)
+        fail_msg("%s", err.text);
+    model = &o;
+    for (uint32_t k = 0; k < 4; k++) {
+        opt.memory_limit = 8ull << 40;
+        opt.context = k < 2 ? 0 : max_context >> (2 * k);
+        opt.parallel = k % 2 ? 4 : 1;
+        opt.max_queue = 8;
+        hs_plan p = planned(&opt);
+        assert_int_equal(p.packed, packed);
+        assert_int_equal(p.total, sum(&p));
+        opt.memory_limit = p.floor;
+        p = planned(&opt);
+        assert_true(p.total <= p.floor && p.n_slots >= p.min_slots);
+        assert_true(!packed || p.n_staging >= 2);
+        opt.memory_limit = p.floor - 1;
+        assert_int_equal(hs__plan(&opt, &o, &p, &err), -ENOMEM);
+        assert_says_size(err.text, p.floor);
+    }
+    model = &tale;
+    hs__close(&o);
+}
+
+/* With its floor a packed model not only has a plan: it runs, and right. */
+static void test_packed_floor(void **state)
+{
+    (void)state;
+    hs_engine_options opt = tale_options((hs_engine_options){
+        .path = tale_packed(), .cache_kind = HS_CACHE_BYTES, .context = 64, .parallel = 1, .max_queue = 1});
+    check_floors_of(tale_packed(), true, 4096);
+    opt.cache_kind = HS_CACHE_AUTO;
+    hs_plan p;
+    hs_err err = {0};
+    assert_int_equal(hs_plan_make(&opt, &p, &err), 0);
+    opt.memory_limit = p.floor;
+    hs_engine *e = NULL;
+    if (hs_engine_create(&opt, &e, &err) < 0 || hs_engine_start(e, &err) < 0)
+        fail_msg("%s", err.text);
+    const tale_prompt *prompt = &tale_prompts(e)[2];
+    assert_int_equal(hs_engine_plan(e)->n_staging, 2);
+    assert_true(hs_engine_plan(e)->n_slots < hs_engine_plan(e)->n_experts);
+    hs_request_options ask = tale_ask(prompt);
+    hs_buf text;
+    hs_buf_init(&text, 1 << 16);
+    assert_int_equal(tale_run(e, &ask, &text).state, HS_REQUEST_DONE);
+    assert_string_equal(text.data, prompt->text);
+    hs_buf_deinit(&text);
+    hs_engine_destroy(&e);
+}
+
+/* DeepSeek-V3 as published, 671 GB, in files of holes. */
+static void test_deepseek_v3(void **state)
+{
+    (void)state;
+    static const char shapes[] =
+        "--layers 61 --dense-layers 3 --hidden 7168 --inter 2048 --dense-inter 18432 --experts 256 --topk 8 --groups 8 "
+        "--groups-used 4 --heads 128 --q-lora 1536 --kv-lora 512 --nope 128 --rope 64 --v 128 --vocab 129280";
+    char folder[] = "/tmp/hotset-v3-XXXXXX", command[1024];
+    hs_plan p;
+    hs_err err = {0};
+    assert_non_null(mkdtemp(folder));
+    snprintf(command, sizeof command, "%s %s --holes 1 %s", SYNTH_MODEL, folder, shapes);
+    assert_int_equal(system(command), 0);
+    check_floors_of(folder, false, 163840);
+    hs_engine_options opt = {.path = folder, .threads = 8, .without_text = true, .memory_limit = 64ull << 30};
+    if (hs_plan_make(&opt, &p, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(p.n_experts, 58 * 256);
+    assert_int_equal(p.token_cycle, 58 * 8);
+    assert_int_equal(p.kv_per_token, 61 * (512 + 64) * 2);
+    assert_true(p.expert_bytes_all > 600ull << 30 && p.total <= p.limit);
+    assert_true(p.dense > 10ull << 30 && p.dense < 30ull << 30);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
 }
 
 /* With what is recommended nothing wished is cut, and two token cycles stay in memory. */
@@ -167,7 +248,7 @@ static void test_percent(void **state)
         opt.cache_percent = percent;
         hs_plan p;
         hs_err err = {0};
-        int r = hs__plan(&opt, &tale, &p, &err);
+        int r = hs__plan(&opt, model, &p, &err);
         if (320 * percent / 100 < 6) {
             assert_int_equal(r, -ENOMEM);
             assert_non_null(strstr(err.text, "floor of 6 experts"));
@@ -184,7 +265,7 @@ static void test_percent(void **state)
         opt.cache_percent = wrong[i];
         hs_plan p;
         hs_err err = {0};
-        assert_int_equal(hs__plan(&opt, &tale, &p, &err), -EINVAL);
+        assert_int_equal(hs__plan(&opt, model, &p, &err), -EINVAL);
         assert_non_null(strstr(err.text, "cache.size"));
     }
 }
@@ -202,17 +283,17 @@ static void test_explicit_cache(void **state)
     assert_int_equal(planned(&opt).n_slots, 320);
     hs_err err = {0};
     opt.cache_bytes = opt.memory_limit + 1; /* can never be had, even if all experts take less */
-    assert_int_equal(hs__plan(&opt, &tale, &p, &err), -ENOMEM);
+    assert_int_equal(hs__plan(&opt, model, &p, &err), -ENOMEM);
     assert_non_null(strstr(err.text, "cache.size of 8.0 GiB exceeds memory.limit, 8.0 GiB"));
     assert_says_size(err.text, p.expert_bytes_all);
     opt.cache_bytes = 6 * slot - 1;
-    assert_int_equal(hs__plan(&opt, &tale, &p, &err), -ENOMEM);
+    assert_int_equal(hs__plan(&opt, model, &p, &err), -ENOMEM);
     assert_non_null(strstr(err.text, "floor"));
     assert_true(p.floor > 0);
     /* Over the limit: refused with the figures, even where auto would shrink. */
     opt.cache_bytes = 300 * slot;
     opt.memory_limit = p.floor + 100 * slot;
-    assert_int_equal(hs__plan(&opt, &tale, &p, &err), -ENOMEM);
+    assert_int_equal(hs__plan(&opt, model, &p, &err), -ENOMEM);
     assert_non_null(strstr(err.text, "floor"));
     assert_says_size(err.text, opt.memory_limit);
     assert_says_size(err.text, p.floor);
@@ -285,7 +366,7 @@ static void test_random(void **state)
         hs_engine_options opt = random_wishes();
         hs_plan p;
         hs_err err = {0};
-        int r = hs__plan(&opt, &tale, &p, &err);
+        int r = hs__plan(&opt, model, &p, &err);
         good += r == 0;
         refused += r < 0;
         if (r < 0) {
@@ -300,10 +381,10 @@ static void test_random(void **state)
         }
         opt.cache_kind = HS_CACHE_AUTO;
         opt.memory_limit = p.floor;
-        assert_int_equal(hs__plan(&opt, &tale, &p, &err), 0);
+        assert_int_equal(hs__plan(&opt, model, &p, &err), 0);
         assert_true(p.total <= opt.memory_limit);
         opt.memory_limit = p.floor - 1;
-        assert_int_equal(hs__plan(&opt, &tale, &p, &err), -ENOMEM);
+        assert_int_equal(hs__plan(&opt, model, &p, &err), -ENOMEM);
     }
     assert_true(good > 300 && refused > 300);
 }
@@ -343,10 +424,10 @@ static void test_automatic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parts),       cmocka_unit_test(test_queue_counts), cmocka_unit_test(test_floor),
-        cmocka_unit_test(test_recommended), cmocka_unit_test(test_percent),      cmocka_unit_test(test_explicit_cache),
-        cmocka_unit_test(test_monotone),    cmocka_unit_test(test_random),       cmocka_unit_test(test_wrong_wishes),
-        cmocka_unit_test(test_automatic),
+        cmocka_unit_test(test_parts),        cmocka_unit_test(test_queue_counts),   cmocka_unit_test(test_floor),
+        cmocka_unit_test(test_packed_floor), cmocka_unit_test(test_deepseek_v3),    cmocka_unit_test(test_recommended),
+        cmocka_unit_test(test_percent),      cmocka_unit_test(test_explicit_cache), cmocka_unit_test(test_monotone),
+        cmocka_unit_test(test_random),       cmocka_unit_test(test_wrong_wishes),   cmocka_unit_test(test_automatic),
     };
     return cmocka_run_group_tests(tests, open_tale, close_tale);
 }
