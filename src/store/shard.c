@@ -138,8 +138,26 @@ static int read_shard(const hs_source *s, hs__file *f, hs__shard *sh, hs_err *er
     return check_records(f, sh, err);
 }
 
-/* The container headers: they give the tensor directory as the safetensors reader would. */
-static int read_container(hs_source *s, const json_t *item, uint32_t index, const char *where, hs_err *err)
+/* What a container's header says, its checksum being right: text of len bytes, which are f. */
+static int parse_header(hs_source *s, const hs__file *f, const char *text, uint64_t bytes, uint32_t index,
+                        hs__gguf_set *set, hs_err *err)
+{
+    uint64_t len = 0, data_start = f->bytes;
+    bool gguf = !memcmp(text, "GGUF", 4);
+    if (index && gguf != s->gguf)
+        return hs_err_set(err, -EBADMSG, "%s: is of another kind than the first container", f->path);
+    if (gguf)
+        return hs__gguf_parse(s, f, bytes, index, set, &data_start, err);
+    for (int i = 7; i >= 0; i--)
+        len = len << 8 | (uint8_t)text[i];
+    if (len != f->bytes - 8)
+        return hs_err_set(err, -EBADMSG, "%s: damaged (length)", f->path);
+    return hs__safetensors_parse(s, f->path, index, text + 8, f->bytes - 8, data_start, bytes - data_start, err);
+}
+
+/* The container headers: they give the tensor directory as the reader of the container would. */
+static int read_container(hs_source *s, const json_t *item, uint32_t index, hs__gguf_set *set, const char *where,
+                          hs_err *err)
 {
     int64_t bytes, data_start;
     const char *header = json_string_value(json_object_get(item, "header"));
@@ -168,14 +186,8 @@ static int read_container(hs_source *s, const json_t *item, uint32_t index, cons
         XXH64_canonical_t c;
         XXH64_canonicalFromHash(&c, XXH3_64bits(text, f.bytes));
         memcpy(got, c.digest, 8);
-        uint64_t len = 0;
-        for (int i = 7; i >= 0; i--)
-            len = len << 8 | (uint8_t)text[i];
-        if (memcmp(got, want, 8) || len != f.bytes - 8)
-            r = hs_err_set(err, -EBADMSG, "%s: damaged (checksum)", f.path);
-        else
-            r = hs__safetensors_parse(s, f.path, index, text + 8, f.bytes - 8, (uint64_t)data_start,
-                                      (uint64_t)(bytes - data_start), err);
+        r = memcmp(got, want, 8) ? hs_err_set(err, -EBADMSG, "%s: damaged (checksum)", f.path)
+                                 : parse_header(s, &f, text, (uint64_t)bytes, index, set, err);
     }
     hs_free(text);
     close(f.fd);
@@ -235,6 +247,8 @@ static int place_tensors(hs_source *s, const uint32_t *first, uint32_t n_sources
                 const hs_shard_part *p = &sh->parts[part];
                 hs_tensor *t =
                     p->source < n_sources ? tensor_at(s, first, p->source, p->source_offset, p->bytes) : NULL;
+                if (!t && s->gguf)
+                    continue; /* what lies between tensors */
                 if (!t || (t->record != HS_NO_RECORD && t->nbytes)) {
                     r = hs_err_set(err, -EBADMSG, "%s: record %u, part %u is no tensor of the source, or one twice",
                                    s->files[f].path, k, i);
@@ -392,8 +406,9 @@ static int open_manifest(hs_source *s, const json_t *m, const char *where, hs_er
     uint32_t *first = hs_calloc(n + 1, sizeof *first);
     if (!first)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", where);
+    hs__gguf_set set = {.n_parts = (uint32_t)n};
     for (size_t i = 0; r == 0 && i < n; i++) {
-        r = read_container(s, json_array_get(sources, i), (uint32_t)i, where, err);
+        r = read_container(s, json_array_get(sources, i), (uint32_t)i, &set, where, err);
         first[i + 1] = s->n_tensors;
     }
     if (r == 0)

@@ -265,6 +265,11 @@ bool hs_source_is_packed(const hs_source *s)
     return s->packed;
 }
 
+const char *hs_source_file(const hs_source *s, uint32_t i)
+{
+    return i < s->n_files ? s->files[i].name : NULL;
+}
+
 uint64_t hs_source_bytes(const hs_source *s)
 {
     uint64_t n = sizeof *s + s->names.bytes + s->cap_tensors * sizeof *s->tensors + s->n_files * sizeof *s->files +

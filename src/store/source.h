@@ -28,6 +28,8 @@ int hs_source_check_files(const char *path, hs_err *err) HS_MUST_CHECK;
 
 const hs_checkpoint *hs_source_checkpoint(const hs_source *s);
 bool hs_source_is_packed(const hs_source *s);
+/* Name of the i-th file with weights, within its folder; NULL behind the last. */
+const char *hs_source_file(const hs_source *s, uint32_t i);
 /* Bytes held by directory, tables and, of a GGUF model, config and vocabulary (for the memory plan). */
 uint64_t hs_source_bytes(const hs_source *s);
 /* 16 bytes that identify the weights: hash of all tensor names, shapes, sizes and of the files' sizes and mtimes

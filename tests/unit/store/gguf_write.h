@@ -1,8 +1,12 @@
-/* gguf_write.h - GGUF files for store's tests, good ones and bad ones, written by the format's description alone. */
+/* gguf_write.h - GGUF files for tests, good ones and bad ones, written by the format's description alone. */
 #ifndef TESTS_STORE_GGUF_WRITE_H
 #define TESTS_STORE_GGUF_WRITE_H
 
-#include "unit/store/folder.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
 
 enum { G_U8, G_I8, G_U16, G_I16, G_U32, G_I32, G_F32, G_BOOL, G_STRING, G_ARRAY, G_U64, G_I64, G_F64 };
 enum { G_TYPE_F32 = 0, G_TYPE_Q8_0 = 8, G_TYPE_Q4_K = 12, G_TYPE_Q6_K = 14, G_TYPE_I8 = 24, G_TYPE_BF16 = 30 };

@@ -1,5 +1,6 @@
 /* labels: unit fault */
 /* test_gguf.c - opening GGUF models: directory, parts, what is refused, and what damage is called. */
+#include "unit/store/folder.h"
 #include "unit/store/gguf_write.h"
 
 #include <stdio.h>
@@ -167,6 +168,8 @@ static void parts_that_do_not_belong_together_are_refused(void **state)
     refused(folder, "m-00001-of-00003.gguf", "4 tensors in all parts; the first says 7 (split.tensors.count)");
     lone_part(folder, "other.gguf", 0, 3, 7);
     refused(folder, "other.gguf", "its name does not end in -00001-of-00003.gguf");
+    lone_part(folder, "some-other-model-00001-of-00004.gguf", 0, 3, 7);
+    refused(folder, "some-other-model-00001-of-00004.gguf", "its name does not end in -00001-of-00003.gguf");
     lone_part(folder, "a-00001-of-00002.gguf", 0, 2, 0);
     refused(folder, "a-00001-of-00002.gguf", "a-00002-of-00002.gguf: No such file");
     lone_part(folder, "b-00001-of-00009.gguf", 0, 5000, 0);

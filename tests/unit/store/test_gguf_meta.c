@@ -1,5 +1,6 @@
 /* labels: unit */
 /* test_gguf_meta.c - metadata of every type into the config, and what a key may not say. */
+#include "unit/store/folder.h"
 #include "unit/store/gguf_write.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* labels: unit */
 /* test_gguf_tensor.c - tensor descriptions: types, shapes, places, stacks of experts, and what is refused. */
+#include "unit/store/folder.h"
 #include "unit/store/gguf_write.h"
 
 #include <stdio.h>

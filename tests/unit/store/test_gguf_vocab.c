@@ -1,5 +1,6 @@
 /* labels: unit */
 /* test_gguf_vocab.c - the vocabulary of a GGUF file: as it stands there, and what is refused. */
+#include "unit/store/folder.h"
 #include "unit/store/gguf_write.h"
 
 #include <stdio.h>

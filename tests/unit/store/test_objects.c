@@ -1,5 +1,6 @@
 /* labels: unit fault */
 /* test_objects.c - experts as ranges, frames and parts: read by plain pread here, as residency would through hs_io. */
+#include "unit/store/folder.h"
 #include "unit/store/gguf_write.h"
 
 #include <stdio.h>
