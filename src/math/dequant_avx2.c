@@ -8,8 +8,7 @@
  */
 #include <math.h>
 
-#include "math/avx2_int.h"
-#include "math/quant_int.h"
+#include "math/quant_avx2_int.h"
 
 #define F8_BIAS 256.0f /* 2^(15 - 7) */
 
@@ -100,7 +99,7 @@ DEFINE_DEQUANT(dequant_f16, hs__load8_f16, 2)
 void hs__dequant_span_avx2(const hs_mat *w, uint32_t r, uint32_t col0, uint32_t col1, float *out)
 {
     if (hs__is_quant(w->dtype)) {
-        hs__dequant_span_quant(w, r, col0, col1, out);
+        hs__dequant_quant_avx2(w, r, col0, col1, out);
         return;
     }
     const char *p = hs__element(w, r, col0);
@@ -167,7 +166,7 @@ static void add_row_quant(const hs_mat *w, uint32_t r, uint32_t col0, uint32_t c
     for (uint32_t k = col0, end; k < col1; k = end) {
         end = k - k % HS__BLOCK_MAX + HS__BLOCK_MAX;
         end = end < col1 ? end : col1;
-        hs__dequant_span_quant(w, r, k, end, piece);
+        hs__dequant_quant_avx2(w, r, k, end, piece);
         add_row_f32((const char *)piece, s, end - k, y + (k - col0));
     }
 }

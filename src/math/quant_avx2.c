@@ -1,4 +1,4 @@
-/* quant_avx2.c - AVX2: which kernel multiplies a block format by 8-bit vectors, and making those vectors. */
+/* quant_avx2.c - AVX2: which functions decode a block format and multiply it by 8-bit vectors, and making those. */
 #include <math.h>
 
 #include "math/quant_avx2_int.h"
@@ -6,18 +6,29 @@
 void hs__matvec_q8_avx2(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
                         float *const *y)
 {
-    static hs__q8_fn *const functions[HS_DTYPE_COUNT] = {
-        [HS_DTYPE_Q4_0] = hs__q4_0_avx2,       [HS_DTYPE_Q4_1] = hs__q4_1_avx2,     [HS_DTYPE_Q5_0] = hs__q5_0_avx2,
-        [HS_DTYPE_Q5_1] = hs__q5_1_avx2,       [HS_DTYPE_Q8_0] = hs__q8_0_avx2,     [HS_DTYPE_Q2_K] = hs__q2_k_avx2,
-        [HS_DTYPE_Q3_K] = hs__q3_k_avx2,       [HS_DTYPE_Q4_K] = hs__q4_k_avx2,     [HS_DTYPE_Q5_K] = hs__q5_k_avx2,
-        [HS_DTYPE_Q6_K] = hs__q6_k_avx2,       [HS_DTYPE_IQ1_S] = hs__iq1_s_avx2,   [HS_DTYPE_IQ1_M] = hs__iq1_m_avx2,
-        [HS_DTYPE_IQ2_XXS] = hs__iq2_xxs_avx2, [HS_DTYPE_IQ2_XS] = hs__iq2_xs_avx2, [HS_DTYPE_IQ2_S] = hs__iq2_s_avx2,
-        [HS_DTYPE_IQ3_XXS] = hs__iq3_xxs_avx2, [HS_DTYPE_IQ3_S] = hs__iq3_s_avx2,   [HS_DTYPE_IQ4_NL] = hs__iq4_nl_avx2,
-        [HS_DTYPE_IQ4_XS] = hs__iq4_xs_avx2,   [HS_DTYPE_TQ1_0] = hs__tq1_0_avx2,   [HS_DTYPE_TQ2_0] = hs__tq2_0_avx2,
-        [HS_DTYPE_MXFP4] = hs__mxfp4_avx2,
-    };
+#define KERNEL(type, name) [HS_DTYPE_##type] = hs__##name##_avx2,
+    static hs__q8_fn *const functions[HS_DTYPE_COUNT] = {HS__FORMATS(KERNEL)};
     if (row0 < row1)
         functions[w->dtype](w, row0, row1, x, n_vec, y);
+}
+
+void hs__dequant_quant_avx2(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out)
+{
+#define VALUES(type, name) [HS_DTYPE_##type] = hs__values_##name,
+    static hs__values_fn *const functions[HS_DTYPE_COUNT] = {HS__FORMATS(VALUES)};
+    uint32_t size = hs_dtype_block(w->dtype), bytes = hs_dtype_size(w->dtype);
+    const uint8_t *p = (const uint8_t *)hs__element(w, row, col0 - col0 % size);
+    float part[HS__BLOCK_MAX];
+    for (uint32_t k = col0; k < col1; p += bytes) {
+        uint32_t at = k % size, n = col1 - k < size - at ? col1 - k : size - at;
+        if (n == size) {
+            functions[w->dtype](p, out + (k - col0));
+        } else {
+            functions[w->dtype](p, part);
+            memcpy(out + (k - col0), part + at, n * sizeof *out);
+        }
+        k += n;
+    }
 }
 
 /* The largest magnitude as bits, of n floats, a multiple of 8. */

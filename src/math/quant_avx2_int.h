@@ -26,15 +26,17 @@ typedef struct hs__format {
     uint32_t bytes; /* of a block */
     int is_signed;  /* group() sets *sign, and bias is 0 */
     int bias;       /* in the elements of group() */
-    int has_min;    /* scales() sets min, dmin() is there */
+    int has_min;    /* scales() sets min, and dmin is there */
     int wide;       /* scales are equal in all 32 elements of a group() */
     uint32_t steps; /* products that a 16-bit sum surely holds: 1, 2 or 4 */
     /* Blocks of 256 only. Without minimums min is not set. */
     void (*scales)(const uint8_t *p, hs__scales *s);
     /* Elements [32 j, 32 j + 32); of signed formats their magnitudes, and *sign something of their signs. */
     __m256i (*group)(const uint8_t *p, uint32_t j, __m256i *sign);
-    float (*d)(const uint8_t *p);
-    float (*dmin)(const uint8_t *p);
+    uint32_t d_at;  /* offset of d; dmin follows it */
+    float d_factor; /* d and dmin are stored divided by it */
+    float min_factor;
+    float (*d)(const uint8_t *p); /* instead of both, unless NULL */
 } hs__format;
 
 /*
@@ -56,13 +58,26 @@ void hs__by_panels(const hs__format *f, hs__fill_fn *fill, const hs_mat *w, uint
 /* From so many vectors on panels are faster. */
 #define HS__PANEL_VECS 8u
 
+/* The elements of one block as floats. */
+typedef void hs__values_fn(const uint8_t *p, float *out);
+
 typedef void hs__q8_fn(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
                        float *const *y);
-hs__q8_fn hs__q4_0_avx2, hs__q4_1_avx2, hs__q5_0_avx2, hs__q5_1_avx2, hs__q8_0_avx2, hs__iq4_nl_avx2, hs__mxfp4_avx2;
-hs__q8_fn hs__q2_k_avx2, hs__q3_k_avx2, hs__q4_k_avx2, hs__q5_k_avx2, hs__q6_k_avx2, hs__tq1_0_avx2, hs__tq2_0_avx2;
-hs__q8_fn hs__iq1_s_avx2, hs__iq1_m_avx2, hs__iq2_xxs_avx2, hs__iq2_xs_avx2, hs__iq2_s_avx2;
-hs__q8_fn hs__iq3_xxs_avx2, hs__iq3_s_avx2, hs__iq4_xs_avx2;
+/* The functions of each format: hs__NAME_avx2 multiplies, hs__values_NAME decodes. */
+#define HS__FORMATS(X)                                                                                                 \
+    X(Q4_0, q4_0)                                                                                                      \
+    X(Q4_1, q4_1)                                                                                                      \
+    X(Q5_0, q5_0) X(Q5_1, q5_1) X(Q8_0, q8_0) X(IQ4_NL, iq4_nl) X(MXFP4, mxfp4) X(Q2_K, q2_k) X(Q3_K, q3_k)            \
+        X(Q4_K, q4_k) X(Q5_K, q5_k) X(Q6_K, q6_k) X(TQ1_0, tq1_0) X(TQ2_0, tq2_0) X(IQ1_S, iq1_s) X(IQ1_M, iq1_m)      \
+            X(IQ2_XXS, iq2_xxs) X(IQ2_XS, iq2_xs) X(IQ2_S, iq2_s) X(IQ3_XXS, iq3_xxs) X(IQ3_S, iq3_s)                  \
+                X(IQ4_XS, iq4_xs)
+#define HS__DECLARE(type, name)                                                                                        \
+    hs__q8_fn hs__##name##_avx2;                                                                                       \
+    hs__values_fn hs__values_##name;
+HS__FORMATS(HS__DECLARE)
+#undef HS__DECLARE
 hs__q8_fn hs__matvec_q8_avx2;
+void hs__dequant_quant_avx2(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out);
 void hs__quantise_avx2(hs_act a, const float *x, uint32_t n, void *row);
 
 HS__INLINE __m256i hs__load32(const void *p)
@@ -142,11 +157,55 @@ HS__INLINE void hs__prefetch_block(const uint8_t *p, uint32_t bytes)
         _mm_prefetch((const char *)p + 768 + i, _MM_HINT_T0);
 }
 
+/* d of one block. */
+HS__INLINE float hs__d(const hs__format *f, const uint8_t *p)
+{
+    return f->d ? f->d(p) : hs__half(p + f->d_at) * f->d_factor;
+}
+
+HS__INLINE float hs__dmin(const hs__format *f, const uint8_t *p)
+{
+    return hs__half(p + f->d_at + 2) * f->min_factor;
+}
+
+/* d and dmin of four blocks. */
+HS__INLINE void hs__d_of_four(const hs__format *f, const uint8_t *const *row, __m128 *d, __m128 *dmin)
+{
+    *d = *dmin = _mm_setzero_ps();
+    if (f->d) {
+        *d = _mm_setr_ps(f->d(row[0]), f->d(row[1]), f->d(row[2]), f->d(row[3]));
+    } else if (f->has_min) {
+        __m128i both = _mm_setr_epi32((int)hs__load_u32(row[0] + f->d_at), (int)hs__load_u32(row[1] + f->d_at),
+                                      (int)hs__load_u32(row[2] + f->d_at), (int)hs__load_u32(row[3] + f->d_at));
+        __m256 v = _mm256_cvtph_ps(both);
+        __m128 low = _mm256_castps256_ps128(v), high = _mm256_extractf128_ps(v, 1);
+        *d = _mm_shuffle_ps(low, high, 0x88);
+        *dmin = _mm_mul_ps(_mm_shuffle_ps(low, high, 0xdd), _mm_set1_ps(f->min_factor));
+    } else {
+        __m128i halves =
+            _mm_setr_epi16((short)hs__load_u16(row[0] + f->d_at), (short)hs__load_u16(row[1] + f->d_at),
+                           (short)hs__load_u16(row[2] + f->d_at), (short)hs__load_u16(row[3] + f->d_at), 0, 0, 0, 0);
+        *d = _mm_mul_ps(_mm_cvtph_ps(halves), _mm_set1_ps(f->d_factor));
+    }
+}
+
 /* Row r of four that are worked on together. */
 HS__INLINE uint32_t hs__row_of_four(uint32_t row0, uint32_t row1, uint32_t apart, uint32_t i, uint32_t r)
 {
     uint32_t at = row0 + r * apart + i;
     return at < row1 ? at : row1 - 1; /* twice the last one, where rows run out */
+}
+
+/* acc[v] += the products of group j with vector v, times their scales. */
+HS__INLINE void hs__add_group(const hs__format *f, const uint8_t *p, uint32_t j, __m256i scales, const int8_t *const *x,
+                              const uint32_t vecs, __m256i *acc)
+{
+    __m256i sign = _mm256_setzero_si256(), q = f->group(p, j, &sign);
+    __m256i scale = _mm256_shuffle_epi8(scales, _mm256_set1_epi16((short)(0x0100 + 0x0202 * j)));
+    HS__EACH (v, vecs) {
+        __m256i pairs = hs__pairs(f, q, sign, hs__load32(x[v] + 32 * j));
+        acc[v] = _mm256_add_epi32(acc[v], _mm256_madd_epi16(pairs, scale));
+    }
 }
 
 /* The integers of one block of 256 with vecs vectors: total[4 v], and low[4 v] those of the minimums. */
@@ -162,14 +221,8 @@ HS__INLINE void hs__block_256(const hs__format *f, const uint8_t *p, const int8_
         if (f->has_min)
             low[4 * v] = _mm256_madd_epi16(s.min, of_x);
     }
-    HS__EACH (j, 8) {
-        __m256i sign = _mm256_setzero_si256(), q = f->group(p, j, &sign);
-        __m256i scale = _mm256_shuffle_epi8(s.scale, _mm256_set1_epi16((short)(0x0100 + 0x0202 * j)));
-        HS__EACH (v, vecs) {
-            __m256i pairs = hs__pairs(f, q, sign, hs__load32(x[v] + 32 * j));
-            acc[v] = _mm256_add_epi32(acc[v], _mm256_madd_epi16(pairs, scale));
-        }
-    }
+    HS__EACH (j, 8)
+        hs__add_group(f, p, j, s.scale, x, vecs, acc);
     HS__EACH (v, vecs)
         total[4 * v] = acc[v];
 }
@@ -198,9 +251,8 @@ HS__INLINE void hs__rows_256(const hs__format *f, const hs_mat *w, uint32_t row0
                 hs__prefetch_block(row[r], f->bytes);
                 hs__block_256(f, row[r], xq, sums, vecs, total + r, low + r);
             }
-            __m128 d = _mm_setr_ps(f->d(row[0]), f->d(row[1]), f->d(row[2]), f->d(row[3])), dmin = d;
-            if (f->has_min)
-                dmin = _mm_setr_ps(f->dmin(row[0]), f->dmin(row[1]), f->dmin(row[2]), f->dmin(row[3]));
+            __m128 d, dmin;
+            hs__d_of_four(f, row, &d, &dmin);
             HS__EACH (v, vecs) {
                 float dx = hs__act_scales(x[v], n)[b];
                 sum[v] = hs__add_scaled4(sum[v], d, dx, hs__sum_lanes(total + 4 * v));
@@ -248,9 +300,8 @@ HS__INLINE void hs__rows_32(const hs__format *f, const hs_mat *w, uint32_t row0,
                     total[4 * v + r] =
                         _mm256_madd_epi16(hs__pairs(f, q, sign, hs__load32((const int8_t *)x[v] + 32 * b)), ones);
             }
-            __m128 d = _mm_setr_ps(f->d(row[0]), f->d(row[1]), f->d(row[2]), f->d(row[3])), dmin = d;
-            if (f->has_min)
-                dmin = _mm_setr_ps(f->dmin(row[0]), f->dmin(row[1]), f->dmin(row[2]), f->dmin(row[3]));
+            __m128 d, dmin;
+            hs__d_of_four(f, row, &d, &dmin);
             HS__EACH (v, vecs) {
                 float dx = hs__act_scales(x[v], n)[b];
                 const int16_t *sums = hs__act_sums(x[v], n) + 2 * b;
@@ -315,9 +366,9 @@ HS__INLINE void hs__fill_256(const hs__format *f, const hs_mat *w, uint32_t row,
         scale[0][r] = f->wide ? _mm256_permute2x128_si256(lo, hi, 0x20) : lo;
         scale[1][r] = hi;
         low[r] = f->has_min ? s.min : hs__unbias(f, s.scale);
-        d[r] = f->d(block);
+        d[r] = hs__d(f, block);
         if (f->has_min)
-            dmin[r] = f->dmin(block);
+            dmin[r] = hs__dmin(f, block);
         HS__EACH (j, 8)
             q[j][r] = hs__signed_group(f, block, j);
     }
@@ -350,9 +401,9 @@ HS__INLINE void hs__fill_32(const hs__format *f, const hs_mat *w, uint32_t row, 
         _Pragma("GCC unroll 1") for (uint32_t r = 0; r < 8; r++)
         {
             q[r] = hs__signed_group(f, at[r], 0);
-            d[r] = f->d(at[r]);
+            d[r] = hs__d(f, at[r]);
             if (f->has_min)
-                dmin[r] = f->dmin(at[r]);
+                dmin[r] = hs__dmin(f, at[r]);
             at[r] += f->bytes;
         }
         hs__transpose8(q, p->q + 8 * b);
@@ -361,13 +412,61 @@ HS__INLINE void hs__fill_32(const hs__format *f, const hs_mat *w, uint32_t row, 
     }
 }
 
-/* Defines the kernel of a format: blocks is 32 or 256. */
-#define HS__DEFINE_Q8(name, format, blocks)                                                                            \
+/* Sixteen elements: 8 bits widened, times d, less low. */
+HS__INLINE void hs__values_16(__m128i q, float d, float low, float *out)
+{
+    __m256 scale = _mm256_set1_ps(d), less = _mm256_set1_ps(low);
+    __m256 a = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q));
+    __m256 b = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(q, 8)));
+    _mm256_storeu_ps(out, _mm256_sub_ps(_mm256_mul_ps(a, scale), less));
+    _mm256_storeu_ps(out + 8, _mm256_sub_ps(_mm256_mul_ps(b, scale), less));
+}
+
+/* Group j of a block whose scales, even groups before odd, are there. */
+HS__INLINE void hs__values_32(const hs__format *f, const uint8_t *p, uint32_t j, const float *scale, const float *low,
+                              float *out)
+{
+    __m256i q = _mm256_sub_epi8(hs__signed_group(f, p, j), _mm256_set1_epi8((char)f->bias));
+    hs__values_16(_mm256_castsi256_si128(q), scale[j], low[j], out + 32 * j);
+    hs__values_16(_mm256_extracti128_si256(q, 1), scale[j + 8], low[j + 8], out + 32 * j + 16);
+}
+
+/* d times sixteen integers. */
+HS__INLINE void hs__times_16(__m256i v, float d, float *out)
+{
+    __m256i low = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(v));
+    __m256i high = _mm256_cvtepi16_epi32(_mm256_extracti128_si256(v, 1));
+    _mm256_storeu_ps(out, _mm256_mul_ps(_mm256_set1_ps(d), _mm256_cvtepi32_ps(low)));
+    _mm256_storeu_ps(out + 8, _mm256_mul_ps(_mm256_set1_ps(d), _mm256_cvtepi32_ps(high)));
+}
+
+HS__INLINE void hs__values_of(const hs__format *f, const uint8_t *p, float *out)
+{
+    hs__scales s = {_mm256_set1_epi16(1), _mm256_set1_epi16(f->has_min != 0)};
+    float scale[16], low[16];
+    if (f->scales)
+        f->scales(p, &s);
+    hs__times_16(s.scale, hs__d(f, p), scale);
+    hs__times_16(s.min, f->has_min ? hs__dmin(f, p) : 0, low);
+    if (f->scales)
+        HS__EACH (j, 8)
+            hs__values_32(f, p, j, scale, low, out);
+    else
+        hs__values_32(f, p, 0, scale, low, out);
+}
+
+/* Defines the functions of a format: blocks is 32 or 256. */
+#define HS__DEFINE_FORMAT(format, blocks)                                                                              \
     static void fill_##format(const hs_mat *w, uint32_t row, uint32_t k, uint32_t groups, hs__panel *p)                \
     {                                                                                                                  \
         hs__fill_##blocks(&(format), w, row, k, groups, p);                                                            \
     }                                                                                                                  \
-    void name(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec, float *const *y)    \
+    void hs__values_##format(const uint8_t *p, float *out)                                                             \
+    {                                                                                                                  \
+        hs__values_of(&(format), p, out);                                                                              \
+    }                                                                                                                  \
+    void hs__##format##_avx2(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,      \
+                             float *const *y)                                                                          \
     {                                                                                                                  \
         if (n_vec >= HS__PANEL_VECS) {                                                                                 \
             uint32_t end = row0 + (row1 - row0) / 8 * 8;                                                               \

@@ -61,11 +61,6 @@ HS__INLINE __m256i group_iq2_xxs(const uint8_t *p, uint32_t j, __m256i *sign)
     return four(hs__iq2xxs_grid[q[0]], hs__iq2xxs_grid[q[1]], hs__iq2xxs_grid[q[2]], hs__iq2xxs_grid[q[3]]);
 }
 
-HS__INLINE float d_eighth(const uint8_t *p)
-{
-    return hs__half(p) * 0.125f;
-}
-
 HS__INLINE void scales_iq2_xs(const uint8_t *p, hs__scales *s)
 {
     s->scale = nibble_scales(p + 66);
@@ -74,9 +69,12 @@ HS__INLINE void scales_iq2_xs(const uint8_t *p, hs__scales *s)
 HS__INLINE __m256i group_iq2_xs(const uint8_t *p, uint32_t j, __m256i *sign)
 {
     const uint8_t *q = p + 2 + 8 * j;
-    uint32_t a = hs__load_u16(q), b = hs__load_u16(q + 2), c = hs__load_u16(q + 4), d = hs__load_u16(q + 6);
-    *sign = four(hs__iq_signs[a >> 9], hs__iq_signs[b >> 9], hs__iq_signs[c >> 9], hs__iq_signs[d >> 9]);
-    return four(hs__iq2xs_grid[a & 511], hs__iq2xs_grid[b & 511], hs__iq2xs_grid[c & 511], hs__iq2xs_grid[d & 511]);
+    uint64_t c;
+    memcpy(&c, q, sizeof c);
+    *sign = four(hs__iq_signs[c >> 9 & 127], hs__iq_signs[c >> 25 & 127], hs__iq_signs[c >> 41 & 127],
+                 hs__iq_signs[c >> 57]);
+    return four(hs__iq2xs_grid[c & 511], hs__iq2xs_grid[c >> 16 & 511], hs__iq2xs_grid[c >> 32 & 511],
+                hs__iq2xs_grid[c >> 48 & 511]);
 }
 
 HS__INLINE void scales_iq2_s(const uint8_t *p, hs__scales *s)
@@ -107,11 +105,6 @@ HS__INLINE __m256i group_iq3_xxs(const uint8_t *p, uint32_t j, __m256i *sign)
                              (int)g[q[6]], (int)g[q[7]]);
 }
 
-HS__INLINE float d_quarter(const uint8_t *p)
-{
-    return hs__half(p) * 0.25f;
-}
-
 HS__INLINE void scales_iq3_s(const uint8_t *p, hs__scales *s)
 {
     s->scale = odd(_mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(eight_nibbles(p + 106))));
@@ -127,11 +120,6 @@ HS__INLINE __m256i group_iq3_s(const uint8_t *p, uint32_t j, __m256i *sign)
                              (int)g[q[2] | (h << 6 & 256)], (int)g[q[3] | (h << 5 & 256)],
                              (int)g[q[4] | (h << 4 & 256)], (int)g[q[5] | (h << 3 & 256)],
                              (int)g[q[6] | (h << 2 & 256)], (int)g[q[7] | (h << 1 & 256)]);
-}
-
-HS__INLINE float d_plain(const uint8_t *p)
-{
-    return hs__half(p);
 }
 
 /* IQ1: 0, 8, 16 plus 0 or 2, so 9 more than eight times the ternary element plus or minus 1. */
@@ -195,7 +183,7 @@ HS__INLINE __m256i group_iq4_xs(const uint8_t *p, uint32_t j, __m256i *sign)
 }
 
 static const hs__format iq1_s = {
-    .bytes = 50, .bias = 9, .wide = 1, .steps = 4, .scales = scales_iq1_s, .group = group_iq1_s, .d = d_eighth};
+    .bytes = 50, .bias = 9, .wide = 1, .steps = 4, .scales = scales_iq1_s, .group = group_iq1_s, .d_factor = 0.125f};
 static const hs__format iq1_m = {
     .bytes = 56, .bias = 9, .steps = 4, .scales = scales_iq1_m, .group = group_iq1_m, .d = d_iq1_m};
 static const hs__format iq2_xxs = {.bytes = 66,
@@ -204,28 +192,28 @@ static const hs__format iq2_xxs = {.bytes = 66,
                                    .wide = 1,
                                    .scales = scales_iq2_xxs,
                                    .group = group_iq2_xxs,
-                                   .d = d_eighth};
+                                   .d_factor = 0.125f};
 static const hs__format iq2_xs = {
-    .bytes = 74, .is_signed = 1, .steps = 2, .scales = scales_iq2_xs, .group = group_iq2_xs, .d = d_eighth};
+    .bytes = 74, .is_signed = 1, .steps = 2, .scales = scales_iq2_xs, .group = group_iq2_xs, .d_factor = 0.125f};
 static const hs__format iq2_s = {
-    .bytes = 82, .is_signed = 1, .steps = 2, .scales = scales_iq2_s, .group = group_iq2_s, .d = d_eighth};
+    .bytes = 82, .is_signed = 1, .steps = 2, .scales = scales_iq2_s, .group = group_iq2_s, .d_factor = 0.125f};
 static const hs__format iq3_xxs = {.bytes = 98,
                                    .is_signed = 1,
                                    .steps = 2,
                                    .wide = 1,
                                    .scales = scales_iq3_xxs,
                                    .group = group_iq3_xxs,
-                                   .d = d_quarter};
+                                   .d_factor = 0.25f};
 static const hs__format iq3_s = {
-    .bytes = 110, .is_signed = 1, .steps = 2, .wide = 1, .scales = scales_iq3_s, .group = group_iq3_s, .d = d_plain};
+    .bytes = 110, .is_signed = 1, .steps = 2, .wide = 1, .scales = scales_iq3_s, .group = group_iq3_s, .d_factor = 1};
 static const hs__format iq4_xs = {
-    .bytes = 136, .is_signed = 1, .steps = 1, .wide = 1, .scales = scales_iq4_xs, .group = group_iq4_xs, .d = d_plain};
+    .bytes = 136, .is_signed = 1, .steps = 1, .wide = 1, .scales = scales_iq4_xs, .group = group_iq4_xs, .d_factor = 1};
 
-HS__DEFINE_Q8(hs__iq1_s_avx2, iq1_s, 256)
-HS__DEFINE_Q8(hs__iq1_m_avx2, iq1_m, 256)
-HS__DEFINE_Q8(hs__iq2_xxs_avx2, iq2_xxs, 256)
-HS__DEFINE_Q8(hs__iq2_xs_avx2, iq2_xs, 256)
-HS__DEFINE_Q8(hs__iq2_s_avx2, iq2_s, 256)
-HS__DEFINE_Q8(hs__iq3_xxs_avx2, iq3_xxs, 256)
-HS__DEFINE_Q8(hs__iq3_s_avx2, iq3_s, 256)
-HS__DEFINE_Q8(hs__iq4_xs_avx2, iq4_xs, 256)
+HS__DEFINE_FORMAT(iq1_s, 256)
+HS__DEFINE_FORMAT(iq1_m, 256)
+HS__DEFINE_FORMAT(iq2_xxs, 256)
+HS__DEFINE_FORMAT(iq2_xs, 256)
+HS__DEFINE_FORMAT(iq2_s, 256)
+HS__DEFINE_FORMAT(iq3_xxs, 256)
+HS__DEFINE_FORMAT(iq3_s, 256)
+HS__DEFINE_FORMAT(iq4_xs, 256)

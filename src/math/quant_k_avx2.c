@@ -43,16 +43,6 @@ HS__INLINE __m256i group_q5_k(const uint8_t *p, uint32_t j, __m256i *sign)
     return _mm256_or_si256(low, bits(hs__load32(p + 16), (int)j - 4, 16));
 }
 
-HS__INLINE float d_q4_k(const uint8_t *p)
-{
-    return hs__half(p);
-}
-
-HS__INLINE float dmin_q4_k(const uint8_t *p)
-{
-    return hs__half(p + 2);
-}
-
 HS__INLINE void scales_q6_k(const uint8_t *p, hs__scales *s)
 {
     s->scale = in_order(hs__load16(p + 192), 1);
@@ -64,11 +54,6 @@ HS__INLINE __m256i group_q6_k(const uint8_t *p, uint32_t j, __m256i *sign)
     (void)sign;
     __m256i low = bits(hs__load32(p + 64 * h + g % 2 * 32), g / 2 * 4, 15);
     return _mm256_or_si256(low, bits(hs__load32(p + 128 + 32 * h), (int)(2 * g) - 4, 0x30));
-}
-
-HS__INLINE float d_q6_k(const uint8_t *p)
-{
-    return hs__half(p + 208);
 }
 
 HS__INLINE void scales_q2_k(const uint8_t *p, hs__scales *s)
@@ -83,16 +68,6 @@ HS__INLINE __m256i group_q2_k(const uint8_t *p, uint32_t j, __m256i *sign)
 {
     (void)sign;
     return bits(hs__load32(p + 16 + j / 4 * 32), j % 4 * 2, 3);
-}
-
-HS__INLINE float d_q2_k(const uint8_t *p)
-{
-    return hs__half(p + 80);
-}
-
-HS__INLINE float dmin_q2_k(const uint8_t *p)
-{
-    return hs__half(p + 82);
 }
 
 HS__INLINE void scales_q3_k(const uint8_t *p, hs__scales *s)
@@ -111,11 +86,6 @@ HS__INLINE __m256i group_q3_k(const uint8_t *p, uint32_t j, __m256i *sign)
     return _mm256_or_si256(low, bits(hs__load32(p), (int)j - 2, 4));
 }
 
-HS__INLINE float d_q3_k(const uint8_t *p)
-{
-    return hs__half(p + 108);
-}
-
 HS__INLINE void scales_one(const uint8_t *p, hs__scales *s)
 {
     (void)p;
@@ -126,11 +96,6 @@ HS__INLINE __m256i group_tq2_0(const uint8_t *p, uint32_t j, __m256i *sign)
 {
     (void)sign;
     return bits(hs__load32(p + j / 4 * 32), j % 4 * 2, 3);
-}
-
-HS__INLINE float d_tq2_0(const uint8_t *p)
-{
-    return hs__half(p + 64);
 }
 
 /* The first digit in base 3 of byte / 256: how many of 1/3 and 2/3 it reaches. */
@@ -167,42 +132,55 @@ HS__INLINE __m256i group_tq1_0(const uint8_t *p, uint32_t j, __m256i *sign)
     return first_digit(times(_mm256_set_m128i(last, q), _mm256_set_m128i(of_last, low)));
 }
 
-HS__INLINE float d_tq1_0(const uint8_t *p)
-{
-    return hs__half(p + 52);
-}
-
-static const hs__format q2_k = {
-    .bytes = 84, .has_min = 1, .steps = 4, .scales = scales_q2_k, .group = group_q2_k, .d = d_q2_k, .dmin = dmin_q2_k};
+static const hs__format q2_k = {.bytes = 84,
+                                .has_min = 1,
+                                .steps = 4,
+                                .scales = scales_q2_k,
+                                .group = group_q2_k,
+                                .d_at = 80,
+                                .d_factor = 1,
+                                .min_factor = 1};
 static const hs__format q3_k = {
-    .bytes = 110, .bias = 4, .steps = 4, .scales = scales_q3_k, .group = group_q3_k, .d = d_q3_k};
+    .bytes = 110, .bias = 4, .steps = 4, .scales = scales_q3_k, .group = group_q3_k, .d_at = 108, .d_factor = 1};
 static const hs__format q4_k = {.bytes = 144,
                                 .has_min = 1,
                                 .wide = 1,
                                 .steps = 4,
                                 .scales = scales_q4_k,
                                 .group = group_q4_k,
-                                .d = d_q4_k,
-                                .dmin = dmin_q4_k};
+                                .d_factor = 1,
+                                .min_factor = 1};
 static const hs__format q5_k = {.bytes = 176,
                                 .has_min = 1,
                                 .wide = 1,
                                 .steps = 4,
                                 .scales = scales_q4_k,
                                 .group = group_q5_k,
-                                .d = d_q4_k,
-                                .dmin = dmin_q4_k};
+                                .d_factor = 1,
+                                .min_factor = 1};
 static const hs__format q6_k = {
-    .bytes = 210, .bias = 32, .steps = 2, .scales = scales_q6_k, .group = group_q6_k, .d = d_q6_k};
-static const hs__format tq1_0 = {
-    .bytes = 54, .bias = 1, .wide = 1, .steps = 4, .scales = scales_one, .group = group_tq1_0, .d = d_tq1_0};
-static const hs__format tq2_0 = {
-    .bytes = 66, .bias = 1, .wide = 1, .steps = 4, .scales = scales_one, .group = group_tq2_0, .d = d_tq2_0};
+    .bytes = 210, .bias = 32, .steps = 2, .scales = scales_q6_k, .group = group_q6_k, .d_at = 208, .d_factor = 1};
+static const hs__format tq1_0 = {.bytes = 54,
+                                 .bias = 1,
+                                 .wide = 1,
+                                 .steps = 4,
+                                 .scales = scales_one,
+                                 .group = group_tq1_0,
+                                 .d_at = 52,
+                                 .d_factor = 1};
+static const hs__format tq2_0 = {.bytes = 66,
+                                 .bias = 1,
+                                 .wide = 1,
+                                 .steps = 4,
+                                 .scales = scales_one,
+                                 .group = group_tq2_0,
+                                 .d_at = 64,
+                                 .d_factor = 1};
 
-HS__DEFINE_Q8(hs__q2_k_avx2, q2_k, 256)
-HS__DEFINE_Q8(hs__q3_k_avx2, q3_k, 256)
-HS__DEFINE_Q8(hs__q4_k_avx2, q4_k, 256)
-HS__DEFINE_Q8(hs__q5_k_avx2, q5_k, 256)
-HS__DEFINE_Q8(hs__q6_k_avx2, q6_k, 256)
-HS__DEFINE_Q8(hs__tq1_0_avx2, tq1_0, 256)
-HS__DEFINE_Q8(hs__tq2_0_avx2, tq2_0, 256)
+HS__DEFINE_FORMAT(q2_k, 256)
+HS__DEFINE_FORMAT(q3_k, 256)
+HS__DEFINE_FORMAT(q4_k, 256)
+HS__DEFINE_FORMAT(q5_k, 256)
+HS__DEFINE_FORMAT(q6_k, 256)
+HS__DEFINE_FORMAT(tq1_0, 256)
+HS__DEFINE_FORMAT(tq2_0, 256)

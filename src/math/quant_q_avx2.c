@@ -1,19 +1,9 @@
 /* quant_q_avx2.c - blocks of 32 with AVX2: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4. */
 #include "math/quant_avx2_int.h"
 
-HS__INLINE float d_first(const uint8_t *p)
-{
-    return hs__half(p);
-}
-
 HS__INLINE float d_e8m0(const uint8_t *p)
 {
     return hs__e8m0_half(*p);
-}
-
-HS__INLINE float min_second(const uint8_t *p)
-{
-    return -hs__half(p + 2);
 }
 
 HS__INLINE __m256i group_q4_0(const uint8_t *p, uint32_t j, __m256i *sign)
@@ -66,20 +56,20 @@ HS__INLINE __m256i group_mxfp4(const uint8_t *p, uint32_t j, __m256i *sign)
     return hs__look_up(biased, hs__nibbles(p + 1));
 }
 
-static const hs__format q4_0 = {.bytes = 18, .bias = 8, .steps = 4, .group = group_q4_0, .d = d_first};
+static const hs__format q4_0 = {.bytes = 18, .bias = 8, .steps = 4, .group = group_q4_0, .d_factor = 1};
 static const hs__format q4_1 = {
-    .bytes = 20, .has_min = 1, .steps = 4, .group = group_q4_1, .d = d_first, .dmin = min_second};
-static const hs__format q5_0 = {.bytes = 22, .bias = 16, .steps = 4, .group = group_q5_0, .d = d_first};
+    .bytes = 20, .has_min = 1, .steps = 4, .group = group_q4_1, .d_factor = 1, .min_factor = -1};
+static const hs__format q5_0 = {.bytes = 22, .bias = 16, .steps = 4, .group = group_q5_0, .d_factor = 1};
 static const hs__format q5_1 = {
-    .bytes = 24, .has_min = 1, .steps = 4, .group = group_q5_1, .d = d_first, .dmin = min_second};
-static const hs__format q8_0 = {.bytes = 34, .is_signed = 1, .steps = 1, .group = group_q8_0, .d = d_first};
-static const hs__format iq4_nl = {.bytes = 18, .is_signed = 1, .steps = 1, .group = group_iq4_nl, .d = d_first};
+    .bytes = 24, .has_min = 1, .steps = 4, .group = group_q5_1, .d_factor = 1, .min_factor = -1};
+static const hs__format q8_0 = {.bytes = 34, .is_signed = 1, .steps = 1, .group = group_q8_0, .d_factor = 1};
+static const hs__format iq4_nl = {.bytes = 18, .is_signed = 1, .steps = 1, .group = group_iq4_nl, .d_factor = 1};
 static const hs__format mxfp4 = {.bytes = 17, .bias = 12, .steps = 4, .group = group_mxfp4, .d = d_e8m0};
 
-HS__DEFINE_Q8(hs__q4_0_avx2, q4_0, 32)
-HS__DEFINE_Q8(hs__q4_1_avx2, q4_1, 32)
-HS__DEFINE_Q8(hs__q5_0_avx2, q5_0, 32)
-HS__DEFINE_Q8(hs__q5_1_avx2, q5_1, 32)
-HS__DEFINE_Q8(hs__q8_0_avx2, q8_0, 32)
-HS__DEFINE_Q8(hs__iq4_nl_avx2, iq4_nl, 32)
-HS__DEFINE_Q8(hs__mxfp4_avx2, mxfp4, 32)
+HS__DEFINE_FORMAT(q4_0, 32)
+HS__DEFINE_FORMAT(q4_1, 32)
+HS__DEFINE_FORMAT(q5_0, 32)
+HS__DEFINE_FORMAT(q5_1, 32)
+HS__DEFINE_FORMAT(q8_0, 32)
+HS__DEFINE_FORMAT(iq4_nl, 32)
+HS__DEFINE_FORMAT(mxfp4, 32)
