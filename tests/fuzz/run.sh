@@ -74,7 +74,7 @@ for name in "${names[@]}"; do
         found=1
         result=$(sed -n 's/.*Test unit written to //p' "$work/log" | tail -n1)
         result="FOUND ${result:-nothing to keep; see $work/log}"
-        grep -m1 -E 'SUMMARY|runtime error|does not hold' "$work/log" >&2 || true
+        grep -a -m1 -E 'SUMMARY|runtime error|does not hold' "$work/log" >&2 || true
     fi
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log" | tail -n1)
     edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$work/log" | tail -n1)
