@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "base/json.h"
 #include "store/source.h"
 
 static char path[FOLDER_PATH];
@@ -336,6 +337,33 @@ static void a_bad_manifest_is_refused_by_field(void **state)
     free(good);
 }
 
+/* A GGUF header, empty and sound, in the place of safetensors' second one. */
+static void containers_of_two_kinds_are_refused(void **state)
+{
+    (void)state;
+    static const char gguf[24] = "GGUF\3";
+    size_t n, n_header;
+    char hash[17];
+    char *good = read_manifest(&n);
+    uint8_t *header = folder_read(path, "model-1.safetensors.header", &n_header);
+    folder_write(path, "model-1.safetensors.header", gguf, sizeof gguf);
+    json_t *m = json_loads(good, 0, NULL), *second = json_array_get(json_object_get(m, "sources"), 1);
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)XXH3_64bits(gguf, sizeof gguf));
+    json_object_set_new(second, "data_start", json_integer(sizeof gguf));
+    json_object_set_new(second, "header_xxh3", json_string(hash));
+    char *text = json_dumps(m, 0);
+    assert_non_null(text);
+    tiny_write_manifest(path, text, strlen(text));
+    folder_refused(path, "model-1.safetensors.header: is of another kind than the first container");
+    folder_write(path, "model-1.safetensors.header", header, n_header);
+    tiny_write_manifest(path, good, n);
+    opens();
+    free(text);
+    json_decref(m);
+    free(header);
+    free(good);
+}
+
 /* One wrong byte, be it in a shard's name, is the manifest's fault, not the shard's. */
 static void a_damaged_manifest_is_blamed(void **state)
 {
@@ -422,6 +450,7 @@ int main(void)
         TEST(random_tables_do_no_harm),
         TEST(a_damaged_container_header_is_refused),
         TEST(a_bad_manifest_is_refused_by_field),
+        TEST(containers_of_two_kinds_are_refused),
         TEST(a_damaged_manifest_is_blamed),
         TEST(other_files_than_the_packed_ones_are_refused),
         TEST(no_manifest_byte_crashes_the_reader),
