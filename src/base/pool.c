@@ -7,6 +7,7 @@
  *   1. A worker touches fn/ctx only between taking an index of that job and adding to `finished`.
  *   2. hs_pool_run returns when finished == n_tasks: nobody is inside the job then.
  */
+#include "base/lock.h"
 #include "base/pool.h"
 
 #include <pthread.h>
@@ -39,7 +40,7 @@ struct hs_pool {
     _Alignas(64) _Atomic uint32_t sleepers;
     _Atomic int stop;
 
-    pthread_mutex_t lock; /* leaf lock: only around sleeping and waking */
+    hs_mutex lock; /* leaf lock: only around sleeping and waking */
     pthread_cond_t wake;
 };
 
@@ -68,12 +69,12 @@ static void work(hs_pool *p, uint32_t thread)
 
 static void sleep_until_job(hs_pool *p, uint64_t seen)
 {
-    pthread_mutex_lock(&p->lock);
+    hs_mutex_lock(&p->lock);
     atomic_fetch_add(&p->sleepers, 1);
     while (!atomic_load(&p->stop) && (atomic_load(&p->ticket) >> 32) == seen)
-        pthread_cond_wait(&p->wake, &p->lock);
+        hs_cond_wait(&p->wake, &p->lock);
     atomic_fetch_sub(&p->sleepers, 1);
-    pthread_mutex_unlock(&p->lock);
+    hs_mutex_unlock(&p->lock);
 }
 
 static void *worker_main(void *arg)
@@ -109,7 +110,7 @@ int hs_pool_create(uint32_t n_threads, hs_pool **ret_pool, hs_err *err)
     if (!p)
         return hs_err_set(err, -ENOMEM, "compute pool: out of memory");
     p->n_threads = n_threads;
-    pthread_mutex_init(&p->lock, NULL);
+    hs_mutex_init(&p->lock, HS_RANK_POOL);
     pthread_cond_init(&p->wake, NULL);
     p->workers = hs_calloc(n_threads, sizeof *p->workers);
     int r = p->workers ? 0 : hs_err_set(err, -ENOMEM, "compute pool: out of memory");
@@ -134,15 +135,15 @@ void hs_pool_destroy(hs_pool **pool)
     if (!p)
         return;
     *pool = NULL;
-    pthread_mutex_lock(&p->lock);
+    hs_mutex_lock(&p->lock);
     atomic_store(&p->stop, 1);
     pthread_cond_broadcast(&p->wake);
-    pthread_mutex_unlock(&p->lock);
+    hs_mutex_unlock(&p->lock);
     /* A spinning worker leaves through the sleep path, which sees stop. */
     for (uint32_t i = 1; i <= p->n_started; i++)
         pthread_join(p->workers[i].thread, NULL);
     pthread_cond_destroy(&p->wake);
-    pthread_mutex_destroy(&p->lock);
+    hs_mutex_destroy(&p->lock);
     hs_free(p->workers);
     hs_map_free(p, sizeof *p);
 }
@@ -166,9 +167,9 @@ void hs_pool_run(hs_pool *p, uint32_t n_tasks, hs_task_fn fn, void *ctx)
     uint64_t job = (atomic_load_explicit(&p->ticket, memory_order_relaxed) >> 32) + 1;
     atomic_store(&p->ticket, (job << 32) | n_tasks);
     if (atomic_load(&p->sleepers)) {
-        pthread_mutex_lock(&p->lock);
+        hs_mutex_lock(&p->lock);
         pthread_cond_broadcast(&p->wake);
-        pthread_mutex_unlock(&p->lock);
+        hs_mutex_unlock(&p->lock);
     }
     work(p, 0);
     uint32_t spins = 0;

@@ -169,13 +169,13 @@ static bool sleep_until_event(hs_residency *r, uint32_t seen, uint64_t *ret_hear
 {
     uint64_t t0 = hs_now_ns();
     struct timespec until = hs_timespec(t0 + LOOK_NS);
-    pthread_mutex_lock(&r->lock);
+    hs_mutex_lock(&r->lock);
     r->sleeping = true;
     for (int e = 0; e == 0 && atomic_load_explicit(&r->n_event, memory_order_relaxed) == seen;)
-        e = pthread_cond_timedwait(&r->wake, &r->lock, &until);
+        e = hs_cond_timedwait(&r->wake, &r->lock, &until);
     r->sleeping = false;
     *ret_heard = r->heard_ns;
-    pthread_mutex_unlock(&r->lock);
+    hs_mutex_unlock(&r->lock);
     hs__count(&r->count.wait_ns, hs_now_ns() - t0);
     return atomic_load_explicit(&r->n_event, memory_order_relaxed) != seen;
 }

@@ -72,7 +72,7 @@ static void on_progress(hs_io_req *req, uint32_t range, uint64_t off, uint64_t l
 {
     hs__load *l = req->user;
     hs_residency *r = l->r;
-    pthread_mutex_lock(&r->lock);
+    hs_mutex_lock(&r->lock);
     r->heard_ns = hs_now_ns();
     uint64_t before = l->arrived_contiguous;
     if (range == 0)
@@ -81,21 +81,21 @@ static void on_progress(hs_io_req *req, uint32_t range, uint64_t off, uint64_t l
         l->arrived_bytes += len;
     if (l->arrived_contiguous > before && l->in_frames)
         wake_engine(r);
-    pthread_mutex_unlock(&r->lock);
+    hs_mutex_unlock(&r->lock);
 }
 
 static void on_done(hs_io_req *req, int result)
 {
     hs__load *l = req->user;
     hs_residency *r = l->r;
-    pthread_mutex_lock(&r->lock);
+    hs_mutex_lock(&r->lock);
     r->heard_ns = hs_now_ns();
     l->done_result = result;
     l->next_done = r->done;
     r->done = l;
     atomic_fetch_add_explicit(&r->n_done, 1, memory_order_release);
     wake_engine(r);
-    pthread_mutex_unlock(&r->lock);
+    hs_mutex_unlock(&r->lock);
 }
 
 /* ---- the engine thread ---- */
@@ -266,11 +266,11 @@ void hs__load_drain(hs_residency *r)
     uint32_t n = atomic_load_explicit(&r->n_done, memory_order_acquire);
     if (n == r->seen_done)
         return;
-    pthread_mutex_lock(&r->lock);
+    hs_mutex_lock(&r->lock);
     hs__load *done = r->done;
     r->done = NULL;
     r->seen_done = atomic_load_explicit(&r->n_done, memory_order_relaxed);
-    pthread_mutex_unlock(&r->lock);
+    hs_mutex_unlock(&r->lock);
     hs__load *oldest = NULL;
     while (done) {
         hs__load *l = done;
@@ -288,8 +288,8 @@ void hs__load_drain(hs_residency *r)
 
 void hs__load_look(hs_residency *r)
 {
-    pthread_mutex_lock(&r->lock);
+    hs_mutex_lock(&r->lock);
     for (hs__load *l = r->active_first; l; l = l->next)
         l->usable = l->over ? UINT64_MAX : l->arrived_contiguous;
-    pthread_mutex_unlock(&r->lock);
+    hs_mutex_unlock(&r->lock);
 }

@@ -136,7 +136,7 @@ int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_e
     r->cfg = *cfg;
     r->cfg.policy = policy->name;
     r->policy = policy;
-    pthread_mutex_init(&r->lock, NULL);
+    hs_mutex_init(&r->lock, HS_RANK_RESIDENCY);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -183,12 +183,12 @@ static void stop_loads(hs_residency *r)
             flying |= !l->over;
         if (!flying)
             return;
-        pthread_mutex_lock(&r->lock);
+        hs_mutex_lock(&r->lock);
         r->sleeping = true;
         while (!r->done)
-            pthread_cond_wait(&r->wake, &r->lock);
+            hs_cond_wait(&r->wake, &r->lock);
         r->sleeping = false;
-        pthread_mutex_unlock(&r->lock);
+        hs_mutex_unlock(&r->lock);
     }
 }
 
@@ -209,7 +209,7 @@ void hs_residency_destroy(hs_residency **residency)
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         hs_free(tables[i]);
     pthread_cond_destroy(&r->wake);
-    pthread_mutex_destroy(&r->lock);
+    hs_mutex_destroy(&r->lock);
     hs_free(r);
 }
 

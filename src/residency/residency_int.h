@@ -8,6 +8,8 @@
 #define HS_RESIDENCY_RESIDENCY_INT_H
 
 #include <pthread.h>
+
+#include "base/lock.h"
 #include <stdatomic.h>
 
 #include "cache/policy.h"
@@ -186,7 +188,7 @@ struct hs_residency {
 
     hs__counters count;
 
-    pthread_mutex_t lock; /* leaf */
+    hs_mutex lock; /* leaf */
     pthread_cond_t wake;
     hs__load *done;           /* ended reads, newest first; under the lock */
     bool sleeping;            /* the engine thread waits on `wake`; under the lock */

@@ -20,6 +20,8 @@
 
 #define PIECE_BYTES 2048
 #define EVENT_MAX   (HS__OUTPUT_HIGH)
+/* What the engine holds of a request that it has paused: the 64 KiB that hotset.h names, and one token more. */
+#define ENGINE_TEXT_MAX (128u << 10)
 
 struct hs__generation {
     hs__conn *conn;
@@ -36,6 +38,11 @@ struct hs__generation {
     uint64_t progress_ms;    /* of the last progress comment */
     uint64_t progress_value; /* what it said */
 };
+
+uint64_t hs__generation_max_bytes(void)
+{
+    return sizeof(hs__generation) + 2 * 4 * PIECE_BYTES + ENGINE_TEXT_MAX;
+}
 
 static void on_notify(void *user)
 {

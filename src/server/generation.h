@@ -20,6 +20,8 @@ typedef struct hs__generation_input {
     size_t n_tokens;
 } hs__generation_input;
 
+/* Most memory of one generation, text that waits in the engine included; a collected answer is counted elsewhere. */
+uint64_t hs__generation_max_bytes(void);
 /* Submits; from then on the generation answers c by itself. Failure leaves c unanswered, with what to answer in e. */
 int hs__generation_start(hs__conn *c, const hs__generation_input *in, hs__api_error *e);
 /* Cancels what runs; nothing is answered. NULL-safe. */

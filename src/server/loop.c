@@ -207,10 +207,10 @@ int hs_server_run(hs_server *s, hs_err *err)
         hs__server_take_shared(s);
         if (!s->ended)
             uv_run(&s->loop, UV_RUN_DEFAULT);
-        pthread_mutex_lock(&s->shared.lock);
+        hs_mutex_lock(&s->shared.lock);
         if (s->shared.failure.code)
             r = hs_err_set(err, s->shared.failure.code, "%s", s->shared.failure.text);
-        pthread_mutex_unlock(&s->shared.lock);
+        hs_mutex_unlock(&s->shared.lock);
     }
     hs_server_hold_signals(); /* one that comes while things are taken down must not kill the process */
     /* Answers that are still on their way get one more turn; then no request is left in any engine. */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/server_int.h"
+#include "server/generation.h"
 
 static const hs_option options[] = {
     {"server", "listen", HS_OPT_STRING, "unix:/run/hotset/api.sock", 0, 0, NULL, "",
@@ -140,9 +140,10 @@ int hs_server_model_from_config(const hs_config *c, size_t i, hs_server_model *r
 
 uint64_t hs_server_memory_bytes(const hs_server_options *o)
 {
-    uint64_t per_connection = sizeof(hs__conn) + HS__INPUT_MAX + HS__OUTPUT_MAX;
-    /* A collected answer exists twice for a moment: in pieces and as the response. */
-    uint64_t buffers = 2 * o->buffer_memory;
+    uint64_t per_connection = sizeof(hs__conn) + HS__INPUT_MAX + HS__OUTPUT_MAX + hs__generation_max_bytes();
+    /* A collected answer exists three times for a moment: as object, as response, and as what the socket did not take.
+     */
+    uint64_t buffers = 3 * o->buffer_memory;
     /* One request at a time is parsed and rendered: values, strings, the text and its token ids. */
     uint64_t parse = (uint64_t)HS__JSON_MAX_VALUES * HS__JSON_VALUE_BYTES * 2 + 2 * o->max_body;
     uint64_t prompt = (2 + sizeof(uint32_t)) * hs__prompt_max(o) + HS_TEMPLATE_MAX_MEMORY;

@@ -105,7 +105,7 @@ int hs_server_create(const hs_server_options *o, const hs_server_model *models, 
     s->notify.fd = -1;
     s->started_at = (int64_t)time(NULL);
     s->budget.max = o->buffer_memory;
-    pthread_mutex_init(&s->shared.lock, NULL);
+    hs_mutex_init(&s->shared.lock, HS_RANK_SERVER);
     hs__metrics_init(&s->metrics);
     take_options(s, o);
     r = take_models(s, models, n_models, err);
@@ -141,7 +141,7 @@ void hs_server_destroy(hs_server **server)
     }
     hs_free(s->models);
     hs_free(s->listeners);
-    pthread_mutex_destroy(&s->shared.lock);
+    hs_mutex_destroy(&s->shared.lock);
     hs_free(s);
 }
 
@@ -187,12 +187,12 @@ void hs_server_set_engine(hs_server *s, size_t model, hs_engine *e)
 
 void hs_server_set_progress(hs_server *s, const char *line)
 {
-    pthread_mutex_lock(&s->shared.lock);
+    hs_mutex_lock(&s->shared.lock);
     size_t n = strnlen(line, sizeof s->shared.progress - 1);
     memcpy(s->shared.progress, line, n);
     s->shared.progress[n] = '\0';
     s->shared.progress_new = true;
-    pthread_mutex_unlock(&s->shared.lock);
+    hs_mutex_unlock(&s->shared.lock);
     uv_async_send(&s->async);
 }
 
@@ -204,10 +204,10 @@ void hs_server_set_ready(hs_server *s)
 
 void hs_server_set_failed(hs_server *s, int code, const char *sentence)
 {
-    pthread_mutex_lock(&s->shared.lock);
+    hs_mutex_lock(&s->shared.lock);
     if (!s->shared.failure.code)
         hs_err_set(&s->shared.failure, code, "%s", sentence);
-    pthread_mutex_unlock(&s->shared.lock);
+    hs_mutex_unlock(&s->shared.lock);
     uv_async_send(&s->async);
 }
 

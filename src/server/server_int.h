@@ -19,6 +19,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/lock.h"
 #include "server/http.h"
 #include "server/server.h"
 #include "text/template.h"
@@ -149,7 +150,7 @@ typedef struct hs__model {
 } hs__model;
 
 typedef struct hs__shared {
-    pthread_mutex_t lock;
+    hs_mutex lock;
     char progress[200]; /* (lock) */
     bool progress_new;  /* (lock) */
     hs_err failure;     /* (lock) code 0 = none */

@@ -98,7 +98,7 @@ void hs__server_take_shared(hs_server *s)
 {
     hs__shared *sh = &s->shared;
     take_engines(s);
-    pthread_mutex_lock(&sh->lock);
+    hs_mutex_lock(&sh->lock);
     bool is_new = sh->progress_new, failed = sh->failure.code != 0;
     sh->progress_new = false;
     if (is_new) {
@@ -106,7 +106,7 @@ void hs__server_take_shared(hs_server *s)
         memcpy(s->progress, sh->progress, sizeof s->progress);
         is_new = !is_same || hs__now_ms(s) - s->status_ms >= STATUS_MS;
     }
-    pthread_mutex_unlock(&sh->lock);
+    hs_mutex_unlock(&sh->lock);
     if (atomic_load(&sh->ready) && !s->ready) {
         s->ready = true;
         hs_info("ready");

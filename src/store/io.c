@@ -84,7 +84,7 @@ static int set_up(hs_io *io, const hs_io_config *cfg, hs_err *err)
 static void tear_down(hs_io *io)
 {
     pthread_cond_destroy(&io->changed);
-    pthread_mutex_destroy(&io->lock);
+    hs_mutex_destroy(&io->lock);
     hs_free(io->file_bytes);
     hs_free(io->reads);
     hs_free(io->done);
@@ -96,7 +96,7 @@ int hs_io_create(const hs_io_config *cfg, hs_io **ret_io, hs_err *err)
     hs_io *io = hs_calloc(1, sizeof *io);
     if (!io)
         return hs_err_set(err, -ENOMEM, "reading: out of memory");
-    pthread_mutex_init(&io->lock, NULL);
+    hs_mutex_init(&io->lock, HS_RANK_IO);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -111,11 +111,11 @@ int hs_io_create(const hs_io_config *cfg, hs_io **ret_io, hs_err *err)
             hs_err_set(err, r, "reading: cannot start the I/O thread: %s", hs_strerror(r));
     }
     if (r == 0) {
-        pthread_mutex_lock(&io->lock);
+        hs_mutex_lock(&io->lock);
         while (io->start_result > 0)
-            pthread_cond_wait(&io->changed, &io->lock);
+            hs_cond_wait(&io->changed, &io->lock);
         r = io->start_result;
-        pthread_mutex_unlock(&io->lock);
+        hs_mutex_unlock(&io->lock);
         if (r < 0)
             pthread_join(io->thread, NULL);
     }
@@ -131,7 +131,7 @@ int hs_io_stop(hs_io *io)
     uint64_t most = io->patience_ns < HS_IO_STOP_NS ? io->patience_ns : HS_IO_STOP_NS;
     struct timespec until = hs_timespec(hs_now_ns() + most);
     int r = 0;
-    pthread_mutex_lock(&io->lock);
+    hs_mutex_lock(&io->lock);
     if (!io->stop) {
         io->stop = true;
         for (int c = 0; c < 2; c++)
@@ -140,9 +140,9 @@ int hs_io_stop(hs_io *io)
         io->ops->wake(io->engine); /* under the lock: the thread ends, and its engine with it, once it has seen stop */
     }
     while (!io->ended && r == 0)
-        r = -pthread_cond_timedwait(&io->changed, &io->lock, &until);
+        r = -hs_cond_timedwait(&io->changed, &io->lock, &until);
     bool ended = io->ended;
-    pthread_mutex_unlock(&io->lock);
+    hs_mutex_unlock(&io->lock);
     if (!ended)
         return -ETIMEDOUT;
     if (!io->joined)
@@ -211,14 +211,14 @@ static void unlock_and_wake(hs_io *io)
 {
     bool wake = io->asleep;
     io->asleep = false;
-    pthread_mutex_unlock(&io->lock);
+    hs_mutex_unlock(&io->lock);
     if (wake)
         io->ops->wake(io->engine);
 }
 
 void hs_io_submit_many(hs_io *io, hs_io_req **reqs, uint32_t n)
 {
-    pthread_mutex_lock(&io->lock);
+    hs_mutex_lock(&io->lock);
     for (uint32_t i = 0; i < n; i++) {
         hs_io_req *q = reqs[i];
         q->cur_range = q->in_flight = 0;
@@ -237,7 +237,7 @@ void hs_io_submit(hs_io *io, hs_io_req *req)
 
 void hs_io_promote(hs_io *io, hs_io_req *req)
 {
-    pthread_mutex_lock(&io->lock);
+    hs_mutex_lock(&io->lock);
     if (req->state != HS__IO_OVER && req->cls == HS_IO_SPECULATIVE) {
         if (req->state == HS__IO_QUEUED) {
             hs__io_unlink(&io->queued[HS_IO_SPECULATIVE], req);
@@ -250,7 +250,7 @@ void hs_io_promote(hs_io *io, hs_io_req *req)
 
 void hs_io_cancel(hs_io *io, hs_io_req *req)
 {
-    pthread_mutex_lock(&io->lock);
+    hs_mutex_lock(&io->lock);
     if (req->state == HS__IO_QUEUED)
         hs__io_drop(io, req, -ECANCELED);
     unlock_and_wake(io);
@@ -258,10 +258,10 @@ void hs_io_cancel(hs_io *io, hs_io_req *req)
 
 hs_io_stats hs_io_get_stats(hs_io *io)
 {
-    pthread_mutex_lock(&io->lock);
+    hs_mutex_lock(&io->lock);
     hs_io_stats s = io->stats;
     if (io->flying)
         s.busy_ns += hs_now_ns() - io->busy_since;
-    pthread_mutex_unlock(&io->lock);
+    hs_mutex_unlock(&io->lock);
     return s;
 }

@@ -3,6 +3,8 @@
 #define HS_STORE_IO_INT_H
 
 #include <pthread.h>
+
+#include "base/lock.h"
 #include <stdatomic.h>
 
 #include "store/io_engine.h"
@@ -38,7 +40,7 @@ struct hs_io {
     struct hs_err *start_err; /* of hs_io_create, while it waits */
 
     /* Under lock: a leaf lock, never held around a system call or a callback. */
-    pthread_mutex_t lock;
+    hs_mutex lock;
     pthread_cond_t changed; /* start_result or ended */
     int start_result;       /* 1 = not yet */
     bool ended, joined;     /* the thread has nothing left to do; has been joined */

@@ -70,7 +70,7 @@ static hs_io_read *cut_all(hs_io *io)
 {
     hs_io_read *first = NULL, **at = &first;
     bool blocked;
-    pthread_mutex_lock(&io->lock);
+    hs_mutex_lock(&io->lock);
     for (hs_io_req *req; (req = next_request(io, &blocked));) {
         hs_io_read *rd = cut(io, req);
         if (!rd) {
@@ -81,7 +81,7 @@ static hs_io_read *cut_all(hs_io *io)
         at = &rd->next;
     }
     io->asleep = !blocked;
-    pthread_mutex_unlock(&io->lock);
+    hs_mutex_unlock(&io->lock);
     return first;
 }
 
@@ -90,14 +90,14 @@ static bool deliver_over(hs_io *io)
 {
     bool any = false;
     for (;;) {
-        pthread_mutex_lock(&io->lock);
+        hs_mutex_lock(&io->lock);
         hs_io_req *req = io->over.head;
         if (req) {
             hs__io_unlink(&io->over, req);
             io->stats.errors += req->result != -ECANCELED;
             io->stats.speculative_bytes += req->cls == HS_IO_SPECULATIVE ? req->arrived : 0;
         }
-        pthread_mutex_unlock(&io->lock);
+        hs_mutex_unlock(&io->lock);
         if (!req)
             return any;
         any = true;
@@ -149,7 +149,7 @@ static int carry_on(hs_io *io, hs_io_read *rd)
 static bool account(hs_io *io, hs_io_read *rd, int result)
 {
     hs_io_req *req = rd->req;
-    pthread_mutex_lock(&io->lock);
+    hs_mutex_lock(&io->lock);
     io->asleep = false;
     io->flying -= rd->full;
     if (!io->flying)
@@ -171,7 +171,7 @@ static bool account(hs_io *io, hs_io_read *rd, int result)
         io->stats.errors += req->result < 0 && req->result != -ECANCELED;
         io->stats.speculative_bytes += req->cls == HS_IO_SPECULATIVE ? req->arrived : 0;
     }
-    pthread_mutex_unlock(&io->lock);
+    hs_mutex_unlock(&io->lock);
     return last;
 }
 
@@ -211,11 +211,11 @@ static int start(hs_io *io)
 
 static bool finished(hs_io *io)
 {
-    pthread_mutex_lock(&io->lock);
+    hs_mutex_lock(&io->lock);
     bool yes = io->stop && !io->flying && !io->over.head && !io->queued[0].head && !io->queued[1].head;
     if (yes)
         io->asleep = false; /* nobody wakes an engine that is about to go */
-    pthread_mutex_unlock(&io->lock);
+    hs_mutex_unlock(&io->lock);
     return yes;
 }
 
@@ -227,11 +227,11 @@ void *hs__io_main(void *arg)
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     pthread_setname_np(pthread_self(), "hs-io");
     int r = start(io);
-    pthread_mutex_lock(&io->lock);
+    hs_mutex_lock(&io->lock);
     io->start_result = r;
     io->start_err = NULL;
     pthread_cond_signal(&io->changed);
-    pthread_mutex_unlock(&io->lock);
+    hs_mutex_unlock(&io->lock);
     if (r < 0)
         return NULL;
     while (!finished(io)) {
@@ -246,9 +246,9 @@ void *hs__io_main(void *arg)
             settle(io, io->done[i]);
     }
     io->ops->destroy(io->engine);
-    pthread_mutex_lock(&io->lock);
+    hs_mutex_lock(&io->lock);
     io->ended = true;
     pthread_cond_signal(&io->changed);
-    pthread_mutex_unlock(&io->lock);
+    hs_mutex_unlock(&io->lock);
     return NULL;
 }

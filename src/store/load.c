@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "store/decode.h"
 #include "store/io.h"
@@ -83,7 +84,7 @@ struct loader {
     _Atomic uint32_t task;
     _Atomic uint64_t failed; /* -result << 32 | 1 + load; 0 = nothing has */
 
-    pthread_mutex_t lock;
+    hs_mutex lock;
     pthread_cond_t changed;
     buffer *landed;
 };
@@ -93,11 +94,11 @@ static void on_read(hs_io_req *req, int result)
     buffer *b = req->user;
     loader *l = b->l;
     b->result = result;
-    pthread_mutex_lock(&l->lock);
+    hs_mutex_lock(&l->lock);
     b->next = l->landed;
     l->landed = b;
     pthread_cond_signal(&l->changed);
-    pthread_mutex_unlock(&l->lock);
+    hs_mutex_unlock(&l->lock);
 }
 
 /* ---- pieces ---- */
@@ -249,12 +250,12 @@ static uint32_t read_ahead(loader *l)
 static buffer *await_landed(loader *l)
 {
     struct timespec until = hs_timespec(hs_now_ns() + LOOK_NS);
-    pthread_mutex_lock(&l->lock);
+    hs_mutex_lock(&l->lock);
     for (int r = 0; !l->landed && r == 0;)
-        r = pthread_cond_timedwait(&l->changed, &l->lock, &until);
+        r = hs_cond_timedwait(&l->changed, &l->lock, &until);
     buffer *b = l->landed;
     l->landed = NULL;
-    pthread_mutex_unlock(&l->lock);
+    hs_mutex_unlock(&l->lock);
     return b;
 }
 
@@ -410,7 +411,7 @@ static void tear_down(loader *l)
     hs_free(l->fd_of);
     hs_free(l->order);
     pthread_cond_destroy(&l->changed);
-    pthread_mutex_destroy(&l->lock);
+    hs_mutex_destroy(&l->lock);
     hs_free(l);
 }
 
@@ -428,7 +429,7 @@ int hs_source_load(const hs_source *s, const hs_load *loads, uint32_t n, hs_pool
     l->s = s;
     l->loads = loads;
     l->n = n;
-    pthread_mutex_init(&l->lock, NULL);
+    hs_mutex_init(&l->lock, HS_RANK_LOAD);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "base/mem.h"
 #include "store/io_engine.h"
 
@@ -21,7 +22,7 @@ typedef struct pread_pool {
     const hs_io_engine_config *cfg;
     pthread_t threads[MAX_THREADS];
     uint32_t n_threads;
-    pthread_mutex_t lock;
+    hs_mutex lock;
     pthread_cond_t work, ended;
     list todo, done;
     bool woken, stop;
@@ -49,38 +50,38 @@ static void *worker(void *arg)
 {
     pread_pool *p = arg;
     pthread_setname_np(pthread_self(), "hs-pread");
-    pthread_mutex_lock(&p->lock);
+    hs_mutex_lock(&p->lock);
     for (;;) {
         hs_io_read *rd = pop(&p->todo);
         if (rd) {
-            pthread_mutex_unlock(&p->lock);
+            hs_mutex_unlock(&p->lock);
             ssize_t n = pread(p->cfg->fds[rd->file], rd->dst, rd->len, (off_t)rd->offset);
             rd->result = n < 0 ? -errno : (int32_t)n;
-            pthread_mutex_lock(&p->lock);
+            hs_mutex_lock(&p->lock);
             push(&p->done, rd);
             pthread_cond_signal(&p->ended);
         } else if (p->stop) {
             break;
         } else {
-            pthread_cond_wait(&p->work, &p->lock);
+            hs_cond_wait(&p->work, &p->lock);
         }
     }
-    pthread_mutex_unlock(&p->lock);
+    hs_mutex_unlock(&p->lock);
     return NULL;
 }
 
 static void pread_destroy(void *engine)
 {
     pread_pool *p = engine;
-    pthread_mutex_lock(&p->lock);
+    hs_mutex_lock(&p->lock);
     p->stop = true;
     pthread_cond_broadcast(&p->work);
-    pthread_mutex_unlock(&p->lock);
+    hs_mutex_unlock(&p->lock);
     for (uint32_t i = 0; i < p->n_threads; i++)
         pthread_join(p->threads[i], NULL);
     pthread_cond_destroy(&p->work);
     pthread_cond_destroy(&p->ended);
-    pthread_mutex_destroy(&p->lock);
+    hs_mutex_destroy(&p->lock);
     hs_free(p);
 }
 
@@ -91,7 +92,7 @@ static int pread_create(void *ctx, const hs_io_engine_config *cfg, void **ret_en
     if (!p)
         return hs_err_set(err, -ENOMEM, "pread pool: out of memory");
     p->cfg = cfg;
-    pthread_mutex_init(&p->lock, NULL);
+    hs_mutex_init(&p->lock, HS_RANK_PREAD);
     pthread_cond_init(&p->work, NULL);
     pthread_cond_init(&p->ended, NULL);
     pthread_attr_t attr;
@@ -114,33 +115,33 @@ static int pread_create(void *ctx, const hs_io_engine_config *cfg, void **ret_en
 static void pread_submit(void *engine, hs_io_read *rd)
 {
     pread_pool *p = engine;
-    pthread_mutex_lock(&p->lock);
+    hs_mutex_lock(&p->lock);
     push(&p->todo, rd);
     pthread_cond_signal(&p->work);
-    pthread_mutex_unlock(&p->lock);
+    hs_mutex_unlock(&p->lock);
 }
 
 static uint32_t pread_wait(void *engine, hs_io_read **ret_done, uint32_t max)
 {
     pread_pool *p = engine;
     uint32_t n = 0;
-    pthread_mutex_lock(&p->lock);
+    hs_mutex_lock(&p->lock);
     while (!p->done.head && !p->woken)
-        pthread_cond_wait(&p->ended, &p->lock);
+        hs_cond_wait(&p->ended, &p->lock);
     p->woken = false;
     while (n < max && p->done.head)
         ret_done[n++] = pop(&p->done);
-    pthread_mutex_unlock(&p->lock);
+    hs_mutex_unlock(&p->lock);
     return n;
 }
 
 static void pread_wake(void *engine)
 {
     pread_pool *p = engine;
-    pthread_mutex_lock(&p->lock);
+    hs_mutex_lock(&p->lock);
     p->woken = true;
     pthread_cond_signal(&p->ended);
-    pthread_mutex_unlock(&p->lock);
+    hs_mutex_unlock(&p->lock);
 }
 
 const hs_io_engine_ops hs_io_pread_ops = {

@@ -17,7 +17,7 @@ _Noreturn void die(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 double now_s(void);
 void sleep_s(double seconds);
 /* Sanitizers and a busy machine make everything slower: what takes longer than this is stuck. */
-#define STUCK_S 120.0
+#define STUCK_S 300.0
 
 typedef struct daemon {
     pid_t pid;
