@@ -117,23 +117,23 @@ void hs__engine_publish(hs_engine *e)
 {
     hs_engine_stats s;
     hs__engine_counters(e, &s);
-    pthread_mutex_lock(&e->lock);
+    hs_mutex_lock(&e->lock);
     s.queued = e->n_queued;
     s.active = e->n_active;
     e->stats = s;
-    pthread_mutex_unlock(&e->lock);
+    hs_mutex_unlock(&e->lock);
 }
 
 hs_engine_stats hs_engine_get_stats(const hs_engine *engine)
 {
     hs_engine *e = (hs_engine *)(uintptr_t)engine; /* the lock is not part of the value */
     hs_engine_stats s;
-    pthread_mutex_lock(&e->lock);
+    hs_mutex_lock(&e->lock);
     s = e->stats;
     s.queued = e->n_queued;
     s.active = e->n_active;
     s.requests_cancelled += e->n_dropped;
-    pthread_mutex_unlock(&e->lock);
+    hs_mutex_unlock(&e->lock);
     return s;
 }
 

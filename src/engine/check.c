@@ -26,9 +26,9 @@ static const char *check_queue(const hs_engine *e)
 
 static const char *check_text(hs_request *r)
 {
-    pthread_mutex_lock(&r->text_lock);
+    hs_mutex_lock(&r->text_lock);
     bool ok = r->text.len <= HS__TEXT_MAX && r->status.prefill_done <= r->status.prefill_total;
-    pthread_mutex_unlock(&r->text_lock);
+    hs_mutex_unlock(&r->text_lock);
     return ok ? NULL : "a request's text or progress is over its bound";
 }
 
@@ -72,13 +72,13 @@ static const char *check_sequences(const hs_engine *e)
 
 const char *hs__engine_check(hs_engine *e)
 {
-    pthread_mutex_lock(&e->lock);
+    hs_mutex_lock(&e->lock);
     const char *wrong = check_queue(e);
     if (!wrong)
         wrong = check_sequences(e);
     for (uint32_t i = 0; !wrong && i < e->plan.parallel; i++)
         if (e->active[i])
             wrong = check_active(e, e->active[i]);
-    pthread_mutex_unlock(&e->lock);
+    hs_mutex_unlock(&e->lock);
     return wrong ? wrong : hs_residency_check(e->residency);
 }

@@ -225,7 +225,7 @@ int hs__engine_create(const hs_engine_options *opt, const hs_io_config *how, hs_
         return hs_err_set(err, -ENOMEM, "engine: out of memory");
     e->max_queue = opt->max_queue;
     e->how = how ? *how : (hs_io_config){0};
-    pthread_mutex_init(&e->lock, NULL);
+    hs_mutex_init(&e->lock, HS_RANK_ENGINE);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -248,10 +248,10 @@ void hs_engine_destroy(hs_engine **engine)
         return;
     *engine = NULL;
     if (e->started) {
-        pthread_mutex_lock(&e->lock);
+        hs_mutex_lock(&e->lock);
         e->stop = true;
         pthread_cond_broadcast(&e->wake);
-        pthread_mutex_unlock(&e->lock);
+        hs_mutex_unlock(&e->lock);
         pthread_join(e->thread, NULL);
     }
     hs_model_destroy(&e->model);
@@ -279,7 +279,7 @@ void hs_engine_destroy(hs_engine **engine)
     if (!stays)
         hs__close(&e->opened);
     pthread_cond_destroy(&e->wake);
-    pthread_mutex_destroy(&e->lock);
+    hs_mutex_destroy(&e->lock);
     hs_free(e);
 }
 

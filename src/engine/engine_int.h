@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "base/buf.h"
+#include "base/lock.h"
 #include "base/pool.h"
 #include "engine/sampler.h"
 #include "hotset/hotset.h"
@@ -71,7 +72,7 @@ struct hs_engine {
     void (*on_route)(void *ctx, const hs_route_event *ev);
     void *on_route_ctx;
 
-    pthread_mutex_t lock;
+    hs_mutex lock;
     pthread_cond_t wake;
     pthread_t thread;
     bool started, stop, draining;               /* (lock) */
@@ -127,7 +128,7 @@ struct hs_request {
     hs_stop *stop;
     hs_buf piece;               /* engine thread: a token's text */
     hs_buf text;                /* (text_lock) finished characters not yet read */
-    pthread_mutex_t text_lock;  /* leaf: guards text, status and notify */
+    hs_mutex text_lock;         /* leaf: guards text, status and notify */
     hs_request_status status;   /* (text_lock) */
     void (*notify)(void *user); /* (text_lock) */
     void *notify_user;

@@ -21,7 +21,7 @@ static void request_free(hs_request *r)
     hs_buf_deinit(&r->piece);
     hs_detok_deinit(&r->detok);
     hs_free(r->tokens);
-    pthread_mutex_destroy(&r->text_lock);
+    hs_mutex_destroy(&r->text_lock);
     hs_free(r);
 }
 
@@ -34,9 +34,9 @@ void hs__request_unref_locked(hs_request *r)
 void hs__request_unref(hs_request *r)
 {
     hs_engine *e = r->engine;
-    pthread_mutex_lock(&e->lock);
+    hs_mutex_lock(&e->lock);
     hs__request_unref_locked(r);
-    pthread_mutex_unlock(&e->lock);
+    hs_mutex_unlock(&e->lock);
 }
 
 /* Prompt and answer against the context; *ret_max = tokens the answer may have. */
@@ -121,7 +121,7 @@ static uint64_t turn_of(const hs_engine *e, uint64_t client)
 static int enqueue(hs_engine *e, hs_request *r, hs_err *err)
 {
     int code = 0;
-    pthread_mutex_lock(&e->lock);
+    hs_mutex_lock(&e->lock);
     uint32_t idle = e->plan.parallel - e->n_active;
     if (e->draining || e->stop || !e->started) {
         code = hs_err_set(err, -ESHUTDOWN, "the server is shutting down");
@@ -140,7 +140,7 @@ static int enqueue(hs_engine *e, hs_request *r, hs_err *err)
         e->queue_tail = r;
         pthread_cond_signal(&e->wake);
     }
-    pthread_mutex_unlock(&e->lock);
+    hs_mutex_unlock(&e->lock);
     return code;
 }
 
@@ -152,7 +152,7 @@ int hs_request_submit(hs_engine *e, const hs_request_options *opt, hs_request **
     if (!r)
         return hs_err_set(err, -ENOMEM, "out of memory");
     r->engine = e;
-    pthread_mutex_init(&r->text_lock, NULL);
+    hs_mutex_init(&r->text_lock, HS_RANK_REQUEST);
     hs_buf_init(&r->text, HS__TEXT_MAX);
     hs_buf_init(&r->piece, HS__TEXT_HIGH - 4 * HS_MAX_STOP_BYTES);
     hs_detok_init(&r->detok, e->tokenizer);
@@ -169,7 +169,7 @@ int hs_request_submit(hs_engine *e, const hs_request_options *opt, hs_request **
 
 size_t hs_request_read(hs_request *r, char *buf, size_t cap)
 {
-    pthread_mutex_lock(&r->text_lock);
+    hs_mutex_lock(&r->text_lock);
     bool was_high = r->text.len >= HS__TEXT_HIGH;
     size_t n = r->text.len < cap ? r->text.len : cap;
     /* Never half a character: step back over continuation bytes. */
@@ -181,11 +181,11 @@ size_t hs_request_read(hs_request *r, char *buf, size_t cap)
         hs_buf_consume(&r->text, n);
     }
     bool is_high = r->text.len >= HS__TEXT_HIGH;
-    pthread_mutex_unlock(&r->text_lock);
+    hs_mutex_unlock(&r->text_lock);
     if (was_high && !is_high) {
-        pthread_mutex_lock(&r->engine->lock);
+        hs_mutex_lock(&r->engine->lock);
         pthread_cond_signal(&r->engine->wake);
-        pthread_mutex_unlock(&r->engine->lock);
+        hs_mutex_unlock(&r->engine->lock);
     }
     return n;
 }
@@ -196,20 +196,20 @@ static uint32_t queue_position(hs_request *r)
     hs_engine *e = r->engine;
     uint32_t n = 0;
     bool older = true;
-    pthread_mutex_lock(&e->lock);
+    hs_mutex_lock(&e->lock);
     for (const hs_request *q = e->queue_head; r->queued && q; q = q->next) {
         older = older && q != r;
         n += q->turn < r->turn || (q->turn == r->turn && older);
     }
-    pthread_mutex_unlock(&e->lock);
+    hs_mutex_unlock(&e->lock);
     return n;
 }
 
 void hs_request_get_status(hs_request *r, hs_request_status *ret_status)
 {
-    pthread_mutex_lock(&r->text_lock);
+    hs_mutex_lock(&r->text_lock);
     *ret_status = r->status;
-    pthread_mutex_unlock(&r->text_lock);
+    hs_mutex_unlock(&r->text_lock);
     if (ret_status->state == HS_REQUEST_QUEUED) {
         ret_status->queue_position = queue_position(r);
         ret_status->receipt.queue_s = (double)(hs_now_ns() - r->t_submit) * 1e-9;
@@ -222,11 +222,11 @@ void hs_request_destroy(hs_request **request)
     if (!r)
         return;
     *request = NULL;
-    pthread_mutex_lock(&r->text_lock);
+    hs_mutex_lock(&r->text_lock);
     r->notify = NULL;
-    pthread_mutex_unlock(&r->text_lock);
+    hs_mutex_unlock(&r->text_lock);
     hs_engine *e = r->engine;
-    pthread_mutex_lock(&e->lock);
+    hs_mutex_lock(&e->lock);
     if (r->queued) {
         hs__queue_remove(e, r);
         e->n_dropped++;
@@ -235,12 +235,12 @@ void hs_request_destroy(hs_request **request)
     r->cancelled = true;
     pthread_cond_signal(&e->wake);
     hs__request_unref_locked(r);
-    pthread_mutex_unlock(&e->lock);
+    hs_mutex_unlock(&e->lock);
 }
 
 void hs__request_fail(hs_request *r, int code, const char *sentence)
 {
-    pthread_mutex_lock(&r->text_lock);
+    hs_mutex_lock(&r->text_lock);
     r->status.state = HS_REQUEST_FAILED;
     r->status.error = code;
     size_t n = strlen(sentence), room = sizeof r->status.error_text - 1;
@@ -251,7 +251,7 @@ void hs__request_fail(hs_request *r, int code, const char *sentence)
     r->status.error_text[n] = '\0';
     if (r->notify)
         r->notify(r->notify_user);
-    pthread_mutex_unlock(&r->text_lock);
+    hs_mutex_unlock(&r->text_lock);
 }
 
 /* Moves text through the stop matcher (if any) into what the owner may read; text_lock held. True: a stop string was
@@ -268,12 +268,12 @@ int hs__request_emit(hs_request *r, uint32_t token, bool *ret_stopped)
 {
     hs_buf_clear(&r->piece);
     hs_detok_push(&r->detok, token, &r->piece);
-    pthread_mutex_lock(&r->text_lock);
+    hs_mutex_lock(&r->text_lock);
     *ret_stopped = deliver(r, r->piece.data ? r->piece.data : "", r->piece.len);
     int code = r->piece.failed ? r->piece.failed : r->text.failed;
     if (r->notify)
         r->notify(r->notify_user);
-    pthread_mutex_unlock(&r->text_lock);
+    hs_mutex_unlock(&r->text_lock);
     return code;
 }
 
@@ -281,7 +281,7 @@ void hs__request_finish(hs_request *r, hs_finish finish)
 {
     hs_buf_clear(&r->piece);
     hs_detok_flush(&r->detok, &r->piece);
-    pthread_mutex_lock(&r->text_lock);
+    hs_mutex_lock(&r->text_lock);
     if (r->piece.len)
         deliver(r, r->piece.data, r->piece.len);
     if (r->stop && !hs_stop_is_hit(r->stop))
@@ -290,5 +290,5 @@ void hs__request_finish(hs_request *r, hs_finish finish)
     r->status.finish = finish;
     if (r->notify)
         r->notify(r->notify_user);
-    pthread_mutex_unlock(&r->text_lock);
+    hs_mutex_unlock(&r->text_lock);
 }

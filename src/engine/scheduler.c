@@ -89,10 +89,10 @@ static void admit(hs_engine *e)
         hs_request *r = pop_fair(e);
         r->seq = seq;
         r->t_start = hs_now_ns();
-        pthread_mutex_lock(&r->text_lock);
+        hs_mutex_lock(&r->text_lock);
         r->status.state = HS_REQUEST_PREFILL;
         r->status.receipt.queue_s = (double)(r->t_start - r->t_submit) * 1e-9;
-        pthread_mutex_unlock(&r->text_lock);
+        hs_mutex_unlock(&r->text_lock);
         e->active[i] = r;
         e->n_active++;
     }
@@ -104,10 +104,10 @@ static hs_request *leave(hs_engine *e, uint32_t i)
 {
     hs_request *r = e->active[i];
     hs__seq_give(e, r->seq);
-    pthread_mutex_lock(&e->lock);
+    hs_mutex_lock(&e->lock);
     e->active[i] = NULL;
     e->n_active--;
-    pthread_mutex_unlock(&e->lock);
+    hs_mutex_unlock(&e->lock);
     hs_free(r->tokens);
     r->tokens = NULL;
     return r;
@@ -134,9 +134,9 @@ static void end_badly(hs_engine *e, uint32_t i, int code, const char *sentence)
 
 static bool is_cancelled(hs_request *r)
 {
-    pthread_mutex_lock(&r->engine->lock);
+    hs_mutex_lock(&r->engine->lock);
     bool c = r->cancelled || r->engine->stop;
-    pthread_mutex_unlock(&r->engine->lock);
+    hs_mutex_unlock(&r->engine->lock);
     return c;
 }
 
@@ -168,9 +168,9 @@ static void take_token(hs_engine *e, uint32_t i, const float *logits)
     hs_request *r = e->active[i];
     uint32_t n = r->status.receipt.generated_tokens;
     uint32_t token = hs__sample(&r->sampling, logits, e->opened.spec->vocab, n, e->sampling);
-    pthread_mutex_lock(&r->text_lock);
+    hs_mutex_lock(&r->text_lock);
     r->status.receipt.generated_tokens = n + 1;
-    pthread_mutex_unlock(&r->text_lock);
+    hs_mutex_unlock(&r->text_lock);
     e->counts.generated_tokens++;
     if (!r->ignore_eos && is_eos(e, token)) {
         end_well(e, i, HS_FINISH_STOP);
@@ -195,13 +195,13 @@ bool hs__is_pass_unwanted(void *engine)
         return false; /* sessions */
     uint64_t now = hs_now_ns();
     bool unwanted = false;
-    pthread_mutex_lock(&e->lock);
+    hs_mutex_lock(&e->lock);
     sweep_queue(e, now);
     for (uint32_t i = 0; i < e->plan.parallel; i++)
         for (uint32_t k = 0; e->active[i] && k < e->n_batch; k++)
             unwanted |= e->active[i]->seq == e->batch_seq[k] && (e->active[i]->cancelled || is_late(e->active[i], now));
     unwanted |= e->stop;
-    pthread_mutex_unlock(&e->lock);
+    hs_mutex_unlock(&e->lock);
     return unwanted;
 }
 
@@ -211,15 +211,15 @@ static int on_prefill(void *ctx, uint64_t done, uint64_t total)
     hs_request *r = ctx;
     (void)total;
     uint64_t now = hs_now_ns();
-    pthread_mutex_lock(&r->text_lock);
+    hs_mutex_lock(&r->text_lock);
     r->status.prefill_done = (uint64_t)r->n_done * r->engine->opened.spec->n_layers + done;
     if (r->notify)
         r->notify(r->notify_user);
-    pthread_mutex_unlock(&r->text_lock);
-    pthread_mutex_lock(&r->engine->lock);
+    hs_mutex_unlock(&r->text_lock);
+    hs_mutex_lock(&r->engine->lock);
     sweep_queue(r->engine, now);
     bool unwanted = r->cancelled || r->engine->stop;
-    pthread_mutex_unlock(&r->engine->lock);
+    hs_mutex_unlock(&r->engine->lock);
     return unwanted || is_late(r, now);
 }
 
@@ -237,10 +237,10 @@ static void prefill_chunk(hs_engine *e, uint32_t i, bool alone)
     hs__cost_begin(e, &cost);
     int code = hs_model_prefill(e->model, &e->seqs[r->seq].kv, r->tokens + r->n_done, n, last ? e->logits : NULL, last,
                                 on_prefill, r, &err);
-    pthread_mutex_lock(&r->text_lock);
+    hs_mutex_lock(&r->text_lock);
     hs_receipt *receipt = &r->status.receipt;
     receipt->prefill_s += hs__cost_end(e, &cost, code == 0, &receipt);
-    pthread_mutex_unlock(&r->text_lock);
+    hs_mutex_unlock(&r->text_lock);
     e->counts.steps++;
     if (code == -ECANCELED)
         return; /* the next sweep ends it */
@@ -250,20 +250,20 @@ static void prefill_chunk(hs_engine *e, uint32_t i, bool alone)
     }
     r->n_done += n;
     e->counts.prompt_tokens += n;
-    pthread_mutex_lock(&r->text_lock);
+    hs_mutex_lock(&r->text_lock);
     r->status.prefill_done = (uint64_t)r->n_done * e->opened.spec->n_layers;
     if (last)
         r->status.state = HS_REQUEST_DECODE;
-    pthread_mutex_unlock(&r->text_lock);
+    hs_mutex_unlock(&r->text_lock);
     if (last)
         take_token(e, i, e->logits);
 }
 
 static bool is_paused(hs_request *r)
 {
-    pthread_mutex_lock(&r->text_lock);
+    hs_mutex_lock(&r->text_lock);
     bool p = r->text.len >= HS__TEXT_HIGH;
-    pthread_mutex_unlock(&r->text_lock);
+    hs_mutex_unlock(&r->text_lock);
     return p;
 }
 
@@ -295,11 +295,11 @@ static int decode_batch(hs_engine *e, const uint32_t *slots, uint32_t n, hs_err 
     hs__cost_begin(e, &cost);
     int code = hs_model_decode(e->model, e->batch_kv, e->step_tokens, n, e->logits, err);
     for (uint32_t k = 0; k < n; k++)
-        pthread_mutex_lock(&e->active[slots[k]]->text_lock);
+        hs_mutex_lock(&e->active[slots[k]]->text_lock);
     double s = hs__cost_end(e, &cost, code == 0, receipts);
     for (uint32_t k = 0; k < n; k++) {
         receipts[k]->decode_s += s;
-        pthread_mutex_unlock(&e->active[slots[k]]->text_lock);
+        hs_mutex_unlock(&e->active[slots[k]]->text_lock);
     }
     e->counts.steps++;
     return code;
@@ -366,8 +366,8 @@ static void wait_for_work(hs_engine *e)
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec++;
         if (!e->n_active)
-            pthread_cond_wait(&e->wake, &e->lock);
-        else if (pthread_cond_timedwait(&e->wake, &e->lock, &until) == ETIMEDOUT)
+            hs_cond_wait(&e->wake, &e->lock);
+        else if (hs_cond_timedwait(&e->wake, &e->lock, &until) == ETIMEDOUT)
             return;
     }
 }
@@ -375,12 +375,12 @@ static void wait_for_work(hs_engine *e)
 bool hs__scheduler_round(hs_engine *e)
 {
     uint64_t now = hs_now_ns();
-    pthread_mutex_lock(&e->lock);
+    hs_mutex_lock(&e->lock);
     sweep_queue(e, now);
     bool stop = e->stop;
     if (!stop)
         admit(e);
-    pthread_mutex_unlock(&e->lock);
+    hs_mutex_unlock(&e->lock);
     sweep_active(e, now);
     if (stop)
         return false;
@@ -400,18 +400,18 @@ void *hs__scheduler_main(void *arg)
     hs_engine *e = arg;
     pthread_setname_np(pthread_self(), "hs-engine");
     do {
-        pthread_mutex_lock(&e->lock);
+        hs_mutex_lock(&e->lock);
         wait_for_work(e);
-        pthread_mutex_unlock(&e->lock);
+        hs_mutex_unlock(&e->lock);
     } while (hs__scheduler_round(e));
-    pthread_mutex_lock(&e->lock);
+    hs_mutex_lock(&e->lock);
     while (e->queue_head) {
         hs_request *r = e->queue_head;
         hs__queue_remove(e, r);
         hs__request_fail(r, -ESHUTDOWN, "the server is shutting down");
         hs__request_unref_locked(r);
     }
-    pthread_mutex_unlock(&e->lock);
+    hs_mutex_unlock(&e->lock);
     return NULL;
 }
 
@@ -430,7 +430,7 @@ int hs_engine_start(hs_engine *e, hs_err *err)
 
 void hs_engine_drain(hs_engine *e)
 {
-    pthread_mutex_lock(&e->lock);
+    hs_mutex_lock(&e->lock);
     e->draining = true;
-    pthread_mutex_unlock(&e->lock);
+    hs_mutex_unlock(&e->lock);
 }
