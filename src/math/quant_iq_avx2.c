@@ -1,5 +1,5 @@
 /* quant_iq_avx2.c - IQ1, IQ2, IQ3 and IQ4_XS with AVX2. Layouts: unpack_iq.c; codebooks: iq_grids.c. */
-#include "math/quant_avx2_int.h"
+#include "math/quant_panel_avx2_int.h"
 
 /* 2 v + 1 */
 HS__INLINE __m256i odd(__m256i v)

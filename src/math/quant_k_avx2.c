@@ -1,5 +1,5 @@
 /* quant_k_avx2.c - Q2_K to Q6_K, TQ1_0 and TQ2_0 with AVX2. Layouts: unpack_k.c. */
-#include "math/quant_avx2_int.h"
+#include "math/quant_panel_avx2_int.h"
 
 /* 16 bytes, one per group, put in order and widened. */
 HS__INLINE __m256i in_order(__m128i scales, int is_signed)

@@ -1,10 +1,5 @@
 /* quant_q_avx2.c - blocks of 32 with AVX2: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4. */
-#include "math/quant_avx2_int.h"
-
-HS__INLINE float d_e8m0(const uint8_t *p)
-{
-    return hs__e8m0_half(*p);
-}
+#include "math/quant_panel_avx2_int.h"
 
 HS__INLINE __m256i group_q4_0(const uint8_t *p, uint32_t j, __m256i *sign)
 {
@@ -64,7 +59,7 @@ static const hs__format q5_1 = {
     .bytes = 24, .has_min = 1, .steps = 4, .group = group_q5_1, .d_factor = 1, .min_factor = -1};
 static const hs__format q8_0 = {.bytes = 34, .is_signed = 1, .steps = 1, .group = group_q8_0, .d_factor = 1};
 static const hs__format iq4_nl = {.bytes = 18, .is_signed = 1, .steps = 1, .group = group_iq4_nl, .d_factor = 1};
-static const hs__format mxfp4 = {.bytes = 17, .bias = 12, .steps = 4, .group = group_mxfp4, .d = d_e8m0};
+static const hs__format mxfp4 = {.bytes = 17, .bias = 12, .steps = 4, .group = group_mxfp4, .d_is_e8m0 = 1};
 
 HS__DEFINE_FORMAT(q4_0, 32)
 HS__DEFINE_FORMAT(q4_1, 32)
