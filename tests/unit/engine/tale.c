@@ -201,14 +201,14 @@ hs_request *tale_hold(hs_engine *e, const hs_request_options *opt)
     hs_request *r = tale_submit(e, opt);
     char filler[1024];
     memset(filler, '.', sizeof filler);
-    pthread_mutex_lock(&r->text_lock);
+    hs_mutex_lock(&r->text_lock);
     hs_buf own = r->text;
     hs_buf_init(&r->text, HS__TEXT_MAX);
     for (uint32_t i = 0; i < HS__TEXT_HIGH / sizeof filler; i++)
         hs_buf_append(&r->text, filler, sizeof filler);
     if (own.len)
         hs_buf_append(&r->text, own.data, own.len);
-    pthread_mutex_unlock(&r->text_lock);
+    hs_mutex_unlock(&r->text_lock);
     hs_buf_deinit(&own);
     tale_wait_state(r, HS_REQUEST_DECODE);
     return r;
