@@ -4,8 +4,8 @@
  *
  * A packed folder is flat:
  *   manifest.json          written last (write, fsync, rename): a folder without it is not a packed model
- *   NAME.header            for each source container NAME (a .safetensors file): its first data_start bytes, as they
- * were dense-00000.hss        tensors that are always resident: one record per tensor, in source order
+ *   NAME.header            for each source container NAME (a .safetensors or .gguf file): its first data_start bytes,
+ * as they were dense-00000.hss        tensors that are always resident: one record per tensor, in source order
  *   experts-NNNNN.hss      streamed objects: one record per (layer, expert), layer-major
  *   every other regular file of the source, verbatim (manifest "files" maps names if one collides with ours)
  *
@@ -16,11 +16,12 @@
  *   last 4096 bytes        hs_shard_footer, zero-padded
  * Header and footer are written after everything else has been fsynced; the file is renamed from NAME.tmp then.
  *
- * A record holds the parts (tensors) of one object. Its raw image is the parts one after the other, each at a
- * 64-byte-aligned raw_offset and zero-padded to a multiple of 64. Each padded part is cut into frames of HS_FRAME_RAW
- * bytes (the last one is shorter). The stored record is the frames' stored bytes, back to back, in order; a part with
- * codec RAW stores its bytes as they are, so that a record with only RAW parts is stored as its raw image and can be
- * read straight into a slot.
+ * A record holds the parts (tensors) of one object. Of a GGUF source one record of the dense shard has as its parts
+ * what lies between and behind tensors, so that every byte comes back. Its raw image is the parts one after the other,
+ * each at a 64-byte-aligned raw_offset and zero-padded to a multiple of 64. Each padded part is cut into frames of
+ * HS_FRAME_RAW bytes (the last one is shorter). The stored record is the frames' stored bytes, back to back, in order;
+ * a part with codec RAW stores its bytes as they are, so that a record with only RAW parts is stored as its raw image
+ * and can be read straight into a slot.
  */
 #ifndef HOTSET_SHARD_FORMAT_H
 #define HOTSET_SHARD_FORMAT_H
@@ -117,8 +118,8 @@ static_assert(sizeof(hs_shard_frame) == 8, "layout");
  * [{"name": "config.json", "stored_as": "config.json", "bytes": N, "mode": 420, "xxh3": "16 hex"}], "raw_bytes": N,
  * "stored_bytes": N, "manifest_xxh3": "16 hex" } mode: permission bits of the original. source_stamp: hash of the
  * sources' names, sizes, mtimes and headers, by which the same source is known again. manifest_xxh3 comes last, on its
- * own line: XXH3_64bits of all text before the comma that precedes it, so that one damaged byte is known for what it is.
- * Record numbers are global: shards in manifest order, records in table order.
+ * own line: XXH3_64bits of all text before the comma that precedes it, so that one damaged byte is known for what it
+ * is. Record numbers are global: shards in manifest order, records in table order.
  */
 
 #endif

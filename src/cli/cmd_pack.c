@@ -143,11 +143,12 @@ static const hs_flag pack_flags[] = {
 const hs_verb hs_verb_pack = {
     .name = "pack",
     .synopsis = "SRC DST",
-    .summary = "Writes a model folder as compressed shards that can be streamed.",
-    .details =
-        "SRC is a folder with config.json and safetensors files, DST a new folder. Nothing is lost: hotset unpack "
-        "gives every file back bit for bit.\n\nAn interrupted pack never leaves a folder that loads; the same "
-        "command continues it. Packing onto a complete pack of the same source does nothing and succeeds.",
+    .summary = "Writes a model as compressed shards that can be streamed.",
+    .details = "SRC is a folder with config.json and safetensors files, or a GGUF file (of a split one the first "
+               "part); DST is a "
+               "new folder. Nothing is lost: hotset unpack gives every file back bit for bit.\n\nAn interrupted pack "
+               "never leaves a folder that loads; the same "
+               "command continues it. Packing onto a complete pack of the same source does nothing and succeeds.",
     .flags = pack_flags,
     .min_operands = 2,
     .max_operands = 2,
@@ -247,8 +248,8 @@ const hs_verb hs_verb_verify = {
     .synopsis = "PATH",
     .summary = "Looks for damage in a packed model: every byte of every file.",
     .details =
-        "Each problem is printed with file and record; exit status 1 if there is any. A safetensors folder has no "
-        "checksums: only its structure is checked.",
+        "Each problem is printed with file and record; exit status 1 if there is any. A safetensors folder and a GGUF "
+        "file have no checksums: of the one only the structure is checked, of the other every byte is read as well.",
     .flags = verify_flags,
     .min_operands = 1,
     .max_operands = 1,

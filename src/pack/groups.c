@@ -1,6 +1,7 @@
 /*
  * groups.c - which tensors make an object, from their names alone: no recipe, so that a model that no recipe knows yet
- * can be packed. A routed expert is "…layers.<L>.….experts.<E>.<rest>" in every family that stores experts one by one.
+ * can be packed. A routed expert is "…layers.<L>.….experts.<E>.<rest>" in every family that stores experts one by one,
+ * and "blk.<L>.ffn_<matrix>_exps.weight.<E>" where the reader of GGUF has taken a layer's stack apart.
  */
 #include <string.h>
 
@@ -37,6 +38,32 @@ static uint32_t matrix_of(const char *s, size_t n)
     return 3;
 }
 
+static bool parse_gguf(const char *name, hs__pk_expert_name *ret)
+{
+    static const struct {
+        const char *name;
+        uint32_t matrix;
+    } stacks[] = {{"ffn_gate_exps", 0}, {"ffn_gate_up_exps", 0}, {"ffn_up_exps", 1}, {"ffn_down_exps", 2}};
+    hs__pk_expert_name x = {0};
+    size_t n = strncmp(name, "blk.", 4) ? 0 : strcspn(name + 4, ".");
+    if (!n || !parse_number(name + 4, n, &x.layer) || name[4 + n] != '.')
+        return false;
+    x.prefix = 5 + n;
+    const char *stack = name + x.prefix;
+    n = strcspn(stack, ".");
+    const char *number = stack + n + 8;
+    if (strncmp(stack + n, ".weight.", 8) || !parse_number(number, strlen(number), &x.expert))
+        return false;
+    for (size_t i = 0; i < sizeof stacks / sizeof *stacks; i++) {
+        if (is(stack, n, stacks[i].name)) {
+            x.matrix = stacks[i].matrix;
+            *ret = x;
+            return true;
+        }
+    }
+    return false;
+}
+
 bool hs__pk_parse_expert(const char *name, hs__pk_expert_name *ret)
 {
     hs__pk_expert_name x = {.matrix = 3, .is_scale = true};
@@ -57,7 +84,6 @@ bool hs__pk_parse_expert(const char *name, hs__pk_expert_name *ret)
         } else if (layer && is(before, before_len, "experts") && parse_number(c, n, &v) && c[n] == '.' && c[n + 1]) {
             x.expert = v;
             x.prefix = (size_t)(before - name);
-            x.stem = (size_t)(c - name) + n;
             expert = true;
         }
         before = c;
@@ -66,5 +92,5 @@ bool hs__pk_parse_expert(const char *name, hs__pk_expert_name *ret)
     }
     if (expert)
         *ret = x;
-    return expert;
+    return expert || parse_gguf(name, ret);
 }

@@ -57,7 +57,7 @@ typedef enum hs_pack_codec {
 #define HS_PACK_RAW_RATIO 0.93
 
 typedef struct hs_pack_options {
-    const char *src; /* a safetensors folder */
+    const char *src; /* a safetensors folder, or a GGUF file (the first part of a split one) */
     const char *dst; /* new, empty, or left by an interrupted hs_pack of the same source */
     hs_pack_codec codec;
     int level;            /* zstd, 1 to HS_PACK_LEVEL_MAX; 0 = 1 (weights gain nothing from more) */
@@ -92,7 +92,8 @@ int hs_unpack(const char *src, const char *dst, hs_pool *pool, const hs_pack_mon
 /*
  * Looks at every byte of a packed folder. Each problem goes to monitor->problem (at most HS_PACK_MAX_PROBLEMS) and the
  * work goes on; *ret_problems (may be NULL) is their number, set on 0 and -EBADMSG. A safetensors folder: its structure
- * only, and a note says that the format has no checksums. pool may be NULL.
+ * only; a GGUF file: its structure, and every byte is read; a note says that the formats have no checksums. pool may be
+ * NULL.
  */
 int hs_verify(const char *path, hs_pool *pool, const hs_pack_monitor *monitor, uint64_t *ret_problems,
               hs_err *err) HS_MUST_CHECK;

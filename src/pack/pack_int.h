@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "base/checkpoint.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "hotset/shard_format.h"
@@ -126,9 +127,10 @@ typedef struct hs__pk_shard_plan {
 
 typedef struct hs__pk_plan {
     char *src;
+    char *folder; /* of the containers: src, or where the file src lies */
     hs__pk_container *containers;
     uint32_t n_containers;
-    hs__pk_list files; /* every other regular file of src */
+    hs__pk_list files; /* every other regular file of src, if that is a folder */
     hs__pk_part *parts;
     uint32_t n_parts;
     hs__pk_record *records;
@@ -169,17 +171,28 @@ static inline uint32_t hs__pk_frame_bytes(uint64_t part_bytes, uint32_t i)
     return left < HS_FRAME_RAW ? (uint32_t)left : HS_FRAME_RAW;
 }
 
+/* ---- gguf.c: what a GGUF source has of its own ---- */
+
+/* The folder of a file ("." if its path names none); NULL: out of memory, err set. */
+char *hs__pk_folder_of(const char *path, hs_err *err);
+/* Where the first tensor of container `file` of `bytes` begins; its end if there is none. */
+uint64_t hs__pk_gguf_data_start(const hs_checkpoint *c, uint32_t file, uint64_t bytes);
+/* The bytes of all containers behind their headers that no tensor has: *ret_n ranges by place (hs_free). */
+int hs__pk_gguf_gaps(const hs__pk_plan *p, const hs_checkpoint *c, hs__pk_part **ret, uint32_t *ret_n,
+                     hs_err *err) HS_MUST_CHECK;
+/* Structure, and whether every byte can be read; problems are told through w. */
+int hs__pk_gguf_verify(hs__pk_work *w, const char *path, hs_err *err) HS_MUST_CHECK;
+
 /* ---- groups.c: which tensors make an object ---- */
 
 typedef struct hs__pk_expert_name {
     uint32_t layer, expert;
-    size_t stem;     /* length of the name up to and including "experts.<E>" */
-    size_t prefix;   /* length up to "experts." */
+    size_t prefix;   /* length of what the names of a layer's experts have in common: up to "experts.", or "blk.<L>." */
     uint32_t matrix; /* 0 gate, 1 up, 2 down, 3 unknown */
     bool is_scale;   /* anything of a matrix that is not its weight */
 } hs__pk_expert_name;
 
-/* "…layers.<L>.….experts.<E>.<rest>" */
+/* "…layers.<L>.….experts.<E>.<rest>", or "blk.<L>.ffn_…_exps.weight.<E>" */
 bool hs__pk_parse_expert(const char *name, hs__pk_expert_name *ret);
 
 /* ---- encode.c: frames of one record ---- */

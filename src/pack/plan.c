@@ -1,5 +1,5 @@
 /*
- * plan.c - what of a safetensors folder goes where: containers, parts, records, shards, files to copy, and a stamp by
+ * plan.c - what of a source goes where: containers, parts, records, shards, files to copy, and a stamp by
  * which the same source is known again. Immutable once made; holds one descriptor per container.
  *
  * The plan depends on the source and on shard_bytes alone, so that an interrupted pack finds its place again.
@@ -70,16 +70,32 @@ int hs__pk_read_header(const hs__pk_container *c, uint8_t **ret, hs_err *err)
     return 0;
 }
 
-static int open_container(hs__pk_container *c, const char *src, const hs__pk_file *f, hs_err *err)
+/* Length of a safetensors header, with the length before it. */
+static int safetensors_start(hs__pk_container *c, hs_err *err)
+{
+    uint8_t len[8];
+    int r = hs_pread_full(c->fd, len, 8, 0);
+    for (int i = 7; r == 0 && i >= 0; i--)
+        c->data_start = c->data_start << 8 | len[i];
+    if (r < 0 || c->data_start > HS__PK_MAX_HEADER - 8 || c->data_start + 8 > c->bytes)
+        return hs_err_set(err, -EINVAL, "%s: not a safetensors file", c->path);
+    c->data_start += 8;
+    return 0;
+}
+
+/* The next container of p; gguf: the checkpoint if it is one, else NULL. */
+static int open_container(hs__pk_plan *p, const char *name, const hs_checkpoint *gguf, hs_err *err)
 {
     struct stat st;
-    uint8_t len[8], *header;
+    uint8_t *header;
+    uint32_t index = p->n_containers++;
+    hs__pk_container *c = &p->containers[index];
     c->fd = -1;
-    c->name = hs_strdup(f->name);
-    c->header_name = hs_asprintf("%s.header", f->name);
-    c->path = hs__pk_path(src, f->name, err);
+    c->name = hs_strdup(name);
+    c->header_name = hs_asprintf("%s.header", name);
+    c->path = hs__pk_path(p->folder, name, err);
     if (!c->name || !c->header_name || !c->path)
-        return hs_err_set(err, -ENOMEM, "%s: out of memory", src);
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
     int r = c->fd = hs__pk_open(c->path, &st, err);
     if (r < 0)
         return r;
@@ -87,13 +103,16 @@ static int open_container(hs__pk_container *c, const char *src, const hs__pk_fil
     c->mtime[0] = st.st_mtim.tv_sec;
     c->mtime[1] = st.st_mtim.tv_nsec;
     c->mode = st.st_mode & 07777;
-    r = hs_pread_full(c->fd, len, 8, 0);
-    for (int i = 7; r == 0 && i >= 0; i--)
-        c->data_start = c->data_start << 8 | len[i];
-    if (r < 0 || c->data_start > HS__PK_MAX_HEADER - 8 || c->data_start + 8 > c->bytes)
-        return hs_err_set(err, -EINVAL, "%s: not a safetensors file", c->path);
-    c->data_start += 8;
-    r = hs__pk_read_header(c, &header, err);
+    p->shard_mode &= c->mode;
+    if (gguf)
+        c->data_start = hs__pk_gguf_data_start(gguf, index, c->bytes);
+    else
+        r = safetensors_start(c, err);
+    if (r >= 0 && c->data_start > HS__PK_MAX_HEADER)
+        r = hs_err_set(err, -EFBIG, "%s: a header of %llu bytes; at most %u are packed", c->path,
+                       (unsigned long long)c->data_start, HS__PK_MAX_HEADER);
+    if (r >= 0)
+        r = hs__pk_read_header(c, &header, err);
     if (r < 0)
         return r;
     c->header_hash = XXH3_64bits(header, c->data_start);
@@ -148,6 +167,21 @@ static int check_names(const hs__pk_plan *p, hs_err *err)
     return 0;
 }
 
+/* The parts of a GGUF model; what else lies beside them is not of it. */
+static int open_parts(hs__pk_plan *p, const hs_source *s, hs_err *err)
+{
+    uint32_t n = 0;
+    int r = 0;
+    while (hs_source_file(s, n))
+        n++;
+    p->containers = hs_calloc(n, sizeof *p->containers);
+    if (!p->containers)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
+    for (uint32_t i = 0; r == 0 && i < n; i++)
+        r = open_container(p, hs_source_file(s, i), hs_source_checkpoint(s), err);
+    return r;
+}
+
 static int open_containers(hs__pk_plan *p, const hs__pk_work *w, hs_err *err)
 {
     hs__pk_list all = {0};
@@ -159,15 +193,9 @@ static int open_containers(hs__pk_plan *p, const hs__pk_work *w, hs_err *err)
     r = used && p->containers ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
     if (r == 0)
         r = find_containers(p->src, &all, used, err);
-    p->shard_mode = 0666;
-    for (uint32_t i = 0; r == 0 && i < all.n; i++) {
-        if (!used[i])
-            continue;
-        hs__pk_container *c = &p->containers[p->n_containers++];
-        r = open_container(c, p->src, &all.files[i], err);
-        p->shard_mode &= c->mode;
-    }
-    p->shard_mode |= 0600;
+    for (uint32_t i = 0; r == 0 && i < all.n; i++)
+        if (used[i])
+            r = open_container(p, all.files[i].name, NULL, err);
     if (r == 0)
         r = keep_files(p, &all, used, err);
     if (r == 0)
@@ -209,7 +237,7 @@ static int compare_u64(uint64_t a, uint64_t b)
     return (a > b) - (a < b);
 }
 
-/* Dense tensors in source order; then experts by layer, stem and number, their parts gate, up, down, weight first. */
+/* Dense tensors in source order; then experts by layer, prefix and number, their parts gate, up, down, weight first. */
 static int by_place(const void *a, const void *b)
 {
     const item *x = a, *y = b;
@@ -234,7 +262,8 @@ static int by_place(const void *a, const void *b)
 
 static bool same_object(const item *a, const item *b)
 {
-    return a->streamed && b->streamed && a->x.stem == b->x.stem && !memcmp(a->t->name, b->t->name, a->x.stem);
+    return a->streamed && b->streamed && a->x.expert == b->x.expert && a->x.prefix == b->x.prefix &&
+           !memcmp(a->t->name, b->t->name, a->x.prefix);
 }
 
 static int new_shard(hs__pk_plan *p, bool dense, uint32_t number, uint32_t record, hs_err *err)
@@ -250,19 +279,17 @@ static int new_shard(hs__pk_plan *p, bool dense, uint32_t number, uint32_t recor
     return 0;
 }
 
-static int add_record(hs__pk_plan *p, const item *items, uint32_t n, uint64_t shard_bytes, hs_err *err)
+/* The last n parts are a record; name: of the first. */
+static int end_record(hs__pk_plan *p, uint32_t n, bool dense, const char *name, uint64_t shard_bytes, hs_err *err)
 {
     uint64_t bytes = 0, raw = 0;
-    uint32_t first = p->n_parts;
-    for (uint32_t i = 0; i < n; i++) {
-        const hs_tensor *t = items[i].t;
-        p->parts[p->n_parts++] = (hs__pk_part){t->file, hs_dtype_size(t->dtype), t->offset, t->nbytes};
-        bytes += t->nbytes;
-        raw += hs__pk_padded(t->nbytes);
+    uint32_t first = p->n_parts - n;
+    for (uint32_t i = first; i < p->n_parts; i++) {
+        bytes += p->parts[i].bytes;
+        raw += hs__pk_padded(p->parts[i].bytes);
     }
     if (raw > HS_RECORD_MAX_RAW)
-        return hs_err_set(err, -EFBIG, "%s: tensor %s is too big for a record", p->src, items->t->name);
-    bool dense = !items->streamed;
+        return hs_err_set(err, -EFBIG, "%s: tensor %s is too big for a record", p->src, name);
     hs__pk_shard_plan *s = p->n_shards ? &p->shards[p->n_shards - 1] : NULL;
     bool fits = s && s->dense == dense && (dense || s->source_bytes + bytes <= shard_bytes);
     if (!fits) {
@@ -279,11 +306,31 @@ static int add_record(hs__pk_plan *p, const item *items, uint32_t n, uint64_t sh
     return 0;
 }
 
-static int make_records(hs__pk_plan *p, const hs_checkpoint *c, uint64_t shard_bytes, hs_err *err)
+static int add_record(hs__pk_plan *p, const item *items, uint32_t n, uint64_t shard_bytes, hs_err *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const hs_tensor *t = items[i].t;
+        p->parts[p->n_parts++] = (hs__pk_part){t->file, hs_dtype_size(t->dtype), t->offset, t->nbytes};
+    }
+    return end_record(p, n, !items->streamed, items->t->name, shard_bytes, err);
+}
+
+/* What lies between tensors: one record, the last of the dense ones. */
+static int add_gaps(hs__pk_plan *p, const hs__pk_part *gaps, uint32_t n, uint64_t shard_bytes, hs_err *err)
+{
+    if (!n)
+        return 0;
+    memcpy(p->parts + p->n_parts, gaps, n * sizeof *gaps);
+    p->n_parts += n;
+    return end_record(p, n, true, "(none: padding)", shard_bytes, err);
+}
+
+static int make_records(hs__pk_plan *p, const hs_checkpoint *c, const hs__pk_part *gaps, uint32_t n_gaps,
+                        uint64_t shard_bytes, hs_err *err)
 {
     item *items = hs_calloc(c->n_tensors + 1u, sizeof *items);
-    p->parts = hs_calloc(c->n_tensors + 1u, sizeof *p->parts);
-    p->records = hs_calloc(c->n_tensors + 1u, sizeof *p->records);
+    p->parts = hs_calloc((size_t)c->n_tensors + n_gaps + 1u, sizeof *p->parts);
+    p->records = hs_calloc(c->n_tensors + 2u, sizeof *p->records);
     int r = items && p->parts && p->records ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
     for (uint32_t i = 0; r == 0 && i < c->n_tensors; i++) {
         items[i].t = &c->tensors[i];
@@ -291,7 +338,12 @@ static int make_records(hs__pk_plan *p, const hs_checkpoint *c, uint64_t shard_b
     }
     if (r == 0)
         qsort(items, c->n_tensors, sizeof *items, by_place);
-    for (uint32_t i = 0, n; r == 0 && i < c->n_tensors; i += n) {
+    uint32_t n_dense = 0;
+    while (r == 0 && n_dense < c->n_tensors && !items[n_dense].streamed)
+        r = add_record(p, items + n_dense++, 1, shard_bytes, err);
+    if (r == 0)
+        r = add_gaps(p, gaps, n_gaps, shard_bytes, err);
+    for (uint32_t i = n_dense, n; r == 0 && i < c->n_tensors; i += n) {
         for (n = 1; i + n < c->n_tensors && same_object(&items[i], &items[i + n]);)
             n++;
         r = add_record(p, items + i, n, shard_bytes, err);
@@ -300,8 +352,9 @@ static int make_records(hs__pk_plan *p, const hs_checkpoint *c, uint64_t shard_b
     return r;
 }
 
-/* What store parsed must be what we opened: the same files in the same order, each filled by its tensors. */
-static int check_places(const hs__pk_plan *p, const hs_checkpoint *c, hs_err *err)
+/* What store parsed must be what we opened: the same files in the same order, each filled by its tensors and gaps. */
+static int check_places(const hs__pk_plan *p, const hs_checkpoint *c, const hs__pk_part *gaps, uint32_t n_gaps,
+                        hs_err *err)
 {
     uint64_t *sum = hs_calloc(p->n_containers + 1u, sizeof *sum);
     int r = sum ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
@@ -314,11 +367,37 @@ static int check_places(const hs__pk_plan *p, const hs_checkpoint *c, hs_err *er
         else
             sum[t->file] += t->nbytes;
     }
+    for (uint32_t i = 0; r == 0 && i < n_gaps; i++)
+        sum[gaps[i].source] += gaps[i].bytes;
     for (uint32_t i = 0; r == 0 && i < p->n_containers; i++)
         if (sum[i] != p->containers[i].bytes - p->containers[i].data_start)
             r = hs_err_set(err, -ESTALE, "%s: its tensors do not fill it: is the folder being written?",
                            p->containers[i].path);
     hs_free(sum);
+    return r;
+}
+
+/* Fills p from the opened source. */
+static int make_plan(hs__pk_plan *p, const hs_source *s, uint64_t shard_bytes, const hs__pk_work *w, hs_err *err)
+{
+    const hs_checkpoint *c = hs_source_checkpoint(s);
+    hs__pk_part *gaps = NULL;
+    uint32_t n_gaps = 0;
+    p->folder = c->gguf ? hs__pk_folder_of(p->src, err) : hs_strdup(p->src);
+    if (!p->folder)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
+    p->shard_mode = 0666;
+    int r = c->gguf ? open_parts(p, s, err) : open_containers(p, w, err);
+    p->shard_mode |= 0600;
+    if (r == 0 && c->gguf)
+        r = hs__pk_gguf_gaps(p, c, &gaps, &n_gaps, err);
+    if (r == 0)
+        r = check_places(p, c, gaps, n_gaps, err);
+    if (r == 0)
+        r = make_stamp(p, err);
+    if (r == 0)
+        r = make_records(p, c, gaps, n_gaps, shard_bytes, err);
+    hs_free(gaps);
     return r;
 }
 
@@ -334,13 +413,7 @@ int hs__pk_plan_create(const char *src, uint64_t shard_bytes, const hs__pk_work 
     if (r == 0 && hs_source_is_packed(s))
         r = hs_err_set(err, -EINVAL, "%s is packed already: `hotset unpack` gives the original back", src);
     if (r == 0)
-        r = open_containers(p, w, err);
-    if (r == 0)
-        r = check_places(p, hs_source_checkpoint(s), err);
-    if (r == 0)
-        r = make_stamp(p, err);
-    if (r == 0)
-        r = make_records(p, hs_source_checkpoint(s), shard_bytes, err);
+        r = make_plan(p, s, shard_bytes, w, err);
     hs_source_close(&s);
     if (r == 0)
         *ret = p;
@@ -369,6 +442,7 @@ void hs__pk_plan_destroy(hs__pk_plan **plan)
     hs_free(p->records);
     hs_free(p->shards);
     hs_free(p->src);
+    hs_free(p->folder);
     hs_free(p);
 }
 

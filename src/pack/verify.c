@@ -140,10 +140,13 @@ int hs_verify(const char *path, hs_pool *pool, const hs_pack_monitor *monitor, u
     hs__pk_packed *p = NULL;
     struct stat st;
     int r = hs__pk_work_init(&w, monitor, pool, 0, err);
+    bool is_file = r == 0 && stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
     char *manifest = r == 0 ? hs__pk_path(path, HS__PK_MANIFEST, err) : NULL;
     if (r == 0 && !manifest)
         r = -ENOMEM;
-    if (r == 0 && stat(manifest, &st) < 0) {
+    if (r == 0 && is_file) {
+        r = hs__pk_gguf_verify(&w, path, err);
+    } else if (r == 0 && stat(manifest, &st) < 0) {
         char *state = hs__pk_path(path, HS__PK_STATE, err);
         if (state && stat(state, &st) == 0)
             r = hs_err_set(err, -ENODATA, "%s is an unfinished pack: run `hotset pack` again to finish it", path);

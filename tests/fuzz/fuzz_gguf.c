@@ -27,6 +27,16 @@ static void write_files(const uint8_t *data, size_t size)
     scratch_write(SECOND, data + size - second, second, second + zeros);
 }
 
+static void check_shape(const hs_tensor *t)
+{
+    uint64_t rows = 1, row = t->n_dims ? t->dims[t->n_dims - 1] : 1;
+    for (uint32_t d = 0; d < HS_MAX_DIMS; d++) {
+        FUZZ_CHECK(t->dims[d] && (d < t->n_dims || t->dims[d] == 1));
+        rows *= t->n_dims && d == t->n_dims - 1 ? 1 : t->dims[d];
+    }
+    FUZZ_CHECK(t->dtype == HS_DTYPE_OTHER || hs_dtype_bytes(t->dtype, row) * rows == t->nbytes);
+}
+
 static void check_tensors(const hs_source *s)
 {
     const hs_checkpoint *c = hs_source_checkpoint(s);
@@ -38,17 +48,11 @@ static void check_tensors(const hs_source *s)
     sizes[1] = (uint64_t)st.st_size;
     for (uint32_t i = 0; i < c->n_tensors; i++) {
         const hs_tensor *t = &c->tensors[i];
-        uint64_t rows = 1;
         FUZZ_CHECK(t->file < 2 && t->record == HS_NO_RECORD && t->n_dims <= HS_MAX_DIMS && t->nbytes);
         FUZZ_CHECK(t->offset <= sizes[t->file] && t->nbytes <= sizes[t->file] - t->offset);
         FUZZ_CHECK(i == 0 || strcmp(c->tensors[i - 1].name, t->name) < 0);
         FUZZ_CHECK(hs_checkpoint_find(c, t->name) == i && hs_source_stored_bytes(s, i) == t->nbytes);
-        for (uint32_t d = 0; d < HS_MAX_DIMS; d++) {
-            FUZZ_CHECK(t->dims[d] && (d < t->n_dims || t->dims[d] == 1));
-            rows *= t->n_dims && d == t->n_dims - 1 ? 1 : t->dims[d];
-        }
-        uint64_t row = t->n_dims ? t->dims[t->n_dims - 1] : 1;
-        FUZZ_CHECK(t->dtype == HS_DTYPE_OTHER || hs_dtype_bytes(t->dtype, row) * rows == t->nbytes);
+        check_shape(t);
         for (uint32_t k = i < 64 ? 0 : i - 64; k < i; k++) {
             const hs_tensor *o = &c->tensors[k];
             FUZZ_CHECK(t->file != o->file || o->offset + o->nbytes <= t->offset || t->offset + t->nbytes <= o->offset);

@@ -25,6 +25,10 @@ static void experts_of_all_families(void **state)
         {"layers.1.ffn.experts.2.w2.scale", 1, 2, 2, true},
         {"model.layers.1.mlp.experts.2.gate_proj.weight_packed", 1, 2, 0, false},
         {"model.layers.1.mlp.experts.2.other.weight", 1, 2, 3, false},
+        {"blk.7.ffn_gate_exps.weight.12", 7, 12, 0, false},
+        {"blk.0.ffn_up_exps.weight.0", 0, 0, 1, false},
+        {"blk.60.ffn_down_exps.weight.255", 60, 255, 2, false},
+        {"blk.1.ffn_gate_up_exps.weight.3", 1, 3, 0, false},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         hs__pk_expert_name x = {0};
@@ -35,8 +39,11 @@ static void experts_of_all_families(void **state)
         assert_int_equal(x.matrix, good[i].matrix);
         assert_int_equal(x.is_scale, good[i].is_scale);
         char want[40];
-        snprintf(want, sizeof want, "experts.%u", good[i].expert);
-        assert_memory_equal(good[i].name + x.stem - strlen(want), want, strlen(want));
+        if (*good[i].name == 'b')
+            snprintf(want, sizeof want, "ffn_");
+        else
+            snprintf(want, sizeof want, "experts.%u", good[i].expert);
+        assert_memory_equal(good[i].name + x.prefix, want, strlen(want));
     }
 }
 
@@ -56,6 +63,13 @@ static void everything_else_is_dense(void **state)
         "model.layers.3.mlp.experts.4.",
         "model.layers.x.mlp.experts.4.w1.weight",
         "experts.4.w1.weight",
+        "blk.3.ffn_gate_exps.weight",
+        "blk.3.ffn_gate_exps.7",
+        "blk.3.ffn_gate_exps.bias",
+        "blk.3.ffn_gate_exps.weight.07",
+        "blk.x.ffn_gate_exps.weight.7",
+        "blk.3.ffn_gate.7.weight",
+        "blk.3.ffn_norm_exps.weight.7",
         "model.layers.3.mlp.experts.99999999999.w1.weight",
         "model.layers.3.mlp.experts.-1.w1.weight",
         "model.layers.2147483648.mlp.experts.1.w1.weight",

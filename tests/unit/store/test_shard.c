@@ -304,7 +304,7 @@ static char *read_manifest(size_t *ret_n)
     text[*ret_n] = '\0';
     seal = strstr(text, HS_PACK_SEAL_BEGIN);
     assert_non_null(seal);
-    strcpy(seal, "}");
+    memcpy(seal, "}", 2);
     *ret_n = strlen(text);
     return text;
 }
