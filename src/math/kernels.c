@@ -13,8 +13,8 @@
 
 int hs_kernel_set_parse(const char *text, hs_kernel_set *ret)
 {
-    static const char *const names[] = {"auto", "generic", "avx2"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const names[] = {"auto", "generic", "avx2", "avx512"};
+    for (int i = 0; i < 4; i++) {
         if (!strcmp(text, names[i])) {
             *ret = (hs_kernel_set)i;
             return 0;
@@ -30,9 +30,18 @@ const hs_kernels *hs_kernels_get(hs_kernel_set set, hs_err *err)
     unsigned a, b, c = 0, d;
     int has_f16c = __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
     int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c;
-    if (set != HS_KERNELS_GENERIC && has_avx2)
+    int has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                     __builtin_cpu_supports("avx512vnni");
+    if ((set == HS_KERNELS_AUTO || set == HS_KERNELS_AVX512) && has_avx512)
+        return &hs__kernels_avx512;
+    if ((set == HS_KERNELS_AUTO || set == HS_KERNELS_AVX2) && has_avx2)
         return &hs__kernels_avx2;
 #endif
+    if (set == HS_KERNELS_AVX512) {
+        hs_err_set(err, -ENOTSUP, "compute.kernels: this processor has no AVX-512 with VNNI; use auto");
+        return NULL;
+    }
     if (set == HS_KERNELS_AVX2) {
         hs_err_set(err, -ENOTSUP, "compute.kernels: this processor has no AVX2 with FMA and F16C; use generic");
         return NULL;

@@ -1,5 +1,6 @@
 /*
- * kernels_avx2.c - AVX2, FMA and F16C: operations on vectors, and the table of the set. matvec_avx2.c,
+ * kernels_avx2.c - AVX2, FMA and F16C: operations on vectors, and the tables of the sets: AVX-512 differs in
+ * the 8-bit products of many vectors only (panel_avx512.c). matvec_avx2.c,
  * dequant_avx2.c and gemm_avx2.c have the operations on matrices, exp_avx2.c those with an exponential.
  *
  * Order: dot sums over 32 interleaved partial sums. Results of axpy, rmsnorm and conversions are elementwise.
@@ -85,23 +86,14 @@ static void rmsnorm(const float *x, const float *weight, uint32_t n, float eps, 
     }
 }
 
-const hs_kernels hs__kernels_avx2 = {
-    .name = "avx2",
-    .matvec = hs__matvec_avx2,
-    .matvec_t = hs__matvec_t_avx2,
-    .dequant_span = hs__dequant_span_avx2,
-    .quantise = hs__quantise_avx2,
-    .matvec_q8 = hs__matvec_q8_avx2,
-    .to_panel = hs__to_panel_avx2,
-    .gemm_panel = hs__gemm_panel_avx2,
-    .dot = dot,
-    .axpy = axpy,
-    .dot_f16 = dot_f16,
-    .axpy_f16 = axpy_f16,
-    .to_f16 = to_f16,
-    .from_f16 = from_f16,
-    .rmsnorm = rmsnorm,
-    .silu_mul = hs__silu_mul_avx2,
-    .softmax = hs__softmax,
-    .softmax_piece = hs__softmax_piece_avx2,
-};
+#define KERNELS(set, q8)                                                                                               \
+    {                                                                                                                  \
+        .name = set, .matvec = hs__matvec_avx2, .matvec_t = hs__matvec_t_avx2, .dequant_span = hs__dequant_span_avx2,  \
+        .quantise = hs__quantise_avx2, .matvec_q8 = q8, .to_panel = hs__to_panel_avx2,                                 \
+        .gemm_panel = hs__gemm_panel_avx2, .dot = dot, .axpy = axpy, .dot_f16 = dot_f16, .axpy_f16 = axpy_f16,         \
+        .to_f16 = to_f16, .from_f16 = from_f16, .rmsnorm = rmsnorm, .silu_mul = hs__silu_mul_avx2,                     \
+        .softmax = hs__softmax, .softmax_piece = hs__softmax_piece_avx2,                                               \
+    }
+
+const hs_kernels hs__kernels_avx2 = KERNELS("avx2", hs__matvec_q8_avx2);
+const hs_kernels hs__kernels_avx512 = KERNELS("avx512", hs__matvec_q8_avx512);

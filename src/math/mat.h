@@ -34,7 +34,7 @@ typedef struct hs_mat {
     uint32_t block_rows, block_cols; /* of the scales; edge blocks are ragged */
 } hs_mat;
 
-typedef enum hs_kernel_set { HS_KERNELS_AUTO, HS_KERNELS_GENERIC, HS_KERNELS_AVX2 } hs_kernel_set;
+typedef enum hs_kernel_set { HS_KERNELS_AUTO, HS_KERNELS_GENERIC, HS_KERNELS_AVX2, HS_KERNELS_AVX512 } hs_kernel_set;
 
 /*
  * What the elements of a vector are: floats, or 8 bits, of which 127 is the largest magnitude of their block of 32 or
@@ -83,7 +83,7 @@ typedef struct hs_kernels {
 
 /* NULL with -ENOTSUP's sentence if this processor lacks the set. AUTO takes the best one. */
 const hs_kernels *hs_kernels_get(hs_kernel_set set, hs_err *err);
-/* "auto", "generic", "avx2"; -EINVAL. */
+/* "auto", "generic", "avx2", "avx512"; -EINVAL. */
 int hs_kernel_set_parse(const char *text, hs_kernel_set *ret) HS_MUST_CHECK;
 
 /* Bytes of matrix data (without scales); 0 if the type has no kernel. */

@@ -8,7 +8,7 @@
 
 extern const hs_kernels hs__kernels_generic;
 #if defined(__x86_64__)
-extern const hs_kernels hs__kernels_avx2;
+extern const hs_kernels hs__kernels_avx2, hs__kernels_avx512;
 #endif
 
 static inline float hs__load_f32(const void *p)

@@ -7,14 +7,6 @@
 #define PANELS 4u /* their columns of x stay in L1 */
 #define VECS   4u
 
-/* Four vectors from column k on, and where their results are. */
-typedef struct four_vectors {
-    const int8_t *q[VECS];
-    const int16_t *sums[VECS];
-    const float *d[VECS];
-    float *y[VECS];
-} four_vectors;
-
 HS__INLINE __m256i word(const void *p)
 {
     return _mm256_set1_epi32((int)hs__load_u32(p));
@@ -22,13 +14,13 @@ HS__INLINE __m256i word(const void *p)
 
 /* acc += a scale times the products of 4 * run elements from step on, `steps` of which fit a 16-bit sum. */
 HS__INLINE void add_run(const hs__panel *p, uint32_t step, const uint32_t run, const uint32_t steps,
-                        const int is_signed, __m256i scale, const four_vectors *x, __m256i *acc)
+                        const int is_signed, __m256i scale, const hs__vectors *x, const uint32_t v0, __m256i *acc)
 {
     __m256i part[VECS];
     HS__EACH (i, run) {
         __m256i w = p->q[step + i], magnitude = is_signed ? _mm256_abs_epi8(w) : w;
         HS__EACH (v, VECS) {
-            __m256i xv = word(x->q[v] + 4 * (step + i));
+            __m256i xv = word(x->q[v0 + v] + 4 * (step + i));
             __m256i pairs = _mm256_maddubs_epi16(magnitude, is_signed ? _mm256_sign_epi8(xv, w) : xv);
             part[v] = i % steps ? _mm256_add_epi16(part[v], pairs) : pairs;
             if (i % steps == steps - 1)
@@ -51,90 +43,97 @@ HS__INLINE __m256i by_low(const hs__panel *p, const int16_t *sums)
     return s;
 }
 
-HS__INLINE void times_256(const hs__panel *p, const four_vectors *x, const hs__format *f, const uint32_t run,
-                          const uint32_t steps, const int is_signed)
+HS__INLINE void times_256(const hs__panel *p, const hs__vectors *x, const uint32_t v0, const hs__format *f,
+                          const uint32_t run, const uint32_t steps, const int is_signed)
 {
     __m256i acc[VECS];
     HS__EACH (v, VECS)
-        acc[v] = f->bias ? by_low(p, x->sums[v]) : _mm256_setzero_si256();
+        acc[v] = f->bias ? by_low(p, x->sums[v0 + v]) : _mm256_setzero_si256();
     for (uint32_t g = 0; g < 64 / run; g++)
-        add_run(p, run * g, run, steps, is_signed, p->scale[g], x, acc);
+        add_run(p, run * g, run, steps, is_signed, p->scale[g], x, v0, acc);
     HS__EACH (v, VECS) {
-        __m256 y = _mm256_add_ps(_mm256_loadu_ps(x->y[v]), scaled(p->d[0], *x->d[v], acc[v]));
+        __m256 y = _mm256_add_ps(_mm256_loadu_ps(x->y[v0 + v]), scaled(p->d[0], *x->d[v0 + v], acc[v]));
         if (f->has_min)
-            y = _mm256_sub_ps(y, scaled(p->dmin[0], *x->d[v], by_low(p, x->sums[v])));
-        _mm256_storeu_ps(x->y[v], y);
+            y = _mm256_sub_ps(y, scaled(p->dmin[0], *x->d[v0 + v], by_low(p, x->sums[v0 + v])));
+        _mm256_storeu_ps(x->y[v0 + v], y);
     }
 }
 
-HS__INLINE void times_32(const hs__panel *p, const four_vectors *x, const hs__format *f, uint32_t groups,
-                         const uint32_t steps, const int is_signed)
+HS__INLINE void times_32(const hs__panel *p, const hs__vectors *x, const uint32_t v0, const hs__format *f,
+                         uint32_t groups, const uint32_t steps, const int is_signed)
 {
     const __m256i ones = _mm256_set1_epi16(1), unbias = _mm256_set1_epi16((short)-f->bias);
     __m256 y[VECS];
     HS__EACH (v, VECS)
-        y[v] = _mm256_loadu_ps(x->y[v]);
+        y[v] = _mm256_loadu_ps(x->y[v0 + v]);
     for (uint32_t b = 0; b < groups; b++) {
         __m256i acc[VECS];
         HS__EACH (v, VECS)
-            acc[v] = _mm256_madd_epi16(unbias, word(x->sums[v] + 2 * b));
-        add_run(p, 8 * b, 8, steps, is_signed, ones, x, acc);
+            acc[v] = _mm256_madd_epi16(unbias, word(x->sums[v0 + v] + 2 * b));
+        add_run(p, 8 * b, 8, steps, is_signed, ones, x, v0, acc);
         HS__EACH (v, VECS) {
-            y[v] = _mm256_add_ps(y[v], scaled(p->d[b], x->d[v][b], acc[v]));
+            y[v] = _mm256_add_ps(y[v], scaled(p->d[b], x->d[v0 + v][b], acc[v]));
             if (f->has_min)
-                y[v] = _mm256_sub_ps(y[v],
-                                     scaled(p->dmin[b], x->d[v][b], _mm256_madd_epi16(ones, word(x->sums[v] + 2 * b))));
+                y[v] = _mm256_sub_ps(
+                    y[v], scaled(p->dmin[b], x->d[v0 + v][b], _mm256_madd_epi16(ones, word(x->sums[v0 + v] + 2 * b))));
         }
     }
     HS__EACH (v, VECS)
-        _mm256_storeu_ps(x->y[v], y[v]);
+        _mm256_storeu_ps(x->y[v0 + v], y[v]);
 }
 
-static void times(const hs__format *f, const hs__panel *p, const four_vectors *x, uint32_t groups)
+static void times(const hs__format *f, const hs__panel *p, uint32_t groups, const hs__vectors *x, uint32_t v0)
 {
     int of_32 = !f->scales;
     if (of_32 && f->is_signed)
-        times_32(p, x, f, groups, 1, 1);
+        times_32(p, x, v0, f, groups, 1, 1);
     else if (of_32)
-        times_32(p, x, f, groups, 4, 0);
+        times_32(p, x, v0, f, groups, 4, 0);
     else if (f->is_signed && f->steps == 1)
-        times_256(p, x, f, 8, 1, 1);
+        times_256(p, x, v0, f, 8, 1, 1);
     else if (f->is_signed && f->wide)
-        times_256(p, x, f, 8, 2, 1);
+        times_256(p, x, v0, f, 8, 2, 1);
     else if (f->is_signed)
-        times_256(p, x, f, 4, 2, 1);
+        times_256(p, x, v0, f, 4, 2, 1);
     else if (f->wide)
-        times_256(p, x, f, 8, 4, 0);
+        times_256(p, x, v0, f, 8, 4, 0);
     else if (f->steps == 4)
-        times_256(p, x, f, 4, 4, 0);
+        times_256(p, x, v0, f, 4, 4, 0);
     else
-        times_256(p, x, f, 4, 2, 0);
+        times_256(p, x, v0, f, 4, 2, 0);
 }
 
-/* Vectors [v, v + 4) by the panels of rows from row on; what is missing of four is computed in vain. */
-static void by_four(const hs__format *f, const hs__panel *panel, uint32_t n_panels, uint32_t n, uint32_t k,
-                    uint32_t groups, const void *const *x, float *const *y, uint32_t have, uint32_t row)
+void hs__times_avx2(const hs__format *f, const hs__panel *p, uint32_t n_panels, uint32_t groups, const hs__vectors *x)
 {
-    float nowhere[PANELS * 8] = {0};
-    four_vectors four;
-    for (uint32_t v = 0; v < VECS; v++) {
-        const void *from = x[v < have ? v : 0];
-        four.q[v] = (const int8_t *)from + k;
-        four.sums[v] = hs__act_sums(from, n) + k / HS__GROUP;
-        four.d[v] = hs__act_scales(from, n) + (f->scales ? k / 256 : k / 32);
-        four.y[v] = v < have ? y[v] + row : nowhere;
-    }
+    hs__vectors at = *x;
     for (uint32_t i = 0; i < n_panels; i++) {
-        times(f, panel + i, &four, groups);
-        for (uint32_t v = 0; v < VECS; v++)
-            four.y[v] += 8;
+        for (uint32_t v = 0; v < at.n; v += VECS)
+            times(f, p + i, groups, &at, v);
+        for (uint32_t v = 0; v < HS__PANEL_VECS; v++)
+            at.y[v] += 8;
     }
 }
 
-void hs__by_panels(const hs__format *f, hs__fill_fn *fill, const hs_mat *w, uint32_t row0, uint32_t row1,
+/* From column k on; nowhere is for the results of vectors that are not there. */
+static hs__vectors vectors_at(const hs__format *f, uint32_t n, uint32_t k, const void *const *x, float *const *y,
+                              uint32_t have, uint32_t row, float *nowhere)
+{
+    hs__vectors at = {.n = have};
+    for (uint32_t v = 0; v < HS__PANEL_VECS; v++) {
+        const void *from = x[v < have ? v : 0];
+        at.q[v] = (const int8_t *)from + k;
+        at.sums[v] = hs__act_sums(from, n) + k / HS__GROUP;
+        at.d[v] = hs__act_scales(from, n) + (f->scales ? k / 256 : k / 32);
+        at.y[v] = v < have ? y[v] + row : nowhere;
+    }
+    return at;
+}
+
+void hs__by_panels(const hs__q8 *q8, hs__times_fn *times_panels, const hs_mat *w, uint32_t row0, uint32_t row1,
                    const void *const *x, uint32_t n_vec, float *const *y)
 {
     hs__panel panel[PANELS];
+    float nowhere[PANELS * 8] = {0};
     uint32_t n = w->cols;
     for (uint32_t row = row0, rows; row < row1; row += rows) {
         rows = row1 - row < PANELS * 8 ? row1 - row : PANELS * 8;
@@ -143,9 +142,12 @@ void hs__by_panels(const hs__format *f, hs__fill_fn *fill, const hs_mat *w, uint
         for (uint32_t k = 0; k < n; k += 256) {
             uint32_t groups = n - k < 256 ? (n - k) / 32 : 8;
             for (uint32_t i = 0; i < rows / 8; i++)
-                fill(w, row + 8 * i, k, groups, panel + i);
-            for (uint32_t v = 0; v < n_vec; v += VECS)
-                by_four(f, panel, rows / 8, n, k, groups, x + v, y + v, n_vec - v < VECS ? n_vec - v : VECS, row);
+                q8->fill(w, row + 8 * i, k, groups, panel + i);
+            for (uint32_t v = 0; v < n_vec; v += HS__PANEL_VECS) {
+                uint32_t have = n_vec - v < HS__PANEL_VECS ? n_vec - v : HS__PANEL_VECS;
+                hs__vectors at = vectors_at(q8->format, n, k, x + v, y + v, have, row, nowhere);
+                times_panels(q8->format, panel, rows / 8, groups, &at);
+            }
         }
     }
 }

@@ -3,28 +3,50 @@
 
 #include "math/quant_avx2_int.h"
 
+static const hs__q8 *functions_of(hs_dtype t)
+{
+#define ENTRY(type, name) [HS_DTYPE_##type] = &hs__q8_##name,
+    static const hs__q8 *const functions[HS_DTYPE_COUNT] = {HS__FORMATS(ENTRY)};
+    return functions[t];
+}
+
+static void multiply(hs__times_fn *times, const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x,
+                     uint32_t n_vec, float *const *y)
+{
+    const hs__q8 *q8 = functions_of(w->dtype);
+    if (n_vec >= HS__PANEL_VECS) {
+        uint32_t end = row0 + (row1 - row0) / 8 * 8;
+        hs__by_panels(q8, times, w, row0, end, x, n_vec, y);
+        row0 = end;
+    }
+    if (row0 < row1)
+        q8->rows(w, row0, row1, x, n_vec, y);
+}
+
 void hs__matvec_q8_avx2(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
                         float *const *y)
 {
-#define KERNEL(type, name) [HS_DTYPE_##type] = hs__##name##_avx2,
-    static hs__q8_fn *const functions[HS_DTYPE_COUNT] = {HS__FORMATS(KERNEL)};
-    if (row0 < row1)
-        functions[w->dtype](w, row0, row1, x, n_vec, y);
+    multiply(hs__times_avx2, w, row0, row1, x, n_vec, y);
+}
+
+void hs__matvec_q8_avx512(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
+                          float *const *y)
+{
+    multiply(hs__times_avx512, w, row0, row1, x, n_vec, y);
 }
 
 void hs__dequant_quant_avx2(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out)
 {
-#define VALUES(type, name) [HS_DTYPE_##type] = hs__values_##name,
-    static hs__values_fn *const functions[HS_DTYPE_COUNT] = {HS__FORMATS(VALUES)};
+    hs__values_fn *values = functions_of(w->dtype)->values;
     uint32_t size = hs_dtype_block(w->dtype), bytes = hs_dtype_size(w->dtype);
     const uint8_t *p = (const uint8_t *)hs__element(w, row, col0 - col0 % size);
     float part[HS__BLOCK_MAX];
     for (uint32_t k = col0; k < col1; p += bytes) {
         uint32_t at = k % size, n = col1 - k < size - at ? col1 - k : size - at;
         if (n == size) {
-            functions[w->dtype](p, out + (k - col0));
+            values(p, out + (k - col0));
         } else {
-            functions[w->dtype](p, part);
+            values(p, part);
             memcpy(out + (k - col0), part + at, n * sizeof *out);
         }
         k += n;

@@ -51,32 +51,49 @@ typedef struct hs__panel {
 
 /* Columns [k, k + 32 groups) of eight rows. */
 typedef void hs__fill_fn(const hs_mat *w, uint32_t row, uint32_t k, uint32_t groups, hs__panel *p);
-/* Rows [row0, row1), a multiple of eight. f needs no functions. */
-void hs__by_panels(const hs__format *f, hs__fill_fn *fill, const hs_mat *w, uint32_t row0, uint32_t row1,
-                   const void *const *x, uint32_t n_vec, float *const *y);
-/* From so many vectors on panels are faster. */
-#define HS__PANEL_VECS 8u
-
 /* The elements of one block as floats. */
 typedef void hs__values_fn(const uint8_t *p, float *out);
-
 typedef void hs__q8_fn(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
                        float *const *y);
-/* The functions of each format: hs__NAME_avx2 multiplies, hs__values_NAME decodes. */
+
+/* A format and its functions; rows is the product of few vectors. */
+typedef struct hs__q8 {
+    const hs__format *format;
+    hs__fill_fn *fill;
+    hs__values_fn *values;
+    hs__q8_fn *rows;
+} hs__q8;
+
 #define HS__FORMATS(X)                                                                                                 \
     X(Q4_0, q4_0)                                                                                                      \
-    X(Q4_1, q4_1)                                                                                                      \
-    X(Q5_0, q5_0)                                                                                                      \
-    X(Q5_1, q5_1)                                                                                                      \
-    X(Q8_0, q8_0) X(IQ4_NL, iq4_nl) X(MXFP4, mxfp4) X(Q2_K, q2_k) X(Q3_K, q3_k) X(Q4_K, q4_k) X(Q5_K, q5_k)            \
-        X(Q6_K, q6_k) X(TQ1_0, tq1_0) X(TQ2_0, tq2_0) X(IQ1_S, iq1_s) X(IQ1_M, iq1_m) X(IQ2_XXS, iq2_xxs)              \
-            X(IQ2_XS, iq2_xs) X(IQ2_S, iq2_s) X(IQ3_XXS, iq3_xxs) X(IQ3_S, iq3_s) X(IQ4_XS, iq4_xs)
-#define HS__DECLARE(type, name)                                                                                        \
-    hs__q8_fn hs__##name##_avx2;                                                                                       \
-    hs__values_fn hs__values_##name;
+    X(Q4_1, q4_1) X(Q5_0, q5_0) X(Q5_1, q5_1) X(Q8_0, q8_0) X(IQ4_NL, iq4_nl) X(MXFP4, mxfp4) X(Q2_K, q2_k)            \
+        X(Q3_K, q3_k) X(Q4_K, q4_k) X(Q5_K, q5_k) X(Q6_K, q6_k) X(TQ1_0, tq1_0) X(TQ2_0, tq2_0) X(IQ1_S, iq1_s)        \
+            X(IQ1_M, iq1_m) X(IQ2_XXS, iq2_xxs) X(IQ2_XS, iq2_xs) X(IQ2_S, iq2_s) X(IQ3_XXS, iq3_xxs) X(IQ3_S, iq3_s)  \
+                X(IQ4_XS, iq4_xs)
+#define HS__DECLARE(type, name) extern const hs__q8 hs__q8_##name;
 HS__FORMATS(HS__DECLARE)
 #undef HS__DECLARE
-hs__q8_fn hs__matvec_q8_avx2;
+
+/* Vectors from some column on that go through panels together, and where their results for the first row are. What is
+ * missing of a multiple of four is there, and in vain. */
+#define HS__PANEL_VECS 8u
+typedef struct hs__vectors {
+    const int8_t *q[HS__PANEL_VECS];
+    const int16_t *sums[HS__PANEL_VECS];
+    const float *d[HS__PANEL_VECS];
+    float *y[HS__PANEL_VECS];
+    uint32_t n;
+} hs__vectors;
+
+/* Adds the products of x with panels, of which each has the eight rows after those of the one before. */
+typedef void hs__times_fn(const hs__format *f, const hs__panel *p, uint32_t n_panels, uint32_t groups,
+                          const hs__vectors *x);
+hs__times_fn hs__times_avx2, hs__times_avx512;
+/* Rows [row0, row1), a multiple of eight. Few vectors are faster by rows: fewer than HS__PANEL_VECS. */
+void hs__by_panels(const hs__q8 *q8, hs__times_fn *times, const hs_mat *w, uint32_t row0, uint32_t row1,
+                   const void *const *x, uint32_t n_vec, float *const *y);
+
+hs__q8_fn hs__matvec_q8_avx2, hs__matvec_q8_avx512;
 void hs__dequant_quant_avx2(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out);
 void hs__quantise_avx2(hs_act a, const float *x, uint32_t n, void *row);
 

@@ -139,33 +139,27 @@ HS__INLINE void hs__values_of(const hs__format *f, const uint8_t *p, float *out)
 }
 
 /* Defines the functions of a format: blocks is 32 or 256. */
-#define HS__DEFINE_FORMAT(format, blocks)                                                                              \
-    static void fill_##format(const hs_mat *w, uint32_t row, uint32_t k, uint32_t groups, hs__panel *p)                \
+#define HS__DEFINE_FORMAT(name, blocks)                                                                                \
+    static void fill_##name(const hs_mat *w, uint32_t row, uint32_t k, uint32_t groups, hs__panel *p)                  \
     {                                                                                                                  \
-        hs__fill_##blocks(&(format), w, row, k, groups, p);                                                            \
+        hs__fill_##blocks(&(name), w, row, k, groups, p);                                                              \
     }                                                                                                                  \
-    void hs__values_##format(const uint8_t *p, float *out)                                                             \
+    static void values_##name(const uint8_t *p, float *out)                                                            \
     {                                                                                                                  \
-        hs__values_of(&(format), p, out);                                                                              \
+        hs__values_of(&(name), p, out);                                                                                \
     }                                                                                                                  \
-    void hs__##format##_avx2(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,      \
-                             float *const *y)                                                                          \
+    static void rows_##name(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,       \
+                            float *const *y)                                                                           \
     {                                                                                                                  \
-        if (n_vec >= HS__PANEL_VECS) {                                                                                 \
-            uint32_t end = row0 + (row1 - row0) / 8 * 8;                                                               \
-            hs__by_panels(&(format), fill_##format, w, row0, end, x, n_vec, y);                                        \
-            row0 = end;                                                                                                \
-        }                                                                                                              \
-        if (row0 == row1)                                                                                              \
-            return;                                                                                                    \
         for (; n_vec >= 4; n_vec -= 4, x += 4, y += 4)                                                                 \
-            hs__rows_##blocks(&(format), w, row0, row1, x, 4, y);                                                      \
+            hs__rows_##blocks(&(name), w, row0, row1, x, 4, y);                                                        \
         if (n_vec & 2) {                                                                                               \
-            hs__rows_##blocks(&(format), w, row0, row1, x, 2, y);                                                      \
+            hs__rows_##blocks(&(name), w, row0, row1, x, 2, y);                                                        \
             x += 2, y += 2;                                                                                            \
         }                                                                                                              \
         if (n_vec & 1)                                                                                                 \
-            hs__rows_##blocks(&(format), w, row0, row1, x, 1, y);                                                      \
-    }
+            hs__rows_##blocks(&(name), w, row0, row1, x, 1, y);                                                        \
+    }                                                                                                                  \
+    const hs__q8 hs__q8_##name = {&(name), fill_##name, values_##name, rows_##name};
 
 #endif

@@ -171,9 +171,11 @@ double ref_dot(const hs_mat *w, uint32_t r, const float *x, double *ret_toleranc
 
 const hs_kernels *const *all_kernels(size_t *ret_n)
 {
-    static const hs_kernels *sets[2];
-    sets[0] = hs_kernels_get(HS_KERNELS_GENERIC, NULL);
-    sets[1] = hs_kernels_get(HS_KERNELS_AVX2, NULL);
-    *ret_n = sets[1] ? 2 : 1;
+    static const hs_kernels *sets[3];
+    *ret_n = 0;
+    for (hs_kernel_set set = HS_KERNELS_GENERIC; set <= HS_KERNELS_AVX512; set++) {
+        sets[*ret_n] = hs_kernels_get(set, NULL);
+        *ret_n += sets[*ret_n] != NULL;
+    }
     return sets;
 }

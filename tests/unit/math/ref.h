@@ -40,7 +40,7 @@ double ref_f16(uint16_t h);
 /* sum_k w[r][k] x[k], and how far a float sum in any sensible order may be from it. */
 double ref_dot(const hs_mat *w, uint32_t r, const float *x, double *ret_tolerance);
 
-/* Both kernel sets, or only the generic one where the processor has no other. */
+/* The kernel sets that this processor has, at least the generic one, which is first. */
 const hs_kernels *const *all_kernels(size_t *ret_n);
 
 void *test_alloc(size_t n); /* exact size, aborts when out of memory; free() */

@@ -223,8 +223,10 @@ static void sets_are_found_by_name(void **state)
     assert_int_equal(set, HS_KERNELS_GENERIC);
     assert_int_equal(hs_kernel_set_parse("avx2", &set), 0);
     assert_int_equal(set, HS_KERNELS_AVX2);
+    assert_int_equal(hs_kernel_set_parse("avx512", &set), 0);
+    assert_int_equal(set, HS_KERNELS_AVX512);
     assert_int_equal(hs_kernel_set_parse("AVX2", &set), -EINVAL);
-    assert_int_equal(set, HS_KERNELS_AVX2);
+    assert_int_equal(set, HS_KERNELS_AVX512);
     assert_string_equal(hs_kernels_get(HS_KERNELS_GENERIC, NULL)->name, "generic");
     assert_non_null(hs_kernels_get(HS_KERNELS_AUTO, NULL));
 }

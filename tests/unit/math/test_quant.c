@@ -311,14 +311,14 @@ static void extremes(void **state)
             size_t n_sets, size = hs_dtype_size(t);
             memset(m.data, bytes[i], 9 * hs_dtype_bytes(t, 512));
             const hs_kernels *const *sets = all_kernels(&n_sets);
-            float x[512], out[2][9][9], *y[2][9];
+            float x[512], out[3][9][9], *y[3][9];
             void *row[9];
             for (uint32_t c = 0; c < 512; c++)
                 x[c] = c / 64 & 1 ? 1.0f : -1.0f;
             for (uint32_t v = 0; v < 9; v++) {
                 row[v] = test_alloc(hs_act_bytes(hs_mat_act(&m.mat), 512));
-                y[0][v] = out[0][v];
-                y[1][v] = out[1][v];
+                for (size_t s = 0; s < 3; s++)
+                    y[s][v] = out[s][v];
             }
             for (uint32_t s = 0; s < n_sets; s++) {
                 for (uint32_t v = 0; v < 9; v++)
@@ -364,7 +364,7 @@ static void check_quantise(const float *x, uint32_t n, hs_act a, uint32_t block)
 {
     size_t n_sets, bytes = hs_act_bytes(a, n);
     const hs_kernels *const *sets = all_kernels(&n_sets);
-    char *row[2] = {test_alloc(bytes), test_alloc(bytes)};
+    char *row[3] = {test_alloc(bytes), test_alloc(bytes), test_alloc(bytes)};
     size_t used = n + n / 8 + n / block * 4;
     for (size_t s = 0; s < n_sets; s++) {
         sets[s]->quantise(a, x, n, row[s]);
@@ -382,8 +382,8 @@ static void check_quantise(const float *x, uint32_t n, hs_act a, uint32_t block)
         if (!bad)
             assert_true(fabs((double)row[0][i] * (double)d - (double)x[i]) <= (double)max / 253.9 + 1e-35);
     }
-    free(row[0]);
-    free(row[1]);
+    for (size_t s = 0; s < 3; s++)
+        free(row[s]);
 }
 
 static void vectors_are_quantised(void **state)
