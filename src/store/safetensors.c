@@ -441,8 +441,10 @@ static int names_from_folder(const hs_source *s, char ***list, uint32_t *n, hs_e
     if (!d)
         return hs_err_set(err, -errno, "%s: %s", s->path, hs_strerror(errno));
     int r = 0;
+    bool gguf = false;
     for (struct dirent *e; r == 0 && (e = readdir(d));) {
         size_t len = strlen(e->d_name);
+        gguf |= len > 5 && !strcmp(e->d_name + len - 5, ".gguf");
         if (len > 12 && !strcmp(e->d_name + len - 12, ".safetensors") && e->d_name[0] != '.')
             r = add_name(list, n, e->d_name);
     }
@@ -452,7 +454,8 @@ static int names_from_folder(const hs_source *s, char ***list, uint32_t *n, hs_e
                           r == -E2BIG ? "too many safetensors files" : "out of memory for the list of its files");
     if (!*n)
         return hs_err_set(err, -ENOENT,
-                          "%s: neither a packed model (manifest.json) nor a folder with .safetensors files", s->path);
+                          "%s: neither a packed model (manifest.json) nor a folder with .safetensors files%s", s->path,
+                          gguf ? "; give a GGUF model by its file (the first part of a split one)" : "");
     return 0;
 }
 

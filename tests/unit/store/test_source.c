@@ -69,6 +69,7 @@ static void what_is_no_model_is_refused_by_name(void **state)
     folder_write(path, "model.gguf", "GGUF", 4);
     snprintf(sub, sizeof sub, "%s/model.gguf", path);
     folder_refused(sub, "model.gguf: header: the file ends inside it");
+    folder_refused(path, "give a GGUF model by its file");
     folder_write(path, "model.gguf", "{}{}{}{}", 8);
     folder_refused(sub, "model.gguf: not a GGUF file");
     folder_safetensors(path, "model.safetensors", "{}", NULL, 0);
