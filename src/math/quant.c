@@ -36,9 +36,10 @@ void hs__dequant_span_quant(const hs_mat *w, uint32_t row, uint32_t col0, uint32
     for (uint32_t k = col0; k < col1;) {
         uint32_t at = k % size, end = col1 - k < size - at ? at + (col1 - k) : size;
         unpack((const unsigned char *)hs__element(w, row, k - at), &b);
-        for (; at < end; k++, at++)
-            out[k - col0] =
-                (b.d * (float)b.scale[at / HS__GROUP]) * (float)b.q[at] - b.dmin * (float)b.min[at / HS__GROUP];
+        for (; at < end; k++, at++) {
+            uint32_t g = at / HS__GROUP;
+            out[k - col0] = (b.d * (float)b.scale[g]) * (float)b.q[at] - b.dmin * (float)b.min[g];
+        }
     }
 }
 

@@ -77,7 +77,7 @@ void hs__unpack_q6_k(const unsigned char *p, hs__block *b)
         b->q[i] = (int8_t)((low | (high[32 * h + j] >> 2 * g & 3) << 4) - 32);
     }
     for (uint32_t g = 0; g < GROUPS; g++)
-        b->scale[g] = (int8_t)p[192 + g];
+        b->scale[g] = (int16_t)((p[192 + g] ^ 0x80) - 0x80); /* sign extension */
     b->d = hs__load_half(p + 208);
     no_min(b);
 }

@@ -15,9 +15,13 @@
 
 static int same(const float *a, const float *b, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (memcmp(a + i, b + i, sizeof *a) && !(isnan(a[i]) && isnan(b[i])))
+    for (size_t i = 0; i < n; i++) {
+        uint32_t x, y;
+        memcpy(&x, a + i, sizeof x);
+        memcpy(&y, b + i, sizeof y);
+        if (x != y && !(isnan(a[i]) && isnan(b[i])))
             return 0;
+    }
     return 1;
 }
 

@@ -229,9 +229,13 @@ static void products_with_8_bits(void **state)
 /* Equal, or both NaN, of whatever sign. */
 static int same(const float *a, const float *b, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++)
-        if (memcmp(a + i, b + i, sizeof *a) && !(isnan(a[i]) && isnan(b[i])))
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t x, y;
+        memcpy(&x, a + i, sizeof x);
+        memcpy(&y, b + i, sizeof y);
+        if (x != y && !(isnan(a[i]) && isnan(b[i])))
             return 0;
+    }
     return 1;
 }
 
