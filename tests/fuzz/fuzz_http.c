@@ -33,7 +33,8 @@ static void print_head(hs_buf *out, const hs__head *h)
     print_field(out, "authorization", &h->authorization);
     print_field(out, "content-type", &h->content_type);
     print_field(out, "expect", &h->expect);
-    hs_buf_printf(out, " route %zu %d", hs__route_find(h, &status), status);
+    size_t route = hs__route_find(h, &status);
+    hs_buf_printf(out, " route %zu %d", route, status);
     hs_buf_printf(out, " local %d %d", hs__host_is_loopback(h->host.text), hs__origin_is_loopback(h->origin.text));
 }
 
