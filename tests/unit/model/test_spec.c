@@ -52,7 +52,7 @@ static void refused_config(const char *arch, const char *key, const char *json, 
 static void test_unknown_architecture(void **state)
 {
     (void)state;
-    refused_config("mixtral", "model_type", "\"gpt_oss\"", -ENOTSUP, "config.json|gpt_oss|not supported");
+    refused_config("mixtral", "model_type", "\"gpt_oss_x\"", -ENOTSUP, "config.json|gpt_oss_x|not supported");
     refused_config("mixtral", "model_type", "\"\"", -ENOTSUP, "not supported");
     fixture f;
     open_arch(&f, "mixtral");
