@@ -41,6 +41,7 @@ double ref_f16(uint16_t h);
 double ref_dot(const hs_mat *w, uint32_t r, const float *x, double *ret_tolerance);
 
 /* The kernel sets that this processor has, at least the generic one, which is first. */
+#define MAX_SETS 8 /* at most that many */
 const hs_kernels *const *all_kernels(size_t *ret_n);
 
 void *test_alloc(size_t n); /* exact size, aborts when out of memory; free() */

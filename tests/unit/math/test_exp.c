@@ -49,7 +49,7 @@ static void sets_agree(void **state)
     const hs_kernels *const *sets = all_kernels(&n_sets);
     rng r = {7};
     for (uint32_t n = 1; n <= 67; n++) {
-        float x[67], up[67], silu[2][67], piece[2][67], max[2], sum[2], shrink[2];
+        float x[67], up[67], silu[MAX_SETS][67], piece[MAX_SETS][67], max[MAX_SETS], sum[MAX_SETS], shrink[MAX_SETS];
         for (uint32_t i = 0; i < n; i++) {
             x[i] = 100 * rng_float(&r);
             up[i] = rng_float(&r);
