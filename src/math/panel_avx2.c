@@ -129,25 +129,44 @@ static hs__vectors vectors_at(const hs__format *f, uint32_t n, uint32_t k, const
     return at;
 }
 
-void hs__by_panels(const hs__q8 *q8, hs__times_fn *times_panels, const hs_mat *w, uint32_t row0, uint32_t row1,
-                   const void *const *x, uint32_t n_vec, float *const *y)
+/* Rows [row, row + rows), part by part: a tile comes into L2 while the one before it is multiplied, since panels read
+ * short pieces of many rows, which memory prefetchers do not follow. */
+static void prefetch_part(const hs_mat *w, uint32_t row, uint32_t rows, uint32_t part, uint32_t parts)
+{
+    size_t bytes = rows * hs_dtype_bytes(w->dtype, w->cols);
+    const char *p = hs__row(w, row);
+    for (size_t i = bytes * part / parts; i < bytes * (part + 1) / parts; i += 64)
+        _mm_prefetch(p + i, _MM_HINT_T1);
+}
+
+static void multiply_tile(const hs__q8 *q8, hs__times_fn *times_panels, const hs_mat *w, uint32_t row, uint32_t rows,
+                          uint32_t next_rows, const void *const *x, uint32_t n_vec, float *const *y)
 {
     hs__panel panel[PANELS];
     float nowhere[PANELS * 8] = {0};
     uint32_t n = w->cols;
-    for (uint32_t row = row0, rows; row < row1; row += rows) {
-        rows = row1 - row < PANELS * 8 ? row1 - row : PANELS * 8;
-        for (uint32_t v = 0; v < n_vec; v++)
-            memset(y[v] + row, 0, rows * sizeof **y);
-        for (uint32_t k = 0; k < n; k += 256) {
-            uint32_t groups = n - k < 256 ? (n - k) / 32 : 8;
-            for (uint32_t i = 0; i < rows / 8; i++)
-                q8->fill(w, row + 8 * i, k, groups, panel + i);
-            for (uint32_t v = 0; v < n_vec; v += HS__PANEL_VECS) {
-                uint32_t have = n_vec - v < HS__PANEL_VECS ? n_vec - v : HS__PANEL_VECS;
-                hs__vectors at = vectors_at(q8->format, n, k, x + v, y + v, have, row, nowhere);
-                times_panels(q8->format, panel, rows / 8, groups, &at);
-            }
+    for (uint32_t v = 0; v < n_vec; v++)
+        memset(y[v] + row, 0, rows * sizeof **y);
+    for (uint32_t k = 0; k < n; k += 256) {
+        uint32_t groups = n - k < 256 ? (n - k) / 32 : 8;
+        prefetch_part(w, row + rows, next_rows, k / 256, (n + 255) / 256);
+        for (uint32_t i = 0; i < rows / 8; i++)
+            q8->fill(w, row + 8 * i, k, groups, panel + i);
+        for (uint32_t v = 0; v < n_vec; v += HS__PANEL_VECS) {
+            uint32_t have = n_vec - v < HS__PANEL_VECS ? n_vec - v : HS__PANEL_VECS;
+            hs__vectors at = vectors_at(q8->format, n, k, x + v, y + v, have, row, nowhere);
+            times_panels(q8->format, panel, rows / 8, groups, &at);
         }
+    }
+}
+
+void hs__by_panels(const hs__q8 *q8, hs__times_fn *times_panels, const hs_mat *w, uint32_t row0, uint32_t row1,
+                   const void *const *x, uint32_t n_vec, float *const *y)
+{
+    uint32_t rows = row1 - row0 < PANELS * 8 ? row1 - row0 : PANELS * 8;
+    prefetch_part(w, row0, rows, 0, 1);
+    for (uint32_t row = row0, next; row < row1; row += rows, rows = next) {
+        next = row1 - row - rows < PANELS * 8 ? row1 - row - rows : PANELS * 8;
+        multiply_tile(q8, times_panels, w, row, rows, next, x, n_vec, y);
     }
 }

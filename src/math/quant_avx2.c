@@ -14,7 +14,7 @@ static void multiply(hs__times_fn *times, const hs_mat *w, uint32_t row0, uint32
                      uint32_t n_vec, float *const *y)
 {
     const hs__q8 *q8 = functions_of(w->dtype);
-    if (n_vec >= HS__PANEL_VECS) {
+    if (n_vec > HS__FEW_VECS) {
         uint32_t end = row0 + (row1 - row0) / 8 * 8;
         hs__by_panels(q8, times, w, row0, end, x, n_vec, y);
         row0 = end;
@@ -37,16 +37,16 @@ void hs__matvec_q8_avx512(const hs_mat *w, uint32_t row0, uint32_t row1, const v
 
 void hs__dequant_quant_avx2(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out)
 {
-    hs__values_fn *values = functions_of(w->dtype)->values;
-    uint32_t size = hs_dtype_block(w->dtype), bytes = hs_dtype_size(w->dtype);
-    const uint8_t *p = (const uint8_t *)hs__element(w, row, col0 - col0 % size);
+    const hs__q8 *q8 = functions_of(w->dtype);
+    uint32_t size = hs_dtype_block(w->dtype), first = col0 - col0 % size;
+    const uint8_t *p = (const uint8_t *)hs__element(w, row, first), *d = hs__d_of(q8->format, w, row, first, p);
     float part[HS__BLOCK_MAX];
-    for (uint32_t k = col0; k < col1; p += bytes) {
+    for (uint32_t k = col0; k < col1; p += q8->format->bytes, d += hs__d_step(q8->format)) {
         uint32_t at = k % size, n = col1 - k < size - at ? col1 - k : size - at;
         if (n == size) {
-            values(p, out + (k - col0));
+            q8->values(p, d, out + (k - col0));
         } else {
-            values(p, part);
+            q8->values(p, d, part);
             memcpy(out + (k - col0), part + at, n * sizeof *out);
         }
         k += n;

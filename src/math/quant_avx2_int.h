@@ -2,7 +2,7 @@
  * quant_avx2_int.h - the 8-bit product with AVX2, written once for all block formats; a format adds how its elements
  * get into a register. Include only where -mavx2 -mfma -mf16c are set.
  *
- * Few vectors: quant_rows_avx2_int.h. From HS__PANEL_VECS on: panels of eight rows with lanes along the rows, decoded
+ * Few vectors: quant_rows_avx2_int.h. More than HS__FEW_VECS: panels of eight rows with lanes along the rows, decoded
  * once for all vectors (quant_panel_avx2_int.h, panel_avx2.c). quant.c says the order of the sum, which both keep.
  *
  * Elements are multiplied unsigned: formats of few bits have a bias added, which the sums of the vector take back;
@@ -36,6 +36,7 @@ typedef struct hs__format {
     float min_factor;
     int d_is_e8m0;                /* instead: MXFP4's byte at d_at */
     float (*d)(const uint8_t *p); /* instead of all that, unless NULL */
+    int d_apart;                  /* d_at counts from a byte of its own: MXFP4_PAIRS */
 } hs__format;
 
 /*
@@ -51,8 +52,8 @@ typedef struct hs__panel {
 
 /* Columns [k, k + 32 groups) of eight rows. */
 typedef void hs__fill_fn(const hs_mat *w, uint32_t row, uint32_t k, uint32_t groups, hs__panel *p);
-/* The elements of one block as floats. */
-typedef void hs__values_fn(const uint8_t *p, float *out);
+/* The elements of one block as floats; d: where d_at counts from. */
+typedef void hs__values_fn(const uint8_t *p, const uint8_t *d, float *out);
 typedef void hs__q8_fn(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
                        float *const *y);
 
@@ -66,7 +67,9 @@ typedef struct hs__q8 {
 
 #define HS__FORMATS(X)                                                                                                 \
     X(Q4_0, q4_0)                                                                                                      \
-    X(Q4_1, q4_1) X(Q5_0, q5_0) X(Q5_1, q5_1) X(Q8_0, q8_0) X(IQ4_NL, iq4_nl) X(MXFP4, mxfp4) X(Q2_K, q2_k)            \
+    X(Q4_1, q4_1)                                                                                                      \
+    X(Q5_0, q5_0)                                                                                                      \
+    X(Q5_1, q5_1) X(Q8_0, q8_0) X(IQ4_NL, iq4_nl) X(MXFP4, mxfp4) X(MXFP4_PAIRS, mxfp4_pairs) X(Q2_K, q2_k)            \
         X(Q3_K, q3_k) X(Q4_K, q4_k) X(Q5_K, q5_k) X(Q6_K, q6_k) X(TQ1_0, tq1_0) X(TQ2_0, tq2_0) X(IQ1_S, iq1_s)        \
             X(IQ1_M, iq1_m) X(IQ2_XXS, iq2_xxs) X(IQ2_XS, iq2_xs) X(IQ2_S, iq2_s) X(IQ3_XXS, iq3_xxs) X(IQ3_S, iq3_s)  \
                 X(IQ4_XS, iq4_xs)
@@ -89,7 +92,9 @@ typedef struct hs__vectors {
 typedef void hs__times_fn(const hs__format *f, const hs__panel *p, uint32_t n_panels, uint32_t groups,
                           const hs__vectors *x);
 hs__times_fn hs__times_avx2, hs__times_avx512;
-/* Rows [row0, row1), a multiple of eight. Few vectors are faster by rows: fewer than HS__PANEL_VECS. */
+/* Up to so many vectors are faster by rows. */
+#define HS__FEW_VECS 4u
+/* Rows [row0, row1), a multiple of eight. */
 void hs__by_panels(const hs__q8 *q8, hs__times_fn *times, const hs_mat *w, uint32_t row0, uint32_t row1,
                    const void *const *x, uint32_t n_vec, float *const *y);
 
@@ -142,6 +147,17 @@ HS__INLINE __m256i hs__look_up(const int8_t *values, __m256i index)
 HS__INLINE __m256i hs__unbias(const hs__format *f, __m256i scale)
 {
     return _mm256_mullo_epi16(scale, _mm256_set1_epi16((short)-f->bias));
+}
+
+/* What d_at counts from in block (r, k) at p, and how far it is to the next one. */
+HS__INLINE const uint8_t *hs__d_of(const hs__format *f, const hs_mat *w, uint32_t r, uint32_t k, const uint8_t *p)
+{
+    return f->d_apart ? hs__e8m0_at(w, r, k) : p;
+}
+
+HS__INLINE uint32_t hs__d_step(const hs__format *f)
+{
+    return f->d_apart ? 1 : f->bytes;
 }
 
 /* d of one block. */

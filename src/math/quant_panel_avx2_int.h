@@ -75,19 +75,22 @@ HS__INLINE void hs__fill_256(const hs__format *f, const hs_mat *w, uint32_t row,
 HS__INLINE void hs__fill_32(const hs__format *f, const hs_mat *w, uint32_t row, uint32_t k, uint32_t groups,
                             hs__panel *p)
 {
-    const uint8_t *at[8];
-    for (uint32_t r = 0; r < 8; r++)
+    const uint8_t *at[8], *d_of[8];
+    for (uint32_t r = 0; r < 8; r++) {
         at[r] = (const uint8_t *)hs__element(w, row + r, k);
+        d_of[r] = hs__d_of(f, w, row + r, k, at[r]);
+    }
     for (uint32_t b = 0; b < groups; b++) {
         __m256i q[8];
         float d[8], dmin[8] = {0};
         _Pragma("GCC unroll 1") for (uint32_t r = 0; r < 8; r++)
         {
             q[r] = hs__signed_group(f, at[r], 0);
-            d[r] = hs__d(f, at[r]);
+            d[r] = hs__d(f, d_of[r]);
             if (f->has_min)
                 dmin[r] = hs__dmin(f, at[r]);
             at[r] += f->bytes;
+            d_of[r] += hs__d_step(f);
         }
         hs__transpose8(q, p->q + 8 * b);
         p->d[b] = _mm256_loadu_ps(d);
@@ -123,13 +126,13 @@ HS__INLINE void hs__times_16(__m256i v, float d, float *out)
     _mm256_storeu_ps(out + 8, _mm256_mul_ps(_mm256_set1_ps(d), _mm256_cvtepi32_ps(high)));
 }
 
-HS__INLINE void hs__values_of(const hs__format *f, const uint8_t *p, float *out)
+HS__INLINE void hs__values_of(const hs__format *f, const uint8_t *p, const uint8_t *d, float *out)
 {
     hs__scales s = {_mm256_set1_epi16(1), _mm256_set1_epi16(f->has_min != 0)};
     float scale[16], low[16];
     if (f->scales)
         f->scales(p, &s);
-    hs__times_16(s.scale, hs__d(f, p), scale);
+    hs__times_16(s.scale, hs__d(f, d), scale);
     hs__times_16(s.min, f->has_min ? hs__dmin(f, p) : 0, low);
     if (f->scales)
         HS__EACH (j, 8)
@@ -144,9 +147,9 @@ HS__INLINE void hs__values_of(const hs__format *f, const uint8_t *p, float *out)
     {                                                                                                                  \
         hs__fill_##blocks(&(name), w, row, k, groups, p);                                                              \
     }                                                                                                                  \
-    static void values_##name(const uint8_t *p, float *out)                                                            \
+    static void values_##name(const uint8_t *p, const uint8_t *d, float *out)                                          \
     {                                                                                                                  \
-        hs__values_of(&(name), p, out);                                                                                \
+        hs__values_of(&(name), p, d, out);                                                                             \
     }                                                                                                                  \
     static void rows_##name(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,       \
                             float *const *y)                                                                           \

@@ -40,10 +40,10 @@ HS__INLINE __m256i hs__pairs(const hs__format *f, __m256i q, __m256i sign, __m25
     return _mm256_maddubs_epi16(q, f->is_signed ? _mm256_sign_epi8(x, sign) : x);
 }
 
-HS__INLINE void hs__prefetch_block(const uint8_t *p, uint32_t bytes)
+HS__INLINE void hs__prefetch(const uint8_t *p, uint32_t bytes)
 {
     for (uint32_t i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)p + 768 + i, _MM_HINT_T0);
+        _mm_prefetch((const char *)p + i, _MM_HINT_T0);
 }
 
 /* d and dmin of four blocks. */
@@ -131,7 +131,7 @@ HS__INLINE void hs__rows_256(const hs__format *f, const hs_mat *w, uint32_t row0
             __m256i total[16], low[16];
             _Pragma("GCC unroll 1") for (uint32_t r = 0; r < 4; r++)
             {
-                hs__prefetch_block(row[r], f->bytes);
+                hs__prefetch(row[r] + 768, f->bytes);
                 hs__block_256(f, row[r], xq, sums, vecs, total + r, low + r);
             }
             __m128 d, dmin;
@@ -168,10 +168,13 @@ HS__INLINE void hs__rows_32(const hs__format *f, const hs_mat *w, uint32_t row0,
     const __m256i ones = _mm256_set1_epi16(1);
     uint32_t apart = (row1 - row0 + 3) / 4, n = w->cols;
     for (uint32_t i = 0; i < apart; i++) {
-        const uint8_t *row[4];
+        const uint8_t *row[4], *d_of[4];
         __m128 sum[4];
-        HS__EACH (r, 4)
-            row[r] = (const uint8_t *)hs__row(w, hs__row_of_four(row0, row1, apart, i, r));
+        HS__EACH (r, 4) {
+            uint32_t at = hs__row_of_four(row0, row1, apart, i, r);
+            row[r] = (const uint8_t *)hs__row(w, at);
+            d_of[r] = hs__d_of(f, w, at, 0, row[r]);
+        }
         HS__EACH (v, vecs)
             sum[v] = _mm_setzero_ps();
         for (uint32_t b = 0; b < n / 32; b++) {
@@ -185,7 +188,7 @@ HS__INLINE void hs__rows_32(const hs__format *f, const hs_mat *w, uint32_t row0,
                 }
             }
             __m128 d, dmin;
-            hs__d_of_four(f, row, &d, &dmin);
+            hs__d_of_four(f, d_of, &d, &dmin);
             HS__EACH (v, vecs) {
                 float dx = hs__act_scales(x[v], n)[b];
                 const int16_t *sums = hs__act_sums(x[v], n) + 2 * b;
@@ -196,8 +199,10 @@ HS__INLINE void hs__rows_32(const hs__format *f, const hs_mat *w, uint32_t row0,
                 if (f->has_min)
                     sum[v] = hs__sub_scaled4(sum[v], dmin, dx, hs__sum_of_32(sums, 1));
             }
-            HS__EACH (r, 4)
+            HS__EACH (r, 4) {
                 row[r] += f->bytes;
+                d_of[r] += hs__d_step(f);
+            }
         }
         HS__EACH (v, vecs) {
             float out[4];

@@ -3,11 +3,11 @@
  * bench_kernels.c - how fast one core multiplies by weights in each format, beside what it can read at all.
  *
  * Prints one JSON object: "read_gb_per_s" (an AVX2 or plain loop over a buffer far bigger than the caches), "matvec"
- * (GB/s of weights, and that as a fraction of the read rate), "matvec_q8" (block formats by 8-bit vectors: one and four
- * vectors of all rows in GB/s, 32 and 512 vectors of a 768 x 2048 expert in GFLOP/s), "matvec_t", "gemm" (GFLOP/s,
- * beside OpenBLAS's sgemm of the same shape on float32 weights, if it is installed) and "vector" (GB/s of dot and axpy
- * on keys and values). Best of several rounds: the machine may be busy with something else. Usage: bench_kernels
- * [MEGABYTES of weights, default 96] [PART, default all of them]
+ * (GB/s of weights, and that as a fraction of the read rate), "matvec_q8" (block formats by 8-bit vectors: one, four
+ * and eight vectors of all rows in GB/s, 32 and 512 vectors of a 768 x 2048 expert in GFLOP/s), "matvec_t", "gemm"
+ * (GFLOP/s, beside OpenBLAS's sgemm of the same shape on float32 weights, if it is installed) and "vector" (GB/s of dot
+ * and axpy on keys and values). Best of several rounds: the machine may be busy with something else. Usage:
+ * bench_kernels [MEGABYTES of weights, default 96] [PART, default all of them]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,7 +85,13 @@ static double read_rate(const char *p, size_t n)
 
 static hs_mat matrix(hs_dtype t, const void *data, const float *scale, uint32_t rows, uint32_t cols)
 {
-    return (hs_mat){data, t == HS_DTYPE_F8_E4M3 ? scale : NULL, t, rows, cols, BLOCK, BLOCK};
+    return (hs_mat){.data = data,
+                    .scale = t == HS_DTYPE_F8_E4M3 ? scale : NULL,
+                    .dtype = t,
+                    .rows = rows,
+                    .cols = cols,
+                    .block_rows = BLOCK,
+                    .block_cols = BLOCK};
 }
 
 static const hs_dtype types[] = {HS_DTYPE_F32, HS_DTYPE_F16, HS_DTYPE_BF16, HS_DTYPE_F8_E4M3};
@@ -179,14 +185,14 @@ static double q8_rate(const hs_kernels *k, hs_pool *pool, const hs_mat *w, uint3
 
 static void bench_q8(const hs_kernels *k, char *data, size_t bytes, const char **sep)
 {
-    static const uint32_t batch[] = {1, 4, 32, 512};
+    static const uint32_t batch[] = {1, 4, 8, 32, 512};
     const hs_kernels *generic = hs_kernels_get(HS_KERNELS_GENERIC, NULL);
     uint32_t cols = 2048;
     hs_pool *pool;
     if (hs_pool_create(1, &pool, NULL) < 0)
         exit(1);
     for (hs_dtype t = HS_DTYPE_Q4_0; t <= HS_DTYPE_MXFP4; t++) {
-        double read = 0, rate[4];
+        double read = 0, rate[5];
         hs_mat w = matrix(t, data, NULL, (uint32_t)(bytes / hs_dtype_bytes(t, cols)), cols), part = w;
         for (size_t i = 0; t == HS_DTYPE_MXFP4 && i < hs_mat_bytes(&w); i += hs_dtype_size(t))
             data[i] = 120; /* no subnormal scales; it is the last type */
@@ -195,12 +201,13 @@ static void bench_q8(const hs_kernels *k, char *data, size_t bytes, const char *
             double now = read_rate(data, bytes);
             read = now > read ? now : read;
         }
-        for (int b = 0; b < 4; b++)
-            rate[b] = b < 2 ? q8_rate(k, pool, &w, batch[b], (double)hs_mat_bytes(&w))
+        for (int b = 0; b < 5; b++)
+            rate[b] = b < 3 ? q8_rate(k, pool, &w, batch[b], (double)hs_mat_bytes(&w))
                             : q8_rate(k, pool, &part, batch[b], 2.0 * batch[b] * part.rows * cols);
-        printf("%s{\"kernels\":\"%s\",\"type\":\"%s\",\"gb_per_s\":%.2f,\"of_read\":%.3f,\"gb_per_s_4\":%.2f,"
+        printf("%s{\"kernels\":\"%s\",\"type\":\"%s\",\"gb_per_s\":%.2f,\"of_read\":%.3f,\"gb_per_s_4\":%.2f,\"gb_per_"
+               "s_8\":%.2f,"
                "\"gflop_per_s_32\":%.1f,\"gflop_per_s_512\":%.1f,\"generic_gb_per_s\":%.2f}",
-               *sep, k->name, hs_dtype_name(t), rate[0], rate[0] / read, rate[1], rate[2], rate[3],
+               *sep, k->name, hs_dtype_name(t), rate[0], rate[0] / read, rate[1], rate[2], rate[3], rate[4],
                q8_rate(generic, pool, &part, 1, (double)hs_mat_bytes(&part)));
         *sep = ",\n  ";
     }
