@@ -21,9 +21,13 @@ uint32_t hs_checkpoint_find(const hs_checkpoint *c, const char *name)
 
 bool hs_stacks_experts(const char *name, uint32_t n_dims)
 {
+    static const char bias[] = "_bias";
     static const char *const parts[] = {".mlp.experts.gate_up_proj", ".mlp.experts.down_proj",
                                         ".block_sparse_moe.input_linear.", ".block_sparse_moe.output_linear."};
-    for (size_t i = 0; n_dims > 1 && i < sizeof parts / sizeof *parts; i++)
+    size_t len = strlen(name), tail = sizeof bias - 1;
+    if (n_dims < 2 || (len >= tail && !strcmp(name + len - tail, bias)))
+        return false;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (strstr(name, parts[i]))
             return true;
     return false;

@@ -66,7 +66,8 @@ typedef struct hs_checkpoint {
     uint64_t total_bytes; /* raw bytes of all tensors */
 } hs_checkpoint;
 
-/* Whether a safetensors tensor of that name stacks a layer's experts in its first dimension. */
+/* Whether a safetensors tensor of that name stacks matrices of a layer's experts in its first dimension. Biases stay
+ * whole, as in GGUF: they are dense. */
 bool hs_stacks_experts(const char *name, uint32_t n_dims);
 
 /* Index of the tensor of that name, or HS_NO_TENSOR. O(log n). */

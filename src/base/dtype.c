@@ -37,6 +37,7 @@ static const struct {
     [HS_DTYPE_TQ1_0] = {"TQ1_0", 256, 54},
     [HS_DTYPE_TQ2_0] = {"TQ2_0", 256, 66},
     [HS_DTYPE_MXFP4] = {"MXFP4", 32, 17},
+    [HS_DTYPE_MXFP4_PAIRS] = {"MXFP4 pairs", 32, 16},
 };
 
 const char *hs_dtype_name(hs_dtype t)

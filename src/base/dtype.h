@@ -38,6 +38,8 @@ typedef enum hs_dtype {
     HS_DTYPE_TQ1_0,
     HS_DTYPE_TQ2_0,
     HS_DTYPE_MXFP4, /* 17 bytes of 32: the E8M0 scale, then nibbles j and j + 16 */
+    /* As gpt-oss is published: 16 bytes of 32, byte j holds elements 2 j (low) and 2 j + 1; E8M0 scales elsewhere. */
+    HS_DTYPE_MXFP4_PAIRS,
     HS_DTYPE_COUNT
 } hs_dtype;
 

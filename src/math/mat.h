@@ -19,6 +19,7 @@
 #ifndef HS_MATH_MAT_H
 #define HS_MATH_MAT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,10 +29,14 @@
 
 typedef struct hs_mat {
     const void *data;
-    const void *scale; /* F8_E4M3: float32 [ceil(rows/block_rows)][ceil(cols/block_cols)], multiplied; NULL = 1 */
-    hs_dtype dtype;    /* F32, F16, BF16, F8_E4M3, or a block format: then cols is a multiple of its block */
+    /* F8_E4M3: [ceil(rows/block_rows)][ceil(cols/block_cols)] of float32 or BF16, multiplied; NULL = 1.
+     * MXFP4_PAIRS: [rows][cols / 32] bytes. */
+    const void *scale;
+    hs_dtype dtype; /* F32, F16, BF16, F8_E4M3, or a block format: then cols is a multiple of its block */
     uint32_t rows, cols;
-    uint32_t block_rows, block_cols; /* of the scales; edge blocks are ragged */
+    uint32_t block_rows, block_cols; /* of F8's scales; edge blocks are ragged */
+    bool scale_bf16;                 /* of F8 */
+    uint32_t skip; /* rows of another matrix between two of this one, in data and in MXFP4_PAIRS' scales */
 } hs_mat;
 
 typedef enum hs_kernel_set { HS_KERNELS_AUTO, HS_KERNELS_GENERIC, HS_KERNELS_AVX2, HS_KERNELS_AVX512 } hs_kernel_set;

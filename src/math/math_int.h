@@ -33,22 +33,32 @@ static inline float hs__from_bf16(uint16_t u)
     return f;
 }
 
+static inline size_t hs__scale_bytes(const hs_mat *w)
+{
+    return w->scale_bf16 ? sizeof(uint16_t) : sizeof(float);
+}
+
+static inline float hs__load_scale(const hs_mat *w, const char *p)
+{
+    return w->scale_bf16 ? hs__from_bf16(hs__load_u16(p)) : hs__load_f32(p);
+}
+
 /* Where the scale of block (r, k) of an F8 matrix with scales lies; those of the same row follow. */
 static inline const char *hs__scale_at(const hs_mat *w, uint32_t r, uint32_t k)
 {
     uint32_t per_row = (w->cols - 1) / w->block_cols + 1;
-    return (const char *)w->scale + ((size_t)(r / w->block_rows) * per_row + k / w->block_cols) * sizeof(float);
+    return (const char *)w->scale + ((size_t)(r / w->block_rows) * per_row + k / w->block_cols) * hs__scale_bytes(w);
 }
 
 /* The scale of block (r, k) of an F8 matrix; 1 without scales. */
 static inline float hs__block_scale(const hs_mat *w, uint32_t r, uint32_t k)
 {
-    return w->scale ? hs__load_f32(hs__scale_at(w, r, k)) : 1.0f;
+    return w->scale ? hs__load_scale(w, hs__scale_at(w, r, k)) : 1.0f;
 }
 
 static inline const char *hs__row(const hs_mat *w, uint32_t r)
 {
-    return (const char *)w->data + (size_t)r * hs_dtype_bytes(w->dtype, w->cols);
+    return (const char *)w->data + (size_t)r * (1 + w->skip) * hs_dtype_bytes(w->dtype, w->cols);
 }
 
 /* Element (r, k), k a multiple of the type's block. */

@@ -160,11 +160,11 @@ HS__INLINE void tile_f8(const f8_chunk *c, const uint32_t *at, uint32_t rows, ui
             acc[r][0] = acc[r][1] = _mm256_setzero_ps();
         add_block(row, rows, c->x[0], vecs, k, end, acc, &top);
         HS__EACH (r, rows) {
-            __m256 s = _mm256_set1_ps(scale[r] ? hs__load_f32(scale[r]) : 1.0f);
+            __m256 s = _mm256_set1_ps(scale[r] ? hs__load_scale(c->w, scale[r]) : 1.0f);
             HS__EACH (v, vecs)
                 total[r][v] = _mm256_fmadd_ps(acc[r][v], s, total[r][v]);
             if (scale[r])
-                scale[r] += sizeof(float);
+                scale[r] += hs__scale_bytes(c->w);
         }
     }
     int nan = _mm256_movemask_epi8(_mm256_cmpeq_epi8(top, _mm256_set1_epi8((char)0xfe)));

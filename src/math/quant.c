@@ -13,19 +13,39 @@
 hs__unpack_fn hs__unpack_of(hs_dtype t)
 {
     static const hs__unpack_fn functions[HS_DTYPE_COUNT] = {
-        [HS_DTYPE_Q4_0] = hs__unpack_q4_0,       [HS_DTYPE_Q4_1] = hs__unpack_q4_1,
-        [HS_DTYPE_Q5_0] = hs__unpack_q5_0,       [HS_DTYPE_Q5_1] = hs__unpack_q5_1,
-        [HS_DTYPE_Q8_0] = hs__unpack_q8_0,       [HS_DTYPE_Q2_K] = hs__unpack_q2_k,
-        [HS_DTYPE_Q3_K] = hs__unpack_q3_k,       [HS_DTYPE_Q4_K] = hs__unpack_q4_k,
-        [HS_DTYPE_Q5_K] = hs__unpack_q5_k,       [HS_DTYPE_Q6_K] = hs__unpack_q6_k,
-        [HS_DTYPE_IQ1_S] = hs__unpack_iq1_s,     [HS_DTYPE_IQ1_M] = hs__unpack_iq1_m,
-        [HS_DTYPE_IQ2_XXS] = hs__unpack_iq2_xxs, [HS_DTYPE_IQ2_XS] = hs__unpack_iq2_xs,
-        [HS_DTYPE_IQ2_S] = hs__unpack_iq2_s,     [HS_DTYPE_IQ3_XXS] = hs__unpack_iq3_xxs,
-        [HS_DTYPE_IQ3_S] = hs__unpack_iq3_s,     [HS_DTYPE_IQ4_NL] = hs__unpack_iq4_nl,
-        [HS_DTYPE_IQ4_XS] = hs__unpack_iq4_xs,   [HS_DTYPE_TQ1_0] = hs__unpack_tq1_0,
-        [HS_DTYPE_TQ2_0] = hs__unpack_tq2_0,     [HS_DTYPE_MXFP4] = hs__unpack_mxfp4,
+        [HS_DTYPE_Q4_0] = hs__unpack_q4_0,
+        [HS_DTYPE_Q4_1] = hs__unpack_q4_1,
+        [HS_DTYPE_Q5_0] = hs__unpack_q5_0,
+        [HS_DTYPE_Q5_1] = hs__unpack_q5_1,
+        [HS_DTYPE_Q8_0] = hs__unpack_q8_0,
+        [HS_DTYPE_Q2_K] = hs__unpack_q2_k,
+        [HS_DTYPE_Q3_K] = hs__unpack_q3_k,
+        [HS_DTYPE_Q4_K] = hs__unpack_q4_k,
+        [HS_DTYPE_Q5_K] = hs__unpack_q5_k,
+        [HS_DTYPE_Q6_K] = hs__unpack_q6_k,
+        [HS_DTYPE_IQ1_S] = hs__unpack_iq1_s,
+        [HS_DTYPE_IQ1_M] = hs__unpack_iq1_m,
+        [HS_DTYPE_IQ2_XXS] = hs__unpack_iq2_xxs,
+        [HS_DTYPE_IQ2_XS] = hs__unpack_iq2_xs,
+        [HS_DTYPE_IQ2_S] = hs__unpack_iq2_s,
+        [HS_DTYPE_IQ3_XXS] = hs__unpack_iq3_xxs,
+        [HS_DTYPE_IQ3_S] = hs__unpack_iq3_s,
+        [HS_DTYPE_IQ4_NL] = hs__unpack_iq4_nl,
+        [HS_DTYPE_IQ4_XS] = hs__unpack_iq4_xs,
+        [HS_DTYPE_TQ1_0] = hs__unpack_tq1_0,
+        [HS_DTYPE_TQ2_0] = hs__unpack_tq2_0,
+        [HS_DTYPE_MXFP4] = hs__unpack_mxfp4,
+        [HS_DTYPE_MXFP4_PAIRS] = hs__unpack_mxfp4_pairs,
     };
     return functions[t];
+}
+
+/* Block (r, k), k a multiple of its size. */
+static void unpack_at(const hs_mat *w, hs__unpack_fn unpack, uint32_t r, uint32_t k, hs__block *b)
+{
+    unpack((const unsigned char *)hs__element(w, r, k), b);
+    if (w->dtype == HS_DTYPE_MXFP4_PAIRS)
+        b->d = hs__e8m0_half(*hs__e8m0_at(w, r, k));
 }
 
 void hs__dequant_span_quant(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out)
@@ -35,7 +55,7 @@ void hs__dequant_span_quant(const hs_mat *w, uint32_t row, uint32_t col0, uint32
     hs__block b;
     for (uint32_t k = col0; k < col1;) {
         uint32_t at = k % size, end = col1 - k < size - at ? at + (col1 - k) : size;
-        unpack((const unsigned char *)hs__element(w, row, k - at), &b);
+        unpack_at(w, unpack, row, k - at, &b);
         for (; at < end; k++, at++) {
             uint32_t g = at / HS__GROUP;
             out[k - col0] = (b.d * (float)b.scale[g]) * (float)b.q[at] - b.dmin * (float)b.min[g];
@@ -121,7 +141,7 @@ void hs__matvec_q8(const hs_mat *w, uint32_t row0, uint32_t row1, const void *co
         for (uint32_t v = 0; v < n_vec; v++)
             y[v][r] = 0;
         for (uint32_t k = 0; k < n; k += size) {
-            unpack((const unsigned char *)hs__element(w, r, k), &b);
+            unpack_at(w, unpack, r, k, &b);
             for (uint32_t v = 0; v < n_vec; v++) {
                 int sum, min;
                 float dx = hs__act_scales(x[v], n)[k / size];

@@ -43,6 +43,12 @@ static inline float hs__e8m0_half(uint32_t e)
     return f;
 }
 
+/* The scale byte of MXFP4_PAIRS' block (r, k); those of the same row follow. */
+static inline const unsigned char *hs__e8m0_at(const hs_mat *w, uint32_t r, uint32_t k)
+{
+    return (const unsigned char *)w->scale + (size_t)r * (1 + w->skip) * (w->cols / 32) + k / 32;
+}
+
 /* S_s and M_s, eight of each, from the 12 bytes of Q4_K and Q5_K; 6 bits each. */
 static inline void hs__k_scales(const unsigned char *p, uint8_t *scale, uint8_t *min)
 {
@@ -54,7 +60,7 @@ static inline void hs__k_scales(const unsigned char *p, uint8_t *scale, uint8_t 
     }
 }
 
-/* Decodes one block, any bytes; fills what hs_dtype_block elements need. */
+/* Decodes one block, any bytes; fills what hs_dtype_block elements need, of MXFP4_PAIRS without d. */
 typedef void (*hs__unpack_fn)(const unsigned char *p, hs__block *b);
 void hs__unpack_q4_0(const unsigned char *p, hs__block *b);
 void hs__unpack_q4_1(const unsigned char *p, hs__block *b);
@@ -63,6 +69,7 @@ void hs__unpack_q5_1(const unsigned char *p, hs__block *b);
 void hs__unpack_q8_0(const unsigned char *p, hs__block *b);
 void hs__unpack_iq4_nl(const unsigned char *p, hs__block *b);
 void hs__unpack_mxfp4(const unsigned char *p, hs__block *b);
+void hs__unpack_mxfp4_pairs(const unsigned char *p, hs__block *b);
 void hs__unpack_q2_k(const unsigned char *p, hs__block *b);
 void hs__unpack_q3_k(const unsigned char *p, hs__block *b);
 void hs__unpack_q4_k(const unsigned char *p, hs__block *b);

@@ -1,5 +1,5 @@
-/* unpack_q.c - blocks of 32: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4. Byte j of the nibbles is elements j, j + 16.
- */
+/* unpack_q.c - blocks of 32: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4. Byte j of the nibbles is elements j, j + 16;
+ * of MXFP4_PAIRS, 2 j and 2 j + 1. */
 #include "math/quant_int.h"
 
 const int8_t hs__iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
@@ -70,4 +70,13 @@ void hs__unpack_mxfp4(const unsigned char *p, hs__block *b)
 {
     look_up(p + 1, hs__mxfp4_values, b);
     finish(b, hs__e8m0_half(p[0]), 0);
+}
+
+void hs__unpack_mxfp4_pairs(const unsigned char *p, hs__block *b)
+{
+    for (uint32_t j = 0; j < 16; j++) {
+        b->q[2 * j] = hs__mxfp4_values[p[j] & 15];
+        b->q[2 * j + 1] = hs__mxfp4_values[p[j] >> 4];
+    }
+    finish(b, 0, 0);
 }

@@ -1,7 +1,7 @@
 /*
  * arch_gpt_oss.c - gpt-oss: GQA with biases on all four projections, attention sinks, every second layer with a sliding
  * window, half-split rope with YaRN; softmax over the chosen experts, whose matrices have biases and whose activation
- * is a limited SwiGLU. Published files interleave gate and up row by row; GGUF has them apart.
+ * is a limited SwiGLU. Published files hold experts in MXFP4 with gate and up row by row in turn; GGUF has them apart.
  */
 #include <string.h>
 
@@ -42,6 +42,12 @@ static void take_layer(hs__build *b, uint32_t l)
     hs__take_vec(b, &t->v[HS__V_SINKS], a->heads, "model.layers.%u.self_attn.sinks%s", l, b->c->gguf ? ".weight" : "");
     hs__take_mat(b, &t->w[HS__W_ROUTER], e, hidden, "model.layers.%u.mlp.router", l);
     hs__take_vec(b, &t->v[HS__V_LOGIT_BIAS], e, "model.layers.%u.mlp.router.bias", l);
+    if (!b->c->gguf) {
+        hs__take_table(b, &t->v[HS__V_GATE_BIAS], e, 2 * width, "model.layers.%u.mlp.experts.gate_up_proj_bias", l);
+        t->v[HS__V_UP_BIAS] = t->v[HS__V_GATE_BIAS];
+        hs__take_table(b, &t->v[HS__V_DOWN_BIAS], e, hidden, "model.layers.%u.mlp.experts.down_proj_bias", l);
+        return;
+    }
     hs__take_table(b, &t->v[HS__V_GATE_BIAS], e, width, "model.layers.%u.mlp.experts.gate_proj.bias", l);
     hs__take_table(b, &t->v[HS__V_UP_BIAS], e, width, "model.layers.%u.mlp.experts.up_proj.bias", l);
     hs__take_table(b, &t->v[HS__V_DOWN_BIAS], e, hidden, "model.layers.%u.mlp.experts.down_proj.bias", l);
@@ -51,7 +57,10 @@ void hs__build_gpt_oss(hs__build *b)
 {
     hs_arch *a = b->arch;
     hs_model_spec *s = b->spec;
-    hs__cfg_common(b, 1e-5);
+    hs__cfg_sizes(b, 1e-5);
+    hs__cfg_switch(b, "attention_bias", true);
+    if (!b->c->gguf)
+        hs__cfg_mxfp4(b);
     hs__read_gqa(b, a->heads < 8 ? a->heads : 8, true, 150000);
     which_windows(b);
     s->n_experts = hs__cfg_u32(b, "num_local_experts", 1, HS__MAX_EXPERTS);
@@ -67,5 +76,8 @@ void hs__build_gpt_oss(hs__build *b)
     hs__take_ends(b);
     for (uint32_t l = 0; b->r == 0 && l < s->n_layers; l++)
         take_layer(b, l);
-    hs__take_experts(b, "mlp.experts", "gate_proj", "up_proj", "down_proj");
+    if (b->c->gguf)
+        hs__take_experts(b, "mlp.experts", "gate_proj", "up_proj", "down_proj");
+    else
+        hs__take_mxfp4_experts(b, "mlp.experts.gate_up_proj", "mlp.experts.down_proj");
 }

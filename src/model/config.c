@@ -94,18 +94,35 @@ void hs__cfg_only(hs__build *b, const char *key, const char *value)
     only(b, obj, key, value);
 }
 
-static void read_quantization(hs__build *b)
+/* The object, if its quant_method is the given one. */
+static const json_t *quantization(hs__build *b, const char *method)
 {
     const json_t *q = hs__cfg_get(b, "quantization_config");
     if (b->r < 0 || !q)
-        return;
+        return NULL;
     if (!json_is_object(q)) {
         hs__refuse(b, "quantization_config must be an object");
-        return;
+        return NULL;
     }
     if (!json_is_string(json_object_get(q, "quant_method")))
         hs__refuse(b, "quantization_config.quant_method is missing");
-    only(b, q, "quant_method", "fp8");
+    only(b, q, "quant_method", method);
+    return q;
+}
+
+void hs__cfg_mxfp4(hs__build *b)
+{
+    if (!quantization(b, "mxfp4"))
+        hs__refuse(b, "quantization_config is missing; experts in MXFP4, as published, are supported");
+    b->arch->expert_type = HS_DTYPE_MXFP4_PAIRS;
+    b->arch->gate_up = HS__INTERLEAVED;
+}
+
+static void read_fp8(hs__build *b)
+{
+    const json_t *q = quantization(b, "fp8");
+    if (!q)
+        return;
     only(b, q, "fmt", "e4m3");
     only(b, q, "activation_scheme", "dynamic");
     const json_t *block = json_object_get(q, "weight_block_size");
@@ -159,7 +176,7 @@ static void read_tokens(hs__build *b)
     read_eos(b, "generation_config.json", b->c->generation_config);
 }
 
-void hs__cfg_common(hs__build *b, double default_eps)
+void hs__cfg_sizes(hs__build *b, double default_eps)
 {
     hs_model_spec *s = b->spec;
     if (b->r == 0 && !json_is_object(b->c->config))
@@ -172,9 +189,6 @@ void hs__cfg_common(hs__build *b, double default_eps)
     b->arch->embed_scale = b->arch->residual_scale = b->arch->logit_scale = 1;
     b->arch->eps = (float)hs__cfg_num(b, "rms_norm_eps", 0, 1, default_eps);
     hs__cfg_only(b, "hidden_act", "silu");
-    if (hs__cfg_bool(b, "attention_bias", false))
-        hs__refuse(b, "attention_bias true is not supported");
-    read_quantization(b);
     read_tokens(b);
     if (b->r < 0)
         return;
@@ -189,6 +203,19 @@ void hs__cfg_common(hs__build *b, double default_eps)
         for (uint32_t i = 0; i < HS__V_COUNT; i++)
             b->arch->layers[l].v[i] = HS_NO_TENSOR;
     }
+}
+
+void hs__cfg_switch(hs__build *b, const char *key, bool value)
+{
+    if (hs__cfg_bool(b, key, value) != value)
+        hs__refuse(b, "%s %s is not supported", key, value ? "false" : "true");
+}
+
+void hs__cfg_common(hs__build *b, double default_eps)
+{
+    hs__cfg_sizes(b, default_eps);
+    hs__cfg_switch(b, "attention_bias", false);
+    read_fp8(b);
 }
 
 static void read_yarn(hs__build *b, const json_t *s)

@@ -6,6 +6,8 @@
 
 #include "model/model_int.h"
 
+#define PIECE 512u /* values at a time, even */
+
 /* Hands out 64-byte-aligned pieces; with base NULL it only counts. */
 typedef struct carver {
     char *base;
@@ -35,16 +37,30 @@ static bool is_converted(const hs_model *m, uint32_t tensor)
     return tensor != HS_NO_TENSOR && m->a->checkpoint->tensors[tensor].dtype != HS_DTYPE_F32;
 }
 
+/* Whether vector v of a layer is every second value of its tensor. */
+static bool is_interleaved(const hs_model *m, uint32_t v)
+{
+    return m->a->gate_up == HS__INTERLEAVED && (v == HS__V_GATE_BIAS || v == HS__V_UP_BIAS);
+}
+
+/* Room for vector v of a layer in scratch; 0: it is absent or used where it lies. */
+static uint32_t room_of(const hs_model *m, uint32_t tensor, uint32_t v)
+{
+    if (tensor == HS_NO_TENSOR || (!is_converted(m, tensor) && !is_interleaved(m, v)))
+        return 0;
+    uint32_t n = values_of(&m->a->checkpoint->tensors[tensor]);
+    return is_interleaved(m, v) ? n / 2 : n;
+}
+
 static void carve_norms(hs_model *m, carver *c)
 {
-    const hs_checkpoint *ck = m->a->checkpoint;
     CARVE(c, m->layers, m->spec->n_layers);
     if (is_converted(m, m->a->final_norm))
         m->final_norm = carve(c, m->spec->hidden, sizeof(float));
     for (uint32_t l = 0; l < m->spec->n_layers; l++)
         for (uint32_t i = 0; i < HS__V_COUNT; i++) {
-            uint32_t t = m->a->layers[l].v[i];
-            float *v = is_converted(m, t) ? carve(c, values_of(&ck->tensors[t]), sizeof(float)) : NULL;
+            uint32_t n = room_of(m, m->a->layers[l].v[i], i);
+            float *v = n ? carve(c, n, sizeof(float)) : NULL;
             if (c->base)
                 m->layers[l].v[i] = v;
         }
@@ -203,7 +219,8 @@ static hs_mat bind_mat(const hs_model *m, const void *const *dense, hs__weight w
                     .rows = (uint32_t)rows,
                     .cols = (uint32_t)t->dims[t->n_dims - 1],
                     .block_rows = m->a->block_rows,
-                    .block_cols = m->a->block_cols};
+                    .block_cols = m->a->block_cols,
+                    .scale_bf16 = m->a->scale_bf16};
 }
 
 static void bind_vec(const hs_model *m, const void *const *dense, uint32_t tensor, const float **v)
@@ -218,6 +235,28 @@ static void bind_vec(const hs_model *m, const void *const *dense, uint32_t tenso
         *v = row.data;
 }
 
+/* Values first, first + 2, ... */
+static void bind_interleaved(const hs_model *m, const void *const *dense, uint32_t tensor, uint32_t first, float *v)
+{
+    const hs_tensor *t = &m->a->checkpoint->tensors[tensor];
+    hs_mat row = {.data = bytes_of(m->spec, dense, tensor), .dtype = t->dtype, .rows = 1, .cols = values_of(t)};
+    for (uint32_t k = 0; k < row.cols; k += PIECE) {
+        float piece[PIECE];
+        uint32_t n = row.cols - k < PIECE ? row.cols - k : PIECE;
+        m->k->dequant_span(&row, 0, k, k + n, piece);
+        for (uint32_t i = first; i < n; i += 2)
+            v[(k + i) / 2] = piece[i];
+    }
+}
+
+static void bind_layer_vec(const hs_model *m, const void *const *dense, uint32_t tensor, uint32_t v, const float **ret)
+{
+    if (tensor != HS_NO_TENSOR && is_interleaved(m, v))
+        bind_interleaved(m, dense, tensor, v == HS__V_UP_BIAS, (float *)(uintptr_t)*ret);
+    else
+        bind_vec(m, dense, tensor, ret);
+}
+
 static void bind(hs_model *m, const void *const *dense)
 {
     const hs_arch *a = m->a;
@@ -228,7 +267,7 @@ static void bind(hs_model *m, const void *const *dense)
         for (uint32_t i = 0; i < HS__W_COUNT; i++)
             m->layers[l].w[i] = bind_mat(m, dense, a->layers[l].w[i]);
         for (uint32_t i = 0; i < HS__V_COUNT; i++)
-            bind_vec(m, dense, a->layers[l].v[i], &m->layers[l].v[i]);
+            bind_layer_vec(m, dense, a->layers[l].v[i], i, &m->layers[l].v[i]);
     }
     hs__rope_frequencies(&a->rope, m->inv_freq);
 }

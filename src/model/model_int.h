@@ -89,6 +89,10 @@ typedef struct hs__router_rule {
     float normalise_eps, scale;
 } hs__router_rule;
 
+/* How an expert's gate and up lie: each a part of its own; both in part GATE, one below the other; or row by row in
+ * turn, which then goes for their biases too. */
+typedef enum hs__gate_up { HS__APART, HS__STACKED, HS__INTERLEAVED } hs__gate_up;
+
 typedef struct hs__attention hs__attention;
 
 typedef struct hs_arch {
@@ -107,8 +111,10 @@ typedef struct hs_arch {
     uint32_t moe_width, ffn_width_max; /* of an expert; of the widest dense or shared FFN */
     float glu_limit, glu_alpha;        /* of experts with hs_glu_limited; limit 0 = SiLU */
     bool kinds[HS_ACT_COUNT];          /* 8-bit vectors that its matrices take */
-    bool stacked_gate_up;              /* part GATE of an expert holds the rows of gate, then those of up */
-    uint32_t block_rows, block_cols;   /* FP8 scales; 0 = the checkpoint has none */
+    hs__gate_up gate_up;
+    hs_dtype expert_type;            /* of experts' matrices, whose tensors are U8; NONE: their tensors' own */
+    uint32_t block_rows, block_cols; /* FP8 scales; 0 = the checkpoint has none */
+    bool scale_bf16;                 /* of FP8 */
     hs__weight embed, head;
     uint32_t final_norm;
     hs__layer_spec *layers; /* [n_layers] */
@@ -122,7 +128,8 @@ typedef struct hs__build {
     hs_arch *arch;
     uint8_t *used; /* [n_tensors] taken by the recipe */
     uint32_t *expert_parts;
-    const char *where; /* config.json's or the GGUF file's name in error sentences */
+    hs_dtype scale_type; /* of the FP8 scales so far, NONE = none yet */
+    const char *where;   /* config.json's or the GGUF file's name in error sentences */
     /* gguf.c: of a GGUF file, its architecture, what it says in other words, and the last key looked up. */
     const char *gguf_arch;
     json_t *derived;
@@ -147,8 +154,14 @@ const char *hs__cfg_str(hs__build *b, const char *key, const char *def);
 /* The string must be value (absent = fine). */
 void hs__cfg_only(hs__build *b, const char *key, const char *value);
 void hs__refuse(hs__build *b, const char *fmt, ...) HS_PRINTF(2, 3);
-/* What every architecture has: sizes, eps, hidden_act, quantization_config, tokens; allocates arch->layers. */
+/* What every architecture has: sizes, eps, hidden_act, tokens; allocates arch->layers. */
+void hs__cfg_sizes(hs__build *b, double default_eps);
+/* The same of those without biases of all four projections, in FP8 or not quantised. */
 void hs__cfg_common(hs__build *b, double default_eps);
+/* The switch must have the value (absent = fine). */
+void hs__cfg_switch(hs__build *b, const char *key, bool value);
+/* quantization_config must be there and say that experts are MXFP4. */
+void hs__cfg_mxfp4(hs__build *b);
 /* rope_theta with rope_scaling or rope_parameters. */
 void hs__cfg_rope(hs__build *b, uint32_t dim, bool neox, double default_theta);
 
@@ -177,6 +190,9 @@ void hs__take_experts(hs__build *b, const char *prefix, const char *gate, const 
 
 /* Takes experts whose gate and up are one tensor, name.weight.E of [2 width][hidden], and down.weight.E. */
 void hs__take_stacked_experts(hs__build *b, const char *gate_up, const char *down);
+/* Takes experts in MXFP4 as gpt-oss is published: gate_up_blocks.E, [2 width][hidden / 32][16] with the rows of gate
+ * and up in turn, gate_up_scales.E, [2 width][hidden / 32], and down likewise. */
+void hs__take_mxfp4_experts(hs__build *b, const char *gate_up, const char *down);
 
 /* recipe.c: what several recipes have in common. */
 void hs__read_gqa(hs__build *b, uint32_t default_kv_heads, bool neox, double default_theta);

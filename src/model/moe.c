@@ -75,18 +75,24 @@ static void observe(hs_model *m, const hs__pass *p, uint32_t layer)
 static hs_mat expert_mat(const hs_model *m, uint32_t moe_index, uint32_t expert, const hs_expert *x, uint32_t p)
 {
     const hs_arch *a = m->a;
-    bool below = a->stacked_gate_up && p == 1;
-    uint32_t part = 2 * (below ? 0 : p);
+    bool shares = a->gate_up != HS__APART && p == 1;
+    uint32_t part = 2 * (shares ? 0 : p);
     size_t at = ((size_t)moe_index * m->spec->n_experts + expert) * HS_EXPERT_PARTS + part;
     hs_mat w = {.data = x->part[part],
                 .scale = x->part[part + 1],
-                .dtype = a->checkpoint->tensors[m->spec->expert_parts[at]].dtype,
+                .dtype = a->expert_type ? a->expert_type : a->checkpoint->tensors[m->spec->expert_parts[at]].dtype,
                 .rows = p == 2 ? m->spec->hidden : a->moe_width,
                 .cols = p == 2 ? a->moe_width : m->spec->hidden,
                 .block_rows = a->block_rows,
-                .block_cols = a->block_cols};
-    if (below)
-        w.data = (const char *)w.data + hs_mat_bytes(&w);
+                .block_cols = a->block_cols,
+                .scale_bf16 = a->scale_bf16,
+                .skip = a->gate_up == HS__INTERLEAVED && p < 2};
+    if (shares) {
+        uint32_t rows = a->gate_up == HS__STACKED ? w.rows : 1; /* of gate before up's first */
+        w.data = (const char *)w.data + rows * hs_dtype_bytes(w.dtype, w.cols);
+        if (w.dtype == HS_DTYPE_MXFP4_PAIRS)
+            w.scale = (const char *)w.scale + rows * (w.cols / 32);
+    }
     return w;
 }
 

@@ -100,6 +100,8 @@ static void find_kinds(hs__build *b)
         if (b->used[t])
             b->arch->kinds[hs_mat_act(&w)] = true;
     }
+    hs_mat expert = {.dtype = b->arch->expert_type};
+    b->arch->kinds[hs_mat_act(&expert)] = true;
     b->arch->kinds[HS_ACT_F32] = false;
 }
 

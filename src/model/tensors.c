@@ -92,6 +92,18 @@ static bool is_float(hs_dtype t)
     return t == HS_DTYPE_F32 || t == HS_DTYPE_F16 || t == HS_DTYPE_BF16;
 }
 
+/* FP8 scales are all F32 or all BF16. */
+static void check_scale(hs__build *b, const char *name, hs_dtype type)
+{
+    if (type != HS_DTYPE_F32 && type != HS_DTYPE_BF16)
+        fail(b, -ENOTSUP, "tensor %s is %s; scales must be F32 or BF16", name, hs_dtype_name(type));
+    else if (b->scale_type && b->scale_type != type)
+        fail(b, -ENOTSUP, "tensor %s is %s, other scales are %s", name, hs_dtype_name(type),
+             hs_dtype_name(b->scale_type));
+    b->scale_type = type;
+    b->arch->scale_bf16 = type == HS_DTYPE_BF16;
+}
+
 /* name: with its ".weight", and behind it an expert's number where experts are stacked. */
 static void take_full(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols, uint8_t use, const char *full)
 {
@@ -114,8 +126,8 @@ static void take_full(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t col
     snprintf(scale, sizeof scale, "%s_scale_inv", full);
     ret->scale = take(b, scale, (rows + b->arch->block_rows - 1) / b->arch->block_rows,
                       (cols + b->arch->block_cols - 1) / b->arch->block_cols, use);
-    if (b->r == 0 && b->c->tensors[ret->scale].dtype != HS_DTYPE_F32)
-        fail(b, -ENOTSUP, "tensor %s is %s; scales must be F32", scale, hs_dtype_name(b->c->tensors[ret->scale].dtype));
+    if (b->r == 0)
+        check_scale(b, scale, b->c->tensors[ret->scale].dtype);
 }
 
 static void take_mat(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols, uint8_t use, const char *name)
@@ -174,6 +186,8 @@ void hs__take_table(hs__build *b, uint32_t *ret, uint32_t rows, uint32_t cols, c
     if (b->r < 0)
         return;
     FORMAT_NAME(name, fmt);
+    if ((uint64_t)rows * cols > UINT32_MAX)
+        fail(b, -ERANGE, "tensor %s would have %u x %u values, which are too many", name, rows, cols);
     *ret = take(b, name, rows, cols, USED_DENSE);
     refuse_no_float(b, *ret);
 }
@@ -242,11 +256,42 @@ void hs__take_experts(hs__build *b, const char *prefix, const char *gate, const 
     }
 }
 
+/* Part p of an expert and its scales: name_blocks.E and name_scales.E. */
+static void take_mxfp4(hs__build *b, uint32_t *parts, uint32_t rows, uint32_t cols, const char *name, uint32_t expert)
+{
+    char full[NAME_MAX_BYTES + 32];
+    static const char *const tails[2] = {"blocks", "scales"};
+    if (cols % 32 || (uint64_t)rows * (cols / 32) > UINT32_MAX)
+        fail(b, -EINVAL, "%s: rows of %u elements are no blocks of 32, or too many", name, cols);
+    for (uint32_t i = 0; b->r == 0 && i < 2; i++) {
+        snprintf(full, sizeof full, "%s_%s.%u", name, tails[i], expert);
+        parts[i] = i ? take(b, full, rows, cols / 32, USED_EXPERT) : take(b, full, rows * (cols / 32), 16, USED_EXPERT);
+        if (b->r == 0 && b->c->tensors[parts[i]].dtype != HS_DTYPE_U8)
+            fail(b, -ENOTSUP, "tensor %s is %s; U8 is supported", full, hs_dtype_name(b->c->tensors[parts[i]].dtype));
+    }
+}
+
+void hs__take_mxfp4_experts(hs__build *b, const char *gate_up, const char *down)
+{
+    const hs_model_spec *s = b->spec;
+    uint32_t width = b->arch->moe_width;
+    for (uint32_t i = 0; b->r == 0 && i < s->n_moe_layers * s->n_experts; i++) {
+        uint32_t *parts = b->expert_parts + (size_t)i * HS_EXPERT_PARTS;
+        uint32_t layer = s->moe_layer_number[i / s->n_experts], expert = i % s->n_experts;
+        char name[NAME_MAX_BYTES];
+        parts[HS_PART_UP] = parts[HS_PART_UP_SCALE] = HS_NO_TENSOR;
+        snprintf(name, sizeof name, "model.layers.%u.%s", layer, gate_up);
+        take_mxfp4(b, parts + HS_PART_GATE, 2 * width, s->hidden, name, expert);
+        snprintf(name, sizeof name, "model.layers.%u.%s", layer, down);
+        take_mxfp4(b, parts + HS_PART_DOWN, s->hidden, width, name, expert);
+    }
+}
+
 void hs__take_stacked_experts(hs__build *b, const char *gate_up, const char *down)
 {
     const hs_model_spec *s = b->spec;
     uint32_t width = b->arch->moe_width;
-    b->arch->stacked_gate_up = true;
+    b->arch->gate_up = HS__STACKED;
     for (uint32_t i = 0; b->r == 0 && i < s->n_moe_layers * s->n_experts; i++) {
         uint32_t *parts = b->expert_parts + (size_t)i * HS_EXPERT_PARTS;
         uint32_t layer = s->moe_layer_number[i / s->n_experts], expert = i % s->n_experts;

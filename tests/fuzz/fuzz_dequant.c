@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     char *weights = buffer(n_rows * row_bytes);
     memcpy(weights, data + 4, n_rows * row_bytes);
-    hs_mat w = {weights, NULL, t, n_rows, cols, 0, 0};
+    hs_mat w = {.data = weights, .dtype = t, .rows = n_rows, .cols = cols};
     const hs_kernels *generic = hs_kernels_get(HS_KERNELS_GENERIC, NULL), *best = hs_kernels_get(HS_KERNELS_AUTO, NULL);
     check_values(generic, best, &w);
     check_products(generic, best, &w, n_vec, data[3]);

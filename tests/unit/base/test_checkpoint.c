@@ -29,8 +29,29 @@ static void every_name_is_found(void **state)
     }
 }
 
+static void stacked_experts_are_known_by_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint32_t n_dims;
+        bool stacks;
+    } names[] = {
+        {"model.layers.0.mlp.experts.gate_up_proj_blocks", 4, true},
+        {"model.layers.0.mlp.experts.gate_up_proj_scales", 3, true},
+        {"model.layers.0.mlp.experts.gate_up_proj", 3, true},
+        {"model.layers.0.mlp.experts.down_proj_bias", 2, false},
+        {"model.layers.0.block_sparse_moe.input_linear.weight", 3, true},
+        {"model.layers.0.mlp.experts.down_proj", 1, false},
+        {"model.layers.0.mlp.experts.3.down_proj.weight", 2, false},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_int_equal(hs_stacks_experts(names[i].name, names[i].n_dims), names[i].stacks);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_name_is_found)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_name_is_found),
+                                       cmocka_unit_test(stacked_experts_are_known_by_name)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,7 +44,8 @@ static void names_and_sizes(void **state)
                 {HS_DTYPE_IQ4_XS, "IQ4_XS", 256, 136},
                 {HS_DTYPE_TQ1_0, "TQ1_0", 256, 54},
                 {HS_DTYPE_TQ2_0, "TQ2_0", 256, 66},
-                {HS_DTYPE_MXFP4, "MXFP4", 32, 17}};
+                {HS_DTYPE_MXFP4, "MXFP4", 32, 17},
+                {HS_DTYPE_MXFP4_PAIRS, "MXFP4 pairs", 32, 16}};
     assert_int_equal(sizeof want / sizeof *want, HS_DTYPE_COUNT);
     for (int i = 0; i < HS_DTYPE_COUNT; i++) {
         assert_string_equal(hs_dtype_name(want[i].t), want[i].name);

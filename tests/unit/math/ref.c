@@ -76,7 +76,12 @@ test_mat test_mat_create(rng *r, hs_dtype t, uint32_t rows, uint32_t cols, uint3
         uint32_t bits = random_bits(r, t, how);
         memcpy(m.data + offset + i * size, &bits, size); /* little-endian */
     }
-    m.mat = (hs_mat){m.data + offset, NULL, t, rows, cols, block_rows, block_cols};
+    m.mat = (hs_mat){.data = m.data + offset,
+                     .dtype = t,
+                     .rows = rows,
+                     .cols = cols,
+                     .block_rows = block_rows,
+                     .block_cols = block_cols};
     if (t == HS_DTYPE_F8_E4M3 && block_rows) {
         size_t blocks = (size_t)((rows + block_rows - 1) / block_rows) * ((cols + block_cols - 1) / block_cols);
         m.scale = test_alloc(blocks * 4 + offset);
@@ -119,7 +124,7 @@ test_mat test_quant_create(rng *r, hs_dtype t, uint32_t rows, uint32_t cols, int
         m.data[i] = (char)rng_next(r);
     for (size_t i = 0; !wild && i < bytes; i += size)
         set_scales(t, (unsigned char *)m.data + offset + i, r);
-    m.mat = (hs_mat){m.data + offset, NULL, t, rows, cols, 0, 0};
+    m.mat = (hs_mat){.data = m.data + offset, .dtype = t, .rows = rows, .cols = cols};
     return m;
 }
 

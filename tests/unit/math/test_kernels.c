@@ -215,6 +215,43 @@ static void nan_codes_spread(void **state)
     }
 }
 
+/* Scales that BF16 holds exactly give the same bits as floats. */
+static void scales_may_be_bf16(void **state)
+{
+    (void)state;
+    rng r = {31};
+    size_t n_sets;
+    const hs_kernels *const *sets = all_kernels(&n_sets);
+    for (size_t s = 0; s < n_sets; s++) {
+        enum { ROWS = 37, COLS = 300, BLOCKS = 3 * 5 };
+        test_mat m = test_mat_create(&r, HS_DTYPE_F8_E4M3, ROWS, COLS, 16, 64, FILL_NORMAL, 1);
+        char *half = test_alloc(2 * BLOCKS + 1);
+        for (size_t i = 0; i < BLOCKS; i++) {
+            memset(m.scale + 1 + 4 * i, 0, 2);
+            memcpy(half + 1 + 2 * i, m.scale + 1 + 4 * i + 2, 2);
+        }
+        hs_mat w = m.mat;
+        w.scale = half + 1;
+        w.scale_bf16 = true;
+        float x[COLS], a[2 * ROWS], b[2 * ROWS], row_a[COLS], row_b[COLS];
+        for (size_t i = 0; i < COLS; i++)
+            x[i] = rng_float(&r);
+        sets[s]->matvec(&m.mat, 0, ROWS, x, 0, 2, a, ROWS);
+        sets[s]->matvec(&w, 0, ROWS, x, 0, 2, b, ROWS);
+        assert_memory_equal(a, b, sizeof a);
+        sets[s]->matvec_t(&m.mat, 0, ROWS, 5, COLS, x, row_a);
+        sets[s]->matvec_t(&w, 0, ROWS, 5, COLS, x, row_b);
+        assert_memory_equal(row_a, row_b, (COLS - 5) * sizeof *row_a);
+        for (uint32_t i = 0; i < ROWS; i++) {
+            sets[s]->dequant_span(&m.mat, i, 0, COLS, row_a);
+            sets[s]->dequant_span(&w, i, 0, COLS, row_b);
+            assert_memory_equal(row_a, row_b, sizeof row_a);
+        }
+        free(half);
+        test_mat_destroy(&m);
+    }
+}
+
 static void sets_are_found_by_name(void **state)
 {
     (void)state;
@@ -249,6 +286,7 @@ int main(void)
         cmocka_unit_test(bits_do_not_depend_on_batch_or_split),
         cmocka_unit_test(bits_do_not_depend_on_threads),
         cmocka_unit_test(nan_codes_spread),
+        cmocka_unit_test(scales_may_be_bf16),
         cmocka_unit_test(sets_are_found_by_name),
         cmocka_unit_test(matrix_bytes),
     };

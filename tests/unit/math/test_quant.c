@@ -55,7 +55,7 @@ static void check_golden(hs_dtype t, const json_t *entry)
     assert_int_equal(from_base64(json_string_value(json_object_get(entry, "values")), values), sizeof values);
     char *exact = test_alloc(n + 1);
     memcpy(exact + 1, raw, n);
-    hs_mat w = {exact + 1, NULL, t, 2, cols, 0, 0};
+    hs_mat w = {.data = exact + 1, .dtype = t, .rows = 2, .cols = cols};
     const hs_kernels *const *sets = all_kernels(&n_sets);
     rng r = {5};
     for (size_t s = 0; s < n_sets; s++) {

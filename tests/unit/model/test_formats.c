@@ -75,8 +75,8 @@ static void convert(fixture *f, hs_dtype type, void **owned)
 static void test_other_float_types(void **state)
 {
     (void)state;
-    static const char *const archs[] = {"deepseek_v3", "qwen3_moe", "mixtral"};
-    for (size_t a = 0; a < 3; a++) {
+    static const char *const archs[] = {"deepseek_v3", "qwen3_moe", "mixtral", "gpt_oss_mxfp4"};
+    for (size_t a = 0; a < 4; a++) {
         fixture f;
         open_arch(&f, archs[a]);
         float *want = logits_of(&f, HS_KERNELS_AUTO);
@@ -97,6 +97,43 @@ static void test_other_float_types(void **state)
         free(want);
         fixture_close(&f);
     }
+}
+
+/* Scales of FP8 in BF16 give the bits of the same values in F32. */
+static void test_fp8_scales_in_bf16(void **state)
+{
+    (void)state;
+    fixture f, g;
+    open_arch(&f, "deepseek_v3_fp8");
+    open_arch(&g, "deepseek_v3_fp8");
+    void **owned = calloc(2 * (size_t)f.c.n_tensors, sizeof *owned);
+    for (uint32_t i = 0; i < f.c.n_tensors; i++) {
+        if (!strstr(f.tensors[i].name, "weight_scale_inv"))
+            continue;
+        size_t n = f.tensors[i].nbytes / 4;
+        uint32_t *wide = calloc(n, sizeof *wide);
+        uint16_t *half = calloc(n, sizeof *half);
+        memcpy(wide, f.bytes[i], 4 * n);
+        for (size_t k = 0; k < n; k++) {
+            half[k] = (uint16_t)(wide[k] >> 16);
+            wide[k] &= 0xffff0000u;
+        }
+        f.bytes[i] = owned[2 * (size_t)i] = wide;
+        g.bytes[i] = owned[2 * (size_t)i + 1] = half;
+        g.tensors[i].dtype = HS_DTYPE_BF16;
+        g.tensors[i].nbytes /= 2;
+    }
+    for (int set = HS_KERNELS_AUTO; set <= HS_KERNELS_GENERIC; set++) {
+        float *want = logits_of(&f, (hs_kernel_set)set), *got = logits_of(&g, (hs_kernel_set)set);
+        assert_memory_equal(want, got, 2 * f.spec->vocab * sizeof *want);
+        free(want);
+        free(got);
+    }
+    for (uint32_t i = 0; i < 2 * f.c.n_tensors; i++)
+        free(owned[i]);
+    free(owned);
+    fixture_close(&f);
+    fixture_close(&g);
 }
 
 static void test_generic_kernels_agree(void **state)
@@ -147,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_other_float_types),
+        cmocka_unit_test(test_fp8_scales_in_bf16),
         cmocka_unit_test(test_generic_kernels_agree),
         cmocka_unit_test(test_tied_embeddings),
         cmocka_unit_test(test_mlp_only_layer_asks_for_its_tensors),

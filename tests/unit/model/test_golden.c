@@ -16,7 +16,7 @@
 
 static const char *const archs[] = {
     "deepseek_v3", "deepseek_v3_fp8", "kimi_k2",   "glm4_moe_lite", "deepseek_v2_lite", "deepseek_v2_group",
-    "qwen3_moe",   "mixtral",         "qwen2_moe", "olmoe",         "granitemoe"};
+    "qwen3_moe",   "mixtral",         "qwen2_moe", "olmoe",         "granitemoe",       "gpt_oss_mxfp4"};
 #define N_ARCHS (sizeof archs / sizeof *archs)
 
 static uint32_t decode64(const char *text, uint8_t *out)

@@ -205,7 +205,37 @@ static void test_wrong_tensors(void **state)
     t = fixture_tensor(&f, "model.layers.0.mlp.up_proj.weight_scale_inv");
     t->dtype = HS_DTYPE_BF16;
     t->nbytes /= 2;
-    expect_refused(&f, -ENOTSUP, "model.layers.0.mlp.up_proj.weight_scale_inv|BF16|F32");
+    expect_refused(&f, -ENOTSUP, "model.layers.0.mlp.up_proj.weight_scale_inv is BF16, other scales are F32");
+    open_arch(&f, "deepseek_v3_fp8");
+    t = fixture_tensor(&f, "model.layers.0.mlp.up_proj.weight_scale_inv");
+    t->dtype = HS_DTYPE_F16;
+    t->nbytes /= 2;
+    expect_refused(&f, -ENOTSUP, "model.layers.0.mlp.up_proj.weight_scale_inv is F16; scales must be F32 or BF16");
+}
+
+/* gpt-oss as published: blocks and scales of each expert, biases of all. */
+static void test_mxfp4_tensors(void **state)
+{
+    (void)state;
+    static const char g[] = "gpt_oss_mxfp4";
+    fixture f;
+    open_arch(&f, g);
+    fixture_tensor(&f, "model.layers.2.mlp.experts.gate_up_proj_blocks.3")->dims[2] = 17;
+    expect_refused(&f, -EINVAL, "gate_up_proj_blocks.3 has shape [128, 2, 17]");
+    open_arch(&f, g);
+    fixture_tensor(&f, "model.layers.2.mlp.experts.down_proj_scales.15")->dims[1] = 1;
+    expect_refused(&f, -EINVAL, "down_proj_scales.15 has shape [64, 1]|[64, 2]");
+    open_arch(&f, g);
+    fixture_tensor(&f, "model.layers.0.mlp.experts.down_proj_blocks.0")->dtype = HS_DTYPE_I8;
+    expect_refused(&f, -ENOTSUP, "down_proj_blocks.0 is I8; U8 is supported");
+    open_arch(&f, g);
+    fixture_tensor(&f, "model.layers.1.mlp.experts.gate_up_proj_bias")->dims[1] = 64;
+    expect_refused(&f, -EINVAL, "gate_up_proj_bias has shape [16, 64]|[16, 128]");
+    refused_config(g, "attention_bias", "false", -ENOTSUP, "attention_bias false");
+    refused_config(g, "quantization_config", "null", -ENOTSUP, "quantization_config is missing|MXFP4");
+    refused_config(g, "quantization_config", "{\"quant_method\":\"fp8\"}", -ENOTSUP, "quant_method|fp8|mxfp4");
+    refused_config(g, "intermediate_size", "48", -EINVAL, "gate_up_proj_bias");
+    refused_config("qwen3_moe", "quantization_config", "{\"quant_method\":\"mxfp4\"}", -ENOTSUP, "mxfp4");
 }
 
 /* A tensor inside the layers that nobody would compute with is not silently ignored. */
@@ -287,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_nan_never_reaches_the_config),
         cmocka_unit_test(test_missing_tensors),
         cmocka_unit_test(test_wrong_tensors),
+        cmocka_unit_test(test_mxfp4_tensors),
         cmocka_unit_test(test_leftover_tensor),
         cmocka_unit_test(test_spec_contents),
         cmocka_unit_test(test_out_of_memory),

@@ -73,9 +73,9 @@ static void stacked_experts_are_taken_apart(void **state)
     (void)state;
     hs_source *s;
     folder_safetensors(path, "model.safetensors",
-                       "{" T("l.0.block_sparse_moe.input_linear.weight", "F32", "[3,2,1]",
-                             "[0,24]") "," T("l.0.mlp.experts.down_proj_bias", "U8", "[4,2]",
-                                             "[24,32]") "," T("l.0.mlp.experts.down_proj", "U8", "[4]", "[32,36]") "}",
+                       "{" T("l.0.block_sparse_moe.input_linear.weight", "F32", "[3,2,1]", "[0,24]") "," T(
+                           "l.0.mlp.experts.down_proj_blocks", "U8", "[4,2]",
+                           "[24,32]") "," T("l.0.mlp.experts.down_proj_bias", "U8", "[4,1]", "[32,36]") "}",
                        NULL, 36);
     assert_int_equal(hs_source_open(path, &s, NULL), 0);
     const hs_checkpoint *c = hs_source_checkpoint(s);
@@ -89,10 +89,10 @@ static void stacked_experts_are_taken_apart(void **state)
     assert_int_equal(t->dims[2], 1);
     assert_int_equal(t->nbytes, 8);
     assert_int_equal(t->offset, first->offset + 16);
-    t = &c->tensors[hs_checkpoint_find(c, "l.0.mlp.experts.down_proj_bias.3")];
+    t = &c->tensors[hs_checkpoint_find(c, "l.0.mlp.experts.down_proj_blocks.3")];
     assert_int_equal(t->n_dims, 1);
     assert_int_equal(t->nbytes, 2);
-    assert_true(hs_checkpoint_find(c, "l.0.mlp.experts.down_proj") != HS_NO_TENSOR);
+    assert_true(hs_checkpoint_find(c, "l.0.mlp.experts.down_proj_bias") != HS_NO_TENSOR);
     hs_source_close(&s);
     hs_err err;
     assert_int_equal(open_one("{" T("l.0.mlp.experts.down_proj", "U8", "[4097,1]", "[0,4097]") "}", 4097, &err),
