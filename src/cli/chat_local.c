@@ -13,9 +13,8 @@
 #include "cli/options.h"
 #include "cli/out.h"
 #include "cli/report.h"
+#include "cli/text.h"
 #include "text/reasoning.h"
-#include "text/template.h"
-#include "text/tokenizer.h"
 
 #define DEFAULT_ANSWER 2048u /* tokens that the context of a single turn leaves for the answer */
 #define PIECE_BYTES    4096u
@@ -59,9 +58,9 @@ static int size_context(const char *path, const json_t *messages, const hs_chat_
     size_t len, n = 0;
     int r = hs_facts_read(path, &facts, err);
     if (r == 0)
-        r = hs_tokenizer_load(path, &tokenizer, err);
+        r = hs_load_tokenizer(path, &tokenizer, err);
     if (r == 0)
-        r = hs_template_load(path, &template, err);
+        r = hs_load_template(path, NULL, &template, err);
     if (r == -ENOENT && tokenizer)
         r = 0;
     if (r == 0)

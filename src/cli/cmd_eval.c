@@ -16,9 +16,9 @@
 #include "cli/out.h"
 #include "cli/progress.h"
 #include "cli/report.h"
+#include "cli/text.h"
 #include "cli/trace_csv.h"
 #include "cli/verbs.h"
-#include "text/tokenizer.h"
 
 #define LOGITS_BYTES (16u << 20)
 #define MAX_CHUNK    2048u
@@ -47,7 +47,7 @@ static int read_text(const char *model, const char *path, uint32_t **ret_ids, si
     hs_tokenizer *t = NULL;
     char *text = NULL;
     size_t len;
-    int r = hs_tokenizer_load(model, &t, err);
+    int r = hs_load_tokenizer(model, &t, err);
     if (r == 0)
         r = hs_read_input(path, HS_IDS_MAX_BYTES, &text, &len, err);
     if (r == 0)

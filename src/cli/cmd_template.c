@@ -7,9 +7,8 @@
 #include "cli/chat.h"
 #include "cli/options.h"
 #include "cli/out.h"
+#include "cli/text.h"
 #include "cli/verbs.h"
-#include "store/source.h"
-#include "text/template.h"
 
 #define MAX_INPUT (64u << 20)
 
@@ -87,9 +86,7 @@ static int run_template(const hs_args *a)
     char *text = NULL;
     size_t len = 0;
     hs_err err = {0};
-    int r = hs_source_check_files(a->operands[0], &err);
-    if (r == 0)
-        r = file ? hs_template_load_file(a->operands[0], file, &t, &err) : hs_template_load(a->operands[0], &t, &err);
+    int r = hs_load_template(a->operands[0], file, &t, &err);
     if (r == 0)
         r = hs_read_stdin(MAX_INPUT, &text, &len, &err);
     if (r == 0)
@@ -115,7 +112,7 @@ const hs_verb hs_verb_template = {
     .details =
         "stdin is a JSON object: messages, tools, add_generation_prompt, continue_final_message, "
         "chat_template_kwargs. It is rendered exactly as given; nothing is normalised, nothing added, not even a line "
-        "end. MODEL may be a folder that holds only tokenizer files.",
+        "end. MODEL may be a folder that holds only tokenizer files, or a GGUF file.",
     .flags = flags,
     .min_operands = 1,
     .max_operands = 1,

@@ -6,9 +6,8 @@
 #include "cli/ids.h"
 #include "cli/options.h"
 #include "cli/out.h"
+#include "cli/text.h"
 #include "cli/verbs.h"
-#include "store/source.h"
-#include "text/tokenizer.h"
 
 #define MAX_INPUT (64u << 20)
 
@@ -118,9 +117,7 @@ static int run_tokenize(const hs_args *a)
     char *text = NULL;
     size_t len = 0;
     bool decode = hs_args_has(a, "decode");
-    int r = hs_source_check_files(a->operands[0], &err);
-    if (r == 0)
-        r = hs_tokenizer_load(a->operands[0], &t, &err);
+    int r = hs_load_tokenizer(a->operands[0], &t, &err);
     if (r == 0)
         r = hs_read_stdin(MAX_INPUT, &text, &len, &err);
     if (r == 0 && hs_args_has(a, "json"))
@@ -142,9 +139,8 @@ const hs_verb hs_verb_tokenize = {
     .name = "tokenize",
     .synopsis = "MODEL",
     .summary = "Text on stdin to token ids, or back.",
-    .details =
-        "MODEL may be a folder that holds only tokenizer files. No BOS is added; special tokens written in the text "
-        "are recognised. Every byte of stdin counts, a line end at its end included.",
+    .details = "MODEL may be a folder that holds only tokenizer files, or a GGUF file. No BOS is added; special tokens "
+               "written in the text are recognised. Every byte of stdin counts, a line end at its end included.",
     .flags = flags,
     .min_operands = 1,
     .max_operands = 1,

@@ -47,8 +47,10 @@ int hs__open(const hs_engine_options *opt, hs__opened *o, hs_err *err)
                           &o->objects, err);
     if (r < 0)
         goto fail;
+    const hs_vocab_data *vocab = hs_source_checkpoint(o->source)->vocab;
     if (!opt->without_text)
-        o->text_bytes = TEXT_LOAD_FACTOR * file_bytes(opt->path, "tokenizer.json") + (1u << 20);
+        o->text_bytes = (1u << 20) + (vocab ? hs_tokenizer_gguf_bytes(vocab)
+                                            : TEXT_LOAD_FACTOR * file_bytes(opt->path, "tokenizer.json"));
     return 0;
 fail:
     hs__close(o);
@@ -66,11 +68,14 @@ static int load_text(hs_engine *e, const hs_engine_options *opt, hs_err *err)
 {
     if (opt->without_text)
         return 0;
-    int r = hs_tokenizer_load(opt->path, &e->tokenizer, err);
+    const hs_vocab_data *vocab = hs_source_checkpoint(e->opened.source)->vocab;
+    int r = vocab ? hs_tokenizer_create_gguf(vocab, opt->path, &e->tokenizer, err)
+                  : hs_tokenizer_load(opt->path, &e->tokenizer, err);
     if (r < 0)
         return r;
     hs_err ignored = {0};
-    r = hs_template_load(opt->path, &e->template, &ignored);
+    r = vocab ? hs_template_create_gguf(vocab, opt->path, NULL, &e->template, &ignored)
+              : hs_template_load(opt->path, &e->template, &ignored);
     if (r == -ENOENT)
         return 0; /* a base model: completions work, chat is refused by name */
     if (r < 0 && err)

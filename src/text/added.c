@@ -165,7 +165,6 @@ static int make_key(hs__added *a, const hs__normalizer *n)
 {
     const char *key = a->text;
     char *owned = NULL;
-    a->key = a->text;
     a->key_len = a->text_len;
     if (a->normalized) {
         int r = hs__normalize(n, a->text, a->text_len, &key, &a->key_len, &owned);
@@ -177,33 +176,38 @@ static int make_key(hs__added *a, const hs__normalizer *n)
     return 0;
 }
 
-static int parse_one(hs__added *a, const json_t *json, const hs__normalizer *n, hs__vocab *vocab, const char *where,
-                     hs_err *err)
+int hs__added_init(hs__added_list *l, size_t n, const char *where, hs_err *err)
 {
-    int64_t id;
-    const json_t *content = json_object_get(json, "content");
-    int r = hs_json_int(json, where, "id", 0, HS__MAX_ID, &id, err);
-    if (r == 0)
-        r = parse_flags(a, json, where, err);
-    if (r < 0)
-        return r;
-    a->id = (uint32_t)id;
-    a->text_len = json_string_length(content);
-    if (!json_is_string(content) || a->text_len == 0 || a->text_len > HS__MAX_ADDED_LEN)
-        return hs_err_set(err, -EINVAL, "%s: content must be a string of 1 to %u bytes", where, HS__MAX_ADDED_LEN);
-    a->text = hs_malloc(a->text_len + 1);
-    if (!a->text)
+    *l = (hs__added_list){0};
+    if (n > HS__MAX_ADDED)
+        return hs_err_set(err, -E2BIG, "%s: %zu added tokens; at most %u are possible", where, n, HS__MAX_ADDED);
+    l->all = hs_calloc(n + 1, sizeof *l->all);
+    return l->all ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", where);
+}
+
+int hs__added_put(hs__added_list *l, hs__added a, const char *text, size_t len, const hs__normalizer *n,
+                  hs__vocab *vocab, const char *where, hs_err *err)
+{
+    if (len == 0 || len > HS__MAX_ADDED_LEN)
+        return hs_err_set(err, -EINVAL, "%s: content has %zu bytes; 1 to %u are possible", where, len,
+                          HS__MAX_ADDED_LEN);
+    hs__added *place = &l->all[l->n++];
+    *place = a;
+    place->text_len = len;
+    place->text = place->key = hs_malloc(len + 1);
+    if (!place->text)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", where);
-    memcpy(a->text, json_string_value(content), a->text_len + 1);
-    r = make_key(a, n);
+    memcpy(place->text, text, len);
+    place->text[len] = '\0';
+    int r = make_key(place, n);
     if (r == 0)
-        r = hs__vocab_override(vocab, a->text, a->text_len, a->id, a->special);
+        r = hs__vocab_override(vocab, text, len, a.id, a.special);
     if (r == -EEXIST)
-        return hs_err_set(err, -EINVAL, "%s: id %u belongs to another token", where, a->id);
+        return hs_err_set(err, -EINVAL, "%s: id %u belongs to another token", where, a.id);
     return r < 0 ? hs_err_set(err, r, "%s: %s", where, hs_strerror(r)) : 0;
 }
 
-static void index_list(hs__added_list *l)
+void hs__added_finish(hs__added_list *l)
 {
     qsort(l->all, l->n, sizeof *l->all, compare);
     l->bytes = l->n * sizeof *l->all;
@@ -216,6 +220,23 @@ static void index_list(hs__added_list *l)
     }
 }
 
+static int parse_one(hs__added_list *l, const json_t *json, const hs__normalizer *n, hs__vocab *vocab,
+                     const char *where, hs_err *err)
+{
+    int64_t id;
+    hs__added a = {0};
+    const json_t *content = json_object_get(json, "content");
+    int r = hs_json_int(json, where, "id", 0, HS__MAX_ID, &id, err);
+    if (r == 0)
+        r = parse_flags(&a, json, where, err);
+    if (r < 0)
+        return r;
+    if (!json_is_string(content))
+        return hs_err_set(err, -EINVAL, "%s: content must be a string", where);
+    a.id = (uint32_t)id;
+    return hs__added_put(l, a, json_string_value(content), json_string_length(content), n, vocab, where, err);
+}
+
 int hs__added_parse(hs__added_list *l, const json_t *json, const hs__normalizer *n, hs__vocab *vocab, const char *where,
                     hs_err *err)
 {
@@ -223,22 +244,17 @@ int hs__added_parse(hs__added_list *l, const json_t *json, const hs__normalizer 
     size_t count = json_array_size(json);
     if (json && !json_is_null(json) && !json_is_array(json))
         return hs_err_set(err, -EINVAL, "%s: added_tokens must be an array", where);
-    if (count > HS__MAX_ADDED)
-        return hs_err_set(err, -E2BIG, "%s: %zu added tokens; at most %u are possible", where, count, HS__MAX_ADDED);
-    l->all = hs_calloc(count + 1, sizeof *l->all);
-    if (!l->all)
-        return hs_err_set(err, -ENOMEM, "%s: out of memory", where);
-    for (size_t i = 0; i < count; i++) {
-        l->n++;
-        int r = parse_one(&l->all[i], json_array_get(json, i), n, vocab, "added token", err);
-        if (r < 0) {
+    int r = hs__added_init(l, count, where, err);
+    for (size_t i = 0; i < count && r == 0; i++) {
+        r = parse_one(l, json_array_get(json, i), n, vocab, "added token", err);
+        if (r < 0)
             hs_err_prefix(err, "%s: added_tokens[%zu]", where, i);
-            hs__added_deinit(l);
-            return r;
-        }
     }
-    index_list(l);
-    return 0;
+    if (r < 0)
+        hs__added_deinit(l);
+    else
+        hs__added_finish(l);
+    return r;
 }
 
 void hs__added_deinit(hs__added_list *l)

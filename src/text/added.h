@@ -38,6 +38,11 @@ typedef struct hs__added_list {
 /* json: "added_tokens", an array, or NULL. Puts each token into vocab, too. */
 int hs__added_parse(hs__added_list *l, const json_t *json, const hs__normalizer *n, hs__vocab *vocab, const char *where,
                     hs_err *err) HS_MUST_CHECK;
+/* The same one by one: room for n, each put with its id and flags set and the rest empty, then finish. */
+int hs__added_init(hs__added_list *l, size_t n, const char *where, hs_err *err) HS_MUST_CHECK;
+int hs__added_put(hs__added_list *l, hs__added a, const char *text, size_t len, const hs__normalizer *n,
+                  hs__vocab *vocab, const char *where, hs_err *err) HS_MUST_CHECK;
+void hs__added_finish(hs__added_list *l);
 void hs__added_deinit(hs__added_list *l);
 const hs__added *hs__added_find(const hs__added_list *l, const char *text);
 

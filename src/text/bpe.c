@@ -2,12 +2,13 @@
  * bpe.c - merging: of all neighbouring pairs the one with the lowest rank goes first, of equal ones the leftmost.
  *
  * Symbols form a doubly linked list in an array. Short pieces look for the lowest rank by walking the list; long ones
- * keep a heap of (rank, place), whose entries go stale when a neighbour merges and are recognised by their rank: a
- * pair's rank is its own.
+ * keep a heap of (rank, place), whose entries go stale when a neighbour merges and are recognised by their rank.
+ * Different pairs may have the same rank: an old entry then equals the new one.
  */
 #include "text/bpe.h"
 
 #include "base/mem.h"
+#include "text/utf8.h"
 
 #define SHORT_PIECE 32
 #define NONE        UINT32_MAX
@@ -41,19 +42,37 @@ static void look_up_pair(hs__bpe *b, uint32_t i)
     s->rank = m ? m->rank : NONE;
 }
 
-/* One symbol per byte; returns their number. */
-static uint32_t split_bytes(hs__bpe *b, const char *piece, size_t len)
+static void add_symbol(hs__bpe *b, uint32_t *n, uint32_t id)
+{
+    b->symbols[*n] = (hs__symbol){.id = id, .prev = *n - 1, .next = *n + 1};
+    ++*n;
+}
+
+static bool all_bytes_have_tokens(const hs__bpe *b, const char *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (b->vocab->byte_id[(unsigned char)p[i]] == HS_NO_TOKEN)
+            return false;
+    return true;
+}
+
+/* One symbol per byte, or character; returns their number. */
+static uint32_t split_piece(hs__bpe *b, const char *piece, size_t len)
 {
     uint32_t n = 0;
     bool after_unk = false;
-    for (size_t i = 0; i < len; i++) {
-        uint32_t id = b->vocab->byte_id[(unsigned char)piece[i]];
-        bool is_unk = id == HS_NO_TOKEN;
-        if (is_unk && (b->unk == HS_NO_TOKEN || (after_unk && b->fuse_unk)))
-            continue;
-        after_unk = is_unk;
-        b->symbols[n] = (hs__symbol){.id = is_unk ? b->unk : id, .prev = n - 1, .next = n + 1};
-        n++;
+    for (size_t i = 0, step; i < len; i += step) {
+        step = b->by_character ? hs__utf8_len(piece + i) : 1;
+        uint32_t id = b->by_character ? hs__vocab_find(b->vocab, piece + i, step, HS__PLAIN) : HS_NO_TOKEN;
+        bool is_unk = id == HS_NO_TOKEN && !all_bytes_have_tokens(b, piece + i, step);
+        if (id != HS_NO_TOKEN)
+            add_symbol(b, &n, id);
+        else if (!is_unk)
+            for (size_t k = 0; k < step; k++)
+                add_symbol(b, &n, b->vocab->byte_id[(unsigned char)piece[i + k]]);
+        else if (b->unk != HS_NO_TOKEN && !(after_unk && b->fuse_unk))
+            add_symbol(b, &n, b->unk);
+        after_unk = is_unk && b->unk != HS_NO_TOKEN;
     }
     if (n)
         b->symbols[n - 1].next = NONE;
@@ -145,7 +164,7 @@ int hs__bpe_encode(hs__bpe *b, const char *piece, size_t len, hs__ids *out)
     if (!len)
         return 0;
     if (b->ignore_merges || len == 1) {
-        uint32_t id = hs__vocab_find(b->vocab, piece, len, true);
+        uint32_t id = hs__vocab_find(b->vocab, piece, len, HS__PLAIN);
         if (id != HS_NO_TOKEN)
             return hs__ids_append(out, id);
     }
@@ -159,7 +178,7 @@ int hs__bpe_encode(hs__bpe *b, const char *piece, size_t len, hs__ids *out)
         if (!b->symbols)
             return -ENOMEM;
     }
-    uint32_t n = split_bytes(b, piece, len);
+    uint32_t n = split_piece(b, piece, len);
     if (!n)
         return 0;
     int r = 0;

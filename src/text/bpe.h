@@ -21,8 +21,9 @@ typedef struct hs__ids {
 typedef struct hs__symbol hs__symbol;
 typedef struct hs__bpe {
     const hs__vocab *vocab;
-    uint32_t unk; /* for a byte without a token; HS_NO_TOKEN: such a byte is left out */
+    uint32_t unk; /* for a byte or character without a token; HS_NO_TOKEN: it is left out */
     bool fuse_unk;
+    bool by_character;  /* merging begins with characters; bytes stand in for those that have no token */
     bool ignore_merges; /* a piece that is a token is that token, whatever the merges say */
     hs__symbol *symbols;
     size_t cap_symbols;

@@ -12,19 +12,27 @@
 #include "base/buf.h"
 #include "text/tokenizer.h"
 
+#define HS_DETOK_RUN 256
+
 /* Incremental decode: the concatenation of all pushes and the flush equals hs_tokenizer_decode(skip_special) of all
  * ids. */
 typedef struct hs_detok {
     const hs_tokenizer *tokenizer;
+    bool keeps_special;    /* special tokens become text, too */
     unsigned char held[4]; /* begin of an unfinished character */
     uint8_t n_held;
+    /* Of a SentencePiece-like tokenizer: the bytes of byte tokens in a row, whose fate is one: the reference makes text
+     * of all of them or of none. Past HS_DETOK_RUN what is there is judged by itself. */
+    char run[HS_DETOK_RUN];
+    uint16_t n_run;
+    bool begun; /* the text has, whose first blank may have to go */
 } hs_detok;
 
 void hs_detok_init(hs_detok *d, const hs_tokenizer *t);
 void hs_detok_deinit(hs_detok *d);
-/* Appends the characters that are complete now. Failure to grow is sticky in out. */
+/* Appends the characters that are certain now. Failure to grow is sticky in out. */
 void hs_detok_push(hs_detok *d, uint32_t token, hs_buf *out);
-/* Appends U+FFFD for what can no longer be completed. */
+/* Appends what is held back, U+FFFD for what can no longer be completed. */
 void hs_detok_flush(hs_detok *d, hs_buf *out);
 
 /* Matches several stop strings over a stream of pieces; text that may be the beginning of one is held back. The match

@@ -35,6 +35,8 @@ typedef struct hs__pretok {
 } hs__pretok;
 
 int hs__pretok_parse(hs__pretok *p, const json_t *json, const char *where, hs_err *err) HS_MUST_CHECK;
+/* Steps that isolate what these patterns match, one after the other, then ByteLevel; the last pattern is NULL. */
+int hs__pretok_make(hs__pretok *p, const char *const *patterns, const char *where, hs_err *err) HS_MUST_CHECK;
 void hs__pretok_deinit(hs__pretok *p);
 uint64_t hs__pretok_bytes(const hs__pretok *p);
 

@@ -143,6 +143,17 @@ int hs__pretok_parse(hs__pretok *p, const json_t *json, const char *where, hs_er
     return r;
 }
 
+int hs__pretok_make(hs__pretok *p, const char *const *patterns, const char *where, hs_err *err)
+{
+    *p = (hs__pretok){.is_byte_level = true};
+    int r = 0;
+    for (; *patterns && r == 0; patterns++)
+        r = add_regex(p, *patterns, strlen(*patterns), HS__ISOLATED, false, where, err);
+    if (r < 0)
+        hs__pretok_deinit(p);
+    return r;
+}
+
 void hs__pretok_deinit(hs__pretok *p)
 {
     for (size_t i = 0; i < p->n; i++)

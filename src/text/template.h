@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/checkpoint.h"
 #include "base/err.h"
 #include "base/json.h"
 
@@ -28,6 +29,10 @@ typedef struct hs_template hs_template;
 int hs_template_load(const char *dir, hs_template **ret_template, hs_err *err) HS_MUST_CHECK;
 /* The same with the template's text from `file`, special tokens from dir (template MODEL --template FILE). */
 int hs_template_load_file(const char *dir, const char *file, hs_template **ret_template, hs_err *err) HS_MUST_CHECK;
+/* The template that a GGUF file carries (or, if file is not NULL, that file's text), special tokens from its vocabulary;
+ * where names the GGUF file. -ENOENT if it has no template. */
+int hs_template_create_gguf(const hs_vocab_data *v, const char *where, const char *file, hs_template **ret_template,
+                            hs_err *err) HS_MUST_CHECK;
 /* From memory; where: name for sentences; tokenizer_config: an object, or NULL. */
 int hs_template_create(const char *source, size_t len, const char *where, const json_t *tokenizer_config,
                        hs_template **ret_template, hs_err *err) HS_MUST_CHECK;

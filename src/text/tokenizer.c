@@ -4,6 +4,8 @@
  *   bytes -> made valid UTF-8 -> added tokens out of the raw text -> the rest normalised -> added tokens out of that
  *         -> pre-tokeniser -> BPE per piece
  *
+ * A SentencePiece-like tokenizer prepares blanks where it normalises or just before it cuts, and cuts at blanks.
+ *
  * Owns the scratch of one call (struct encoder); the tokenizer itself is read only.
  */
 #include "text/tokenizer_int.h"
@@ -13,6 +15,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "text/bpe.h"
+#include "text/detok.h"
 #include "text/utf8.h"
 
 #define MAX_FILE (128u << 20)
@@ -21,17 +24,26 @@
 typedef struct encoder {
     const hs_tokenizer *t;
     bool specials;
+    bool begun; /* something is encoded already */
     hs__regex_scratch *scratch;
     hs__bpe bpe;
     hs__ids ids;
     hs_err *err;
 } encoder;
 
+hs_tokenizer *hs__tokenizer_new(void)
+{
+    hs_tokenizer *t = hs_calloc(1, sizeof *t);
+    if (t)
+        t->unk = t->bos = HS_NO_TOKEN;
+    return t;
+}
+
 int hs_tokenizer_load(const char *dir, hs_tokenizer **ret_tokenizer, hs_err *err)
 {
     char *text = NULL, *path = hs_asprintf("%s/tokenizer.json", dir);
     size_t len = 0;
-    hs_tokenizer *t = hs_calloc(1, sizeof *t);
+    hs_tokenizer *t = hs__tokenizer_new();
     int r = path && t ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", dir);
     if (r == 0)
         r = hs_file_read(path, MAX_FILE, &text, &len, err);
@@ -79,6 +91,11 @@ const char *hs_tokenizer_token_bytes(const hs_tokenizer *t, uint32_t id, size_t 
     return t->vocab.bytes + t->vocab.tokens[id].offset;
 }
 
+uint32_t hs_tokenizer_bos(const hs_tokenizer *t)
+{
+    return t->bos;
+}
+
 bool hs_tokenizer_is_special(const hs_tokenizer *t, uint32_t id)
 {
     return id < t->vocab.n_tokens && t->vocab.tokens[id].special;
@@ -104,9 +121,22 @@ static int encode_piece(void *ctx, const char *piece, size_t len)
     return r < 0 ? out_of_memory(e->err) : 0;
 }
 
+static int encode_pieces(encoder *e, const char *text, size_t len)
+{
+    if (e->t->spm.on)
+        return hs__spm_run(&e->t->spm, text, len, encode_piece, e);
+    return hs__pretok_run(&e->t->pretok, e->scratch, text, len, encode_piece, e, e->err);
+}
+
 static int encode_plain(encoder *e, const char *text, size_t len)
 {
-    return hs__pretok_run(&e->t->pretok, e->scratch, text, len, encode_piece, e, e->err);
+    char *owned = NULL;
+    if (e->t->spm.is_metaspace && hs__spm_prepare(&e->t->spm, !e->begun, text, len, &owned, &len) < 0)
+        return out_of_memory(e->err);
+    e->begun = true;
+    int r = encode_pieces(e, owned ? owned : text, len);
+    hs_free(owned);
+    return r;
 }
 
 /* Takes added tokens of one kind out of text and gives what lies between them to `rest`. */
@@ -121,6 +151,7 @@ static int extract(encoder *e, bool normalized, const char *text, size_t len,
             return r;
         if (hs__ids_append(&e->ids, id) < 0)
             return out_of_memory(e->err);
+        e->begun = true;
         done = end;
     }
     return done < len ? rest(e, text + done, len - done) : 0;
@@ -128,8 +159,14 @@ static int extract(encoder *e, bool normalized, const char *text, size_t len,
 
 static int encode_raw_rest(encoder *e, const char *text, size_t len)
 {
-    char *owned;
-    int r = hs__normalize(&e->t->normalizer, text, len, &text, &len, &owned);
+    char *owned = NULL;
+    int r;
+    if (e->t->spm.on && !e->t->spm.is_metaspace) {
+        r = hs__spm_prepare(&e->t->spm, !e->begun, text, len, &owned, &len);
+        text = owned;
+    } else {
+        r = hs__normalize(&e->t->normalizer, text, len, &text, &len, &owned);
+    }
     if (r < 0)
         return out_of_memory(e->err);
     r = extract(e, true, text, len, encode_plain);
@@ -159,7 +196,11 @@ int hs_tokenizer_encode(const hs_tokenizer *t, const char *text, size_t len, boo
     if (len > MAX_TEXT)
         return hs_err_set(err, -E2BIG, "tokenizer: the text has %zu bytes; at most %u are possible", len, MAX_TEXT);
     encoder e = {.t = t, .specials = specials, .err = err};
-    e.bpe = (hs__bpe){.vocab = &t->vocab, .unk = t->unk, .fuse_unk = t->fuse_unk, .ignore_merges = t->ignore_merges};
+    e.bpe = (hs__bpe){.vocab = &t->vocab,
+                      .unk = t->unk,
+                      .fuse_unk = t->fuse_unk,
+                      .by_character = t->spm.on,
+                      .ignore_merges = t->ignore_merges};
     hs_buf fixed;
     hs_buf_init(&fixed, 3 * (size_t)MAX_TEXT);
     int r = hs__regex_scratch_create(len, &e.scratch, err);
@@ -192,15 +233,13 @@ uint64_t hs_tokenizer_encode_bytes(size_t len)
 int hs_tokenizer_decode(const hs_tokenizer *t, const uint32_t *ids, size_t n, bool skip_special, hs_buf *out,
                         hs_err *err)
 {
-    unsigned char held[4];
-    uint8_t n_held = 0;
-    for (size_t i = 0; i < n && !out->failed; i++) {
-        size_t len;
-        const char *bytes = hs_tokenizer_token_bytes(t, ids[i], &len);
-        if (!(skip_special && hs_tokenizer_is_special(t, ids[i])))
-            hs__utf8_push(held, &n_held, bytes, len, out);
-    }
-    hs__utf8_flush(&n_held, out);
+    hs_detok d;
+    hs_detok_init(&d, t);
+    d.keeps_special = !skip_special;
+    for (size_t i = 0; i < n && !out->failed; i++)
+        hs_detok_push(&d, ids[i], out);
+    hs_detok_flush(&d, out);
+    hs_detok_deinit(&d);
     if (out->failed)
         return hs_err_set(err, out->failed, "tokenizer: the text is too long, or out of memory");
     return 0;

@@ -101,14 +101,6 @@ static int scan_merge(hs__scan *s, hs_buf *text, size_t *ret_cut)
     return 0;
 }
 
-/* The model's token that the file writes like this. */
-static uint32_t find_token(const hs__vocab *v, const char *text, size_t len, char *scratch)
-{
-    size_t n;
-    bool plain = hs__vocab_decode(text, len, scratch, &n);
-    return hs__vocab_find(v, scratch, n, plain);
-}
-
 static int load_merges(hs_tokenizer *t, const hs__slice *s, const hs__scan *file)
 {
     static const size_t max = 2 * HS__MAX_TOKEN_LEN;
@@ -129,9 +121,9 @@ static int load_merges(hs_tokenizer *t, const hs__slice *s, const hs__scan *file
             r = hs_err_set(file->err, -ENOMEM, "%s: out of memory", file->where);
             break;
         }
-        uint32_t left = find_token(&t->vocab, text.data, cut, scratch.data);
-        uint32_t right = find_token(&t->vocab, text.data + cut, text.len - cut, scratch.data);
-        uint32_t both = find_token(&t->vocab, text.data, text.len, scratch.data);
+        uint32_t left = hs__vocab_find_spelled(&t->vocab, text.data, cut, scratch.data);
+        uint32_t right = hs__vocab_find_spelled(&t->vocab, text.data + cut, text.len - cut, scratch.data);
+        uint32_t both = hs__vocab_find_spelled(&t->vocab, text.data, text.len, scratch.data);
         if (left == HS_NO_TOKEN || right == HS_NO_TOKEN || both == HS_NO_TOKEN) {
             r = hs__scan_fail(&scan, "a merge of tokens that the vocabulary does not have");
             break;
@@ -162,7 +154,6 @@ static int scan_bool(const hs__slice *s, const hs__scan *file, bool *ret)
 /* unk_token: the model's token of that text. */
 static int load_unk(hs_tokenizer *t, const hs__slice *s, const hs__scan *file)
 {
-    t->unk = HS_NO_TOKEN;
     if (is_unset(s))
         return 0;
     hs__scan scan = scan_of(s, file);
@@ -173,7 +164,7 @@ static int load_unk(hs_tokenizer *t, const hs__slice *s, const hs__scan *file)
     if (r == 0 && hs_buf_append(&scratch, text.data, text.len) < 0)
         r = hs_err_set(file->err, -ENOMEM, "%s: out of memory", file->where);
     if (r == 0)
-        t->unk = find_token(&t->vocab, text.data, text.len, scratch.data);
+        t->unk = hs__vocab_find_spelled(&t->vocab, text.data, text.len, scratch.data);
     if (r == 0 && t->unk == HS_NO_TOKEN)
         r = hs__scan_fail(&scan, "unk_token is not in the vocabulary");
     hs_buf_deinit(&text);
@@ -181,9 +172,9 @@ static int load_unk(hs_tokenizer *t, const hs__slice *s, const hs__scan *file)
     return r;
 }
 
-static int load_model(hs_tokenizer *t, const hs__slice *model, const hs__scan *file)
+/* The model's fields, and whether it is one that can be honoured. */
+static int scan_model(const hs__slice *model, const hs__scan *file, hs__slice parts[N_MODEL_PARTS])
 {
-    hs__slice parts[N_MODEL_PARTS];
     hs__scan scan = scan_of(model, file);
     int r = hs__scan_fields(&scan, model_names, N_MODEL_PARTS, parts);
     if (r < 0)
@@ -196,17 +187,19 @@ static int load_model(hs_tokenizer *t, const hs__slice *model, const hs__scan *f
     for (int i = DROPOUT; i <= SUFFIX; i++)
         if (!is_unset(&parts[i]))
             return hs_err_set(file->err, -ENOTSUP, "%s: model.%s is not supported", file->where, model_names[i]);
-    bool byte_fallback = false;
-    r = scan_bool(&parts[BYTE_FALLBACK], file, &byte_fallback);
-    if (r == 0 && byte_fallback)
-        return hs_err_set(file->err, -ENOTSUP, "%s: model.byte_fallback is not supported", file->where);
-    if (r == 0)
-        r = scan_bool(&parts[FUSE_UNK], file, &t->fuse_unk);
+    return 0;
+}
+
+static int load_model(hs_tokenizer *t, const hs__slice parts[N_MODEL_PARTS], const hs__scan *file)
+{
+    int r = scan_bool(&parts[FUSE_UNK], file, &t->fuse_unk);
     if (r == 0)
         r = scan_bool(&parts[IGNORE_MERGES], file, &t->ignore_merges);
     if (r < 0)
         return r;
-    r = hs__vocab_init(&t->vocab, parts[VOCAB].n, parts[MERGES].n, file->err);
+    r = hs__vocab_init(&t->vocab, t->spm.on ? HS__BLANK_MARK : HS__BYTE_ALPHABET, parts[VOCAB].n, file->err);
+    if (r == 0)
+        r = hs__vocab_init_merges(&t->vocab, parts[MERGES].n, file->err);
     if (r < 0)
         hs_err_prefix(file->err, "%s: model", file->where);
     if (r == 0)
@@ -215,6 +208,8 @@ static int load_model(hs_tokenizer *t, const hs__slice *model, const hs__scan *f
         r = load_merges(t, &parts[MERGES], file);
     if (r == 0)
         r = load_unk(t, &parts[UNK_TOKEN], file);
+    if (r == 0 && t->spm.on)
+        hs__spm_look(&t->spm, &t->vocab);
     return r;
 }
 
@@ -231,13 +226,33 @@ static int check_decoder(const json_t *json, const char *where, hs_err *err)
                       type ? type : "(none)");
 }
 
+/* What happens before and after merging: over bytes, or like SentencePiece. */
+static int parse_surroundings(hs_tokenizer *t, bool byte_fallback, json_t *const json[], const char *where, hs_err *err)
+{
+    if (byte_fallback)
+        return hs__spm_parse(&t->spm, json[NORMALIZER], json[PRE_TOKENIZER], json[DECODER], where, err);
+    int r = hs__normalizer_parse(&t->normalizer, json[NORMALIZER], where, err);
+    if (r == 0)
+        r = hs__pretok_parse(&t->pretok, json[PRE_TOKENIZER], where, err);
+    return r < 0 ? r : check_decoder(json[DECODER], where, err);
+}
+
+/* A token that is looked for in prepared text would have to be prepared, too. */
+static int check_added(const hs_tokenizer *t, const char *where, hs_err *err)
+{
+    if (t->spm.on && !t->spm.is_metaspace && t->added.n != t->added.n_raw)
+        return hs_err_set(err, -ENOTSUP, "%s: added_tokens: \"normalized\" is not supported with byte_fallback", where);
+    return 0;
+}
+
 int hs__tokenizer_parse(hs_tokenizer *t, const char *text, size_t len, const char *where, hs_err *err)
 {
     hs__scan file = {.where = where, .text = text, .p = text, .end = text + len, .err = err};
     if (!hs__utf8_is_valid(text, len))
         return hs_err_set(err, -EINVAL, "%s: not UTF-8", where);
-    hs__slice parts[N_PARTS];
+    hs__slice parts[N_PARTS], model[N_MODEL_PARTS];
     json_t *json[ADDED_TOKENS + 1] = {0};
+    bool byte_fallback = false;
     hs__scan scan = file;
     int r = hs__scan_fields(&scan, part_names, N_PARTS, parts);
     if (r == 0 && !parts[MODEL].p)
@@ -245,15 +260,17 @@ int hs__tokenizer_parse(hs_tokenizer *t, const char *text, size_t len, const cha
     for (int i = 0; i <= ADDED_TOKENS && r == 0; i++)
         r = load_small(&parts[i], where, part_names[i], &json[i], err);
     if (r == 0)
-        r = hs__normalizer_parse(&t->normalizer, json[NORMALIZER], where, err);
+        r = scan_model(&parts[MODEL], &file, model);
     if (r == 0)
-        r = hs__pretok_parse(&t->pretok, json[PRE_TOKENIZER], where, err);
+        r = scan_bool(&model[BYTE_FALLBACK], &file, &byte_fallback);
     if (r == 0)
-        r = check_decoder(json[DECODER], where, err);
+        r = parse_surroundings(t, byte_fallback, json, where, err);
     if (r == 0)
-        r = load_model(t, &parts[MODEL], &file);
+        r = load_model(t, model, &file);
     if (r == 0)
         r = hs__added_parse(&t->added, json[ADDED_TOKENS], &t->normalizer, &t->vocab, where, err);
+    if (r == 0)
+        r = check_added(t, where, err);
     if (r == 0)
         hs__vocab_finish(&t->vocab);
     for (int i = 0; i <= ADDED_TOKENS; i++)

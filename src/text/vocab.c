@@ -27,9 +27,9 @@ static uint32_t slot_of(uint64_t hash, uint32_t n)
     return (uint32_t)((hash >> 32) * n >> 32);
 }
 
-static uint64_t hash_bytes(const hs__vocab *v, const char *p, size_t len, bool plain)
+static uint64_t hash_bytes(const hs__vocab *v, const char *p, size_t len, hs__kind kind)
 {
-    uint64_t h = v->seed ^ (len << 1 | plain), w;
+    uint64_t h = v->seed ^ (len << 2 | kind), w;
     for (; len >= 8; p += 8, len -= 8) {
         memcpy(&w, p, 8);
         h = mix(h ^ w);
@@ -39,22 +39,31 @@ static uint64_t hash_bytes(const hs__vocab *v, const char *p, size_t len, bool p
     return mix(h ^ w);
 }
 
-int hs__vocab_init(hs__vocab *v, size_t n, size_t n_merges, hs_err *err)
+int hs__vocab_init(hs__vocab *v, hs__spelling spelling, size_t n, hs_err *err)
 {
-    *v = (hs__vocab){.n_slots = 8};
-    if (n > HS__MAX_ID || n_merges > HS__MAX_MERGES)
-        return hs_err_set(err, -E2BIG, "%zu tokens and %zu merges; at most %u and %u are possible", n, n_merges,
-                          HS__MAX_ID, HS__MAX_MERGES);
+    *v = (hs__vocab){.spelling = spelling, .n_slots = 8};
+    if (n > HS__MAX_ID)
+        return hs_err_set(err, -E2BIG, "%zu tokens; at most %u are possible", n, HS__MAX_ID);
     v->n_slots += (uint32_t)(n + n / 5 * 3);
-    v->n_merges = (uint32_t)(n_merges + n_merges / 5 * 3) + 8;
     v->slots = hs_malloc(v->n_slots * sizeof *v->slots);
-    v->merges = hs_malloc(v->n_merges * sizeof *v->merges);
-    if (!v->slots || !v->merges)
+    if (!v->slots)
         return hs_err_set(err, -ENOMEM, "out of memory");
     memset(v->slots, 0xff, v->n_slots * sizeof *v->slots);
-    memset(v->merges, 0xff, v->n_merges * sizeof *v->merges);
     if (getrandom(&v->seed, sizeof v->seed, GRND_NONBLOCK) != sizeof v->seed)
         v->seed = hs_now_ns();
+    return 0;
+}
+
+int hs__vocab_init_merges(hs__vocab *v, size_t n_merges, hs_err *err)
+{
+    if (n_merges > HS__MAX_MERGES)
+        return hs_err_set(err, -E2BIG, "%zu merges; at most %u are possible", n_merges, HS__MAX_MERGES);
+    uint32_t n = (uint32_t)(n_merges + n_merges / 5 * 3) + 8;
+    v->merges = hs_malloc(n * sizeof *v->merges);
+    if (!v->merges)
+        return hs_err_set(err, -ENOMEM, "out of memory");
+    memset(v->merges, 0xff, n * sizeof *v->merges);
+    v->n_merges = n;
     return 0;
 }
 
@@ -85,7 +94,7 @@ static int byte_of(uint32_t cp)
     return (int)(cp <= 0x20 ? cp : cp <= 0x42 ? cp - 0x21 + 0x7f : 0xad);
 }
 
-bool hs__vocab_decode(const char *text, size_t len, char *out, size_t *ret_len)
+static hs__kind decode_byte_alphabet(const char *text, size_t len, char *out, size_t *ret_len)
 {
     size_t n = 0;
     for (size_t i = 0; i < len;) {
@@ -95,13 +104,51 @@ bool hs__vocab_decode(const char *text, size_t len, char *out, size_t *ret_len)
         if (byte < 0) {
             memcpy(out, text, len);
             *ret_len = len;
-            return false;
+            return HS__OTHER;
         }
         out[n++] = (char)byte;
         i += (size_t)used;
     }
     *ret_len = n;
-    return true;
+    return HS__PLAIN;
+}
+
+/* "<0x0A>": the byte, or -1. */
+static int byte_token(const char *text, size_t len)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    if (len != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>')
+        return -1;
+    const char *high = memchr(digits, text[3], 16), *low = memchr(digits, text[4], 16);
+    return high && low ? (int)((high - digits) << 4 | (low - digits)) : -1;
+}
+
+static hs__kind decode_blank_mark(const char *text, size_t len, char *out, size_t *ret_len)
+{
+    int byte = byte_token(text, len);
+    if (byte >= 0) {
+        out[0] = (char)byte;
+        *ret_len = 1;
+        return HS__BYTE;
+    }
+    *ret_len = hs__blank_marks(text, len, out);
+    return memchr(text, ' ', len) ? HS__OTHER : HS__PLAIN;
+}
+
+size_t hs__blank_marks(const char *text, size_t len, char *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len;) {
+        bool is_mark = len - i >= 3 && memcmp(text + i, HS__BLANK, 3) == 0;
+        out[n++] = is_mark ? ' ' : text[i];
+        i += is_mark ? 3 : 1;
+    }
+    return n;
+}
+
+hs__kind hs__vocab_decode(hs__spelling spelling, const char *text, size_t len, char *out, size_t *ret_len)
+{
+    return (spelling == HS__BYTE_ALPHABET ? decode_byte_alphabet : decode_blank_mark)(text, len, out, ret_len);
 }
 
 /* Puts the token's bytes at the end of the arena; the token itself is not in place yet. */
@@ -117,21 +164,21 @@ static int store_bytes(hs__vocab *v, const char *text, size_t len, uint32_t id, 
         memset(v->tokens + v->n_tokens, 0, (id + 1 - v->n_tokens) * sizeof *v->tokens);
         v->n_tokens = id + 1;
     }
-    bool plain = hs__vocab_decode(text, len, v->bytes + v->n_bytes, &n);
-    *ret = (hs__token){.offset = (uint32_t)v->n_bytes, .len = (uint32_t)n & 0xffffff, .exists = 1, .plain = plain};
+    hs__kind kind = hs__vocab_decode(v->spelling, text, len, v->bytes + v->n_bytes, &n);
+    *ret = (hs__token){.offset = (uint32_t)v->n_bytes, .len = (uint32_t)n & 0xffffff, .exists = 1, .kind = kind & 3u};
     return 0;
 }
 
 /* The slot that holds the token with these bytes, or the empty one where it would go. */
-static uint32_t *find_slot(const hs__vocab *v, const char *bytes, size_t len, bool plain)
+static uint32_t *find_slot(const hs__vocab *v, const char *bytes, size_t len, hs__kind kind)
 {
-    uint32_t i = slot_of(hash_bytes(v, bytes, len, plain), v->n_slots);
+    uint32_t i = slot_of(hash_bytes(v, bytes, len, kind), v->n_slots);
     for (;; i = i + 1 == v->n_slots ? 0 : i + 1) {
         uint32_t id = v->slots[i];
         if (id == HS_NO_TOKEN)
             return &v->slots[i];
         const hs__token *t = &v->tokens[id];
-        if (t->len == len && t->plain == plain && memcmp(v->bytes + t->offset, bytes, len) == 0)
+        if (t->len == len && t->kind == kind && memcmp(v->bytes + t->offset, bytes, len) == 0)
             return &v->slots[i];
     }
 }
@@ -142,7 +189,7 @@ int hs__vocab_add(hs__vocab *v, const char *text, size_t len, uint32_t id)
     int r = store_bytes(v, text, len, id, &t);
     if (r < 0)
         return r;
-    uint32_t *slot = find_slot(v, v->bytes + t.offset, t.len, t.plain);
+    uint32_t *slot = find_slot(v, v->bytes + t.offset, t.len, t.kind);
     if (v->tokens[id].exists || *slot != HS_NO_TOKEN)
         return -EEXIST;
     *slot = id;
@@ -160,7 +207,7 @@ int hs__vocab_override(hs__vocab *v, const char *text, size_t len, uint32_t id, 
     const hs__token *old = &v->tokens[id];
     if (old->exists) {
         /* The usual case: the model lists it too. Its table entry stays valid only if the bytes are the same. */
-        if (old->len != t.len || old->plain != t.plain || memcmp(v->bytes + old->offset, v->bytes + t.offset, t.len))
+        if (old->len != t.len || old->kind != t.kind || memcmp(v->bytes + old->offset, v->bytes + t.offset, t.len))
             return -EEXIST;
         t.offset = old->offset;
     } else {
@@ -173,17 +220,25 @@ int hs__vocab_override(hs__vocab *v, const char *text, size_t len, uint32_t id, 
 
 void hs__vocab_finish(hs__vocab *v)
 {
+    hs__kind kind = v->spelling == HS__BYTE_ALPHABET ? HS__PLAIN : HS__BYTE;
     for (int b = 0; b < 256; b++)
-        v->byte_id[b] = hs__vocab_find(v, &(char){(char)b}, 1, true);
+        v->byte_id[b] = hs__vocab_find(v, &(char){(char)b}, 1, kind);
     v->bytes = hs_shrink(v->bytes, v->n_bytes + 1);
     v->cap_bytes = v->n_bytes + 1;
     v->tokens = hs_shrink(v->tokens, v->n_tokens * sizeof *v->tokens);
     v->cap_tokens = v->n_tokens;
 }
 
-uint32_t hs__vocab_find(const hs__vocab *v, const char *bytes, size_t len, bool plain)
+uint32_t hs__vocab_find(const hs__vocab *v, const char *bytes, size_t len, hs__kind kind)
 {
-    return *find_slot(v, bytes, len, plain);
+    return *find_slot(v, bytes, len, kind);
+}
+
+uint32_t hs__vocab_find_spelled(const hs__vocab *v, const char *text, size_t len, char *scratch)
+{
+    size_t n;
+    hs__kind kind = hs__vocab_decode(v->spelling, text, len, scratch, &n);
+    return hs__vocab_find(v, scratch, n, kind);
 }
 
 static hs__merge *find_merge(const hs__vocab *v, uint32_t left, uint32_t right)

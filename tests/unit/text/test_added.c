@@ -16,7 +16,7 @@ static int parse(const char *json, hs__added_list *l, hs__vocab *v, hs_err *err)
 {
     json_t *j = NULL;
     assert_int_equal(hs_json_load(json, strlen(json), "test", &j, err), 0);
-    assert_int_equal(hs__vocab_init(v, 0, 0, err), 0);
+    assert_int_equal(hs__vocab_init(v, HS__BYTE_ALPHABET, 0, err), 0);
     int r = hs__added_parse(l, j, &nfc, v, "test", err);
     json_decref(j);
     return r;

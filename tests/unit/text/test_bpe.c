@@ -26,7 +26,8 @@ static void fill(hs__vocab *v)
     hs_err err = {0};
     char text[64][64];
     uint32_t n = 3;
-    assert_int_equal(hs__vocab_init(v, 3 + N_MERGES, N_MERGES, &err), 0);
+    assert_int_equal(hs__vocab_init(v, HS__BYTE_ALPHABET, 3 + N_MERGES, &err), 0);
+    assert_int_equal(hs__vocab_init_merges(v, N_MERGES, &err), 0);
     for (uint32_t i = 0; i < 3; i++) {
         text[i][0] = (char)('a' + i);
         text[i][1] = '\0';
@@ -42,7 +43,7 @@ static void fill(hs__vocab *v)
         memcpy(both + len, text[b], tail + 1);
         len += tail;
         memcpy(text[n], both, sizeof both);
-        uint32_t id = hs__vocab_find(v, text[n], len, true);
+        uint32_t id = hs__vocab_find(v, text[n], len, HS__PLAIN);
         if (id == HS_NO_TOKEN) {
             id = n++;
             assert_int_equal(hs__vocab_add(v, text[id], len, id), 0);
@@ -105,29 +106,30 @@ static void test_vocab(void **state)
     (void)state;
     hs__vocab v;
     hs_err err = {0};
-    assert_int_equal(hs__vocab_init(&v, 10, 10, &err), 0);
+    assert_int_equal(hs__vocab_init(&v, HS__BYTE_ALPHABET, 10, &err), 0);
     /* "Ġ" is a blank; the letter "一" is outside the byte alphabet and never what its three bytes are. */
     assert_int_equal(hs__vocab_add(&v, "\xc4\xa0", 2, 0), 0);
     assert_int_equal(hs__vocab_add(&v, "\xe4\xb8\x80", 3, 1), 0);
     assert_int_equal(hs__vocab_add(&v, "\xc3\xa4\xc2\xb8\xc4\xa2", 6, 2), 0);
-    assert_int_equal(hs__vocab_find(&v, " ", 1, true), 0);
-    assert_int_equal(hs__vocab_find(&v, "\xe4\xb8\x80", 3, false), 1);
-    assert_int_equal(hs__vocab_find(&v, "\xe4\xb8\x80", 3, true), 2);
-    assert_int_equal(hs__vocab_find(&v, "x", 1, true), HS_NO_TOKEN);
+    assert_int_equal(hs__vocab_find(&v, " ", 1, HS__PLAIN), 0);
+    assert_int_equal(hs__vocab_find(&v, "\xe4\xb8\x80", 3, HS__OTHER), 1);
+    assert_int_equal(hs__vocab_find(&v, "\xe4\xb8\x80", 3, HS__PLAIN), 2);
+    assert_int_equal(hs__vocab_find(&v, "x", 1, HS__PLAIN), HS_NO_TOKEN);
     assert_int_equal(hs__vocab_add(&v, "y", 1, 2), -EEXIST);
     assert_int_equal(hs__vocab_add(&v, "\xc4\xa0", 2, 5), -EEXIST);
     assert_int_equal(hs__vocab_add(&v, "y", 1, HS__MAX_ID + 1), -E2BIG);
     assert_int_equal(hs__vocab_override(&v, "\xc4\xa0", 2, 0, true), 0);
     assert_int_equal(hs__vocab_override(&v, "<x>", 3, 0, true), -EEXIST);
     assert_int_equal(hs__vocab_override(&v, "<x>", 3, 7, false), 0);
-    assert_int_equal(hs__vocab_find(&v, "<x>", 3, true), HS_NO_TOKEN);
+    assert_int_equal(hs__vocab_find(&v, "<x>", 3, HS__PLAIN), HS_NO_TOKEN);
     hs__vocab_finish(&v);
     assert_int_equal(v.n_tokens, 8);
     assert_true(v.tokens[0].special && !v.tokens[7].special && !v.tokens[6].exists);
     assert_int_equal(v.byte_id[' '], 0);
     assert_int_equal(v.byte_id['q'], HS_NO_TOKEN);
     hs__vocab_deinit(&v);
-    assert_int_equal(hs__vocab_init(&v, HS__MAX_ID + 1, 0, &err), -E2BIG);
+    assert_int_equal(hs__vocab_init(&v, HS__BYTE_ALPHABET, HS__MAX_ID + 1, &err), -E2BIG);
+    assert_int_equal(hs__vocab_init_merges(&v, HS__MAX_MERGES + 1, &err), -E2BIG);
     hs__vocab_deinit(&v);
 }
 
@@ -139,8 +141,8 @@ static void test_byte_alphabet(void **state)
     size_t count = 0, n;
     for (unsigned cp = 0; cp < 0x800; cp++) {
         char text[2] = {(char)(0xc0 | cp >> 6), (char)(0x80 | (cp & 0x3f))}, out[2];
-        bool plain = cp < 0x80 ? hs__vocab_decode(&(char){(char)cp}, 1, out, &n) : hs__vocab_decode(text, 2, out, &n);
-        if (!plain)
+        bool ascii = cp < 0x80;
+        if (hs__vocab_decode(HS__BYTE_ALPHABET, ascii ? &(char){(char)cp} : text, ascii ? 1 : 2, out, &n) != HS__PLAIN)
             continue;
         assert_int_equal(n, 1);
         assert_false(seen[(unsigned char)out[0]]);
@@ -149,7 +151,8 @@ static void test_byte_alphabet(void **state)
     }
     assert_int_equal(count, 256);
     char out[8];
-    assert_true(hs__vocab_decode("\xc4\x80\xc5\x83", 4, out, &n)); /* U+0100, U+0143: bytes 0 and 0xad */
+    /* U+0100, U+0143: bytes 0 and 0xad */
+    assert_int_equal(hs__vocab_decode(HS__BYTE_ALPHABET, "\xc4\x80\xc5\x83", 4, out, &n), HS__PLAIN);
     assert_int_equal(n, 2);
     assert_memory_equal(out, "\0\xad", 2);
 }
