@@ -7,8 +7,11 @@
 
 void gguf_put(gguf_out *o, const void *p, size_t n)
 {
-    o->data = realloc(o->data, o->len + n + 1);
-    assert_non_null(o->data);
+    if (o->len + n > o->cap) {
+        o->cap = 2 * (o->len + n);
+        o->data = realloc(o->data, o->cap);
+        assert_non_null(o->data);
+    }
     if (n)
         memcpy(o->data + o->len, p, n);
     o->len += n;

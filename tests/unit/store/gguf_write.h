@@ -13,7 +13,7 @@ enum { G_TYPE_F32 = 0, G_TYPE_Q8_0 = 8, G_TYPE_Q4_K = 12, G_TYPE_Q6_K = 14, G_TY
 
 typedef struct gguf_out {
     uint8_t *data;
-    size_t len;
+    size_t len, cap;
     uint64_t n_keys, n_tensors;
 } gguf_out;
 
