@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -17,17 +18,25 @@
 
 typedef struct bench {
     const hs_args *args;
-    uint32_t n_prompt, n_gen;
+    uint32_t n_prompt, n_gen, n_warm;
     uint64_t random;
     uint32_t vocab;
     hs_engine *engine;
     hs_session *session;
-    uint32_t *tokens; /* [n_prompt] */
+    uint32_t *tokens; /* [n_prompt or n_warm] */
     float *logits;    /* [vocab] */
     hs_progress progress;
     hs_engine_stats start, middle, end; /* before prefill, between, after decode */
-    double prefill_s, decode_s;
+    double prefill_s, decode_s, prefill_cpu_s, decode_cpu_s;
 } bench;
+
+/* Processor seconds of all threads so far. */
+static double cpu_seconds(void)
+{
+    struct timespec t = {0};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
 
 static uint32_t random_token(bench *b)
 {
@@ -44,16 +53,35 @@ static int on_prefill(void *ctx, uint64_t done, uint64_t total)
     return hs_stop_asked();
 }
 
+/* Brings into memory what a prompt of n_warm tokens and the step after it need, and forgets the tokens. */
+static int warm_up(bench *b, hs_err *err)
+{
+    if (!b->n_warm)
+        return 0;
+    uint64_t random = b->random;
+    b->random = ~random;
+    for (uint32_t i = 0; i < b->n_warm; i++)
+        b->tokens[i] = random_token(b);
+    int r = hs_session_prefill(b->session, b->tokens, b->n_warm, b->logits, 1, on_prefill, b, err);
+    if (r == 0)
+        r = hs_session_decode(&b->session, b->tokens, 1, b->logits, err);
+    hs_session_reset(b->session);
+    b->random = random;
+    return r;
+}
+
 static int measure(bench *b, hs_err *err)
 {
     for (uint32_t i = 0; i < b->n_prompt; i++)
         b->tokens[i] = random_token(b);
     b->start = hs_engine_get_stats(b->engine);
+    double cpu0 = cpu_seconds();
     uint64_t t0 = hs_now_ns();
     int r = b->n_prompt ? hs_session_prefill(b->session, b->tokens, b->n_prompt, b->logits, 1, on_prefill, b, err) : 0;
     if (r < 0)
         return r;
     uint64_t t1 = hs_now_ns();
+    double cpu1 = cpu_seconds();
     b->middle = hs_engine_get_stats(b->engine);
     for (uint32_t i = 0; i < b->n_gen; i++) {
         if (hs_stop_asked())
@@ -66,6 +94,8 @@ static int measure(bench *b, hs_err *err)
     }
     b->decode_s = (double)(hs_now_ns() - t1) * 1e-9;
     b->prefill_s = (double)(t1 - t0) * 1e-9;
+    b->decode_cpu_s = cpu_seconds() - cpu1;
+    b->prefill_cpu_s = cpu1 - cpu0;
     b->end = hs_engine_get_stats(b->engine);
     return 0;
 }
@@ -137,10 +167,10 @@ static json_t *result_json(const bench *b)
         share(correct, z->predict_guessed - m->predict_guessed), "prefill_phases", phases_json(&prefill),
         "prefill_bytes_read", (json_int_t)(m->bytes_read - b->start.bytes_read), "prefill_disk_bytes_per_s",
         disk_rate(&b->start, m), "prefill_hit_rate", hit_rate(&b->start, m));
-    json_t *machine =
-        json_pack("{s:i, s:i, s:i, s:s, s:s, s:I}", "slots", (int)p->n_slots, "experts", (int)p->n_experts, "threads",
-                  (int)p->threads, "io_engine", hs_engine_io_name(b->engine), "kernels",
-                  hs_engine_kernels_name(b->engine), "planned_bytes", (json_int_t)p->total);
+    json_t *machine = json_pack(
+        "{s:i, s:i, s:i, s:s, s:s, s:I, s:f, s:f}", "slots", (int)p->n_slots, "experts", (int)p->n_experts, "threads",
+        (int)p->threads, "io_engine", hs_engine_io_name(b->engine), "kernels", hs_engine_kernels_name(b->engine),
+        "planned_bytes", (json_int_t)p->total, "prefill_cpu_s", b->prefill_cpu_s, "decode_cpu_s", b->decode_cpu_s);
     if (o && more && machine) {
         json_object_update(o, more);
         json_object_update(o, machine);
@@ -182,15 +212,16 @@ static int prepare(bench *b, const hs_config *config, hs_err *err)
     hs_engine_options_from_config(config, &opt);
     opt.path = b->args->operands[0];
     opt.without_text = true;
+    uint32_t run = b->n_prompt + b->n_gen, warm = b->n_warm + 1;
     if (!opt.context)
-        opt.context = b->n_prompt + b->n_gen;
+        opt.context = run > warm ? run : warm;
     int r = hs_load_engine(&opt, &b->engine, err);
     if (r == 0)
         r = hs_session_create(b->engine, &b->session, err);
     if (r < 0)
         return r;
     b->vocab = hs_engine_vocab(b->engine);
-    b->tokens = hs_calloc(b->n_prompt + 1, sizeof *b->tokens);
+    b->tokens = hs_calloc((size_t)(b->n_prompt > b->n_warm ? b->n_prompt : b->n_warm) + 1, sizeof *b->tokens);
     b->logits = hs_calloc(b->vocab, sizeof *b->logits);
     return b->tokens && b->logits ? 0 : hs_err_set(err, -ENOMEM, "bench: out of memory");
 }
@@ -204,10 +235,13 @@ static int bench_model(const hs_args *a)
     bench b = {.args = a,
                .n_prompt = (uint32_t)hs_args_int(a, "prompt", 128),
                .n_gen = (uint32_t)hs_args_int(a, "gen", 64),
+               .n_warm = (uint32_t)hs_args_int(a, "warm", 0),
                .random = (uint64_t)hs_args_int(a, "seed", 1) * 0x9e3779b97f4a7c15ull | 1};
     hs_progress_init(&b.progress, stderr);
     hs_err err = {0};
     int r = prepare(&b, config, &err);
+    if (r == 0)
+        r = warm_up(&b, &err);
     if (r == 0)
         r = measure(&b, &err);
     hs_progress_clear(&b.progress);
@@ -315,6 +349,7 @@ static int run_bench(const hs_args *a)
 static const hs_flag flags[] = {
     {"prompt", HS_FLAG_INT, "N", 0, 16777216, "prompt tokens; default 128"},
     {"gen", HS_FLAG_INT, "N", 0, 16777216, "generated tokens; default 64"},
+    {"warm", HS_FLAG_INT, "N", 0, 16777216, "other tokens to run first, uncounted and forgotten; default 0"},
     {"seed", HS_FLAG_INT, "N", 0, 4294967295.0, "other random tokens; default 1"},
     {"disk", HS_FLAG_TEXT, "PATH", 0, 0,
      "measure reading instead: the biggest file at PATH, sequential and random, in several sizes and depths"},
