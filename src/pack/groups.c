@@ -1,7 +1,8 @@
 /*
  * groups.c - which tensors make an object, from their names alone: no recipe, so that a model that no recipe knows yet
  * can be packed. A routed expert is "…layers.<L>.….experts.<E>.<rest>" in every family that stores experts one by one,
- * and "blk.<L>.ffn_<matrix>_exps.weight.<E>" where the reader of GGUF has taken a layer's stack apart.
+ * and "blk.<L>.ffn_<matrix>_exps.weight.<E>" or "…layers.<L>.<stack>.<E>" where a reader has taken a layer's stack
+ * apart.
  */
 #include <string.h>
 
@@ -38,6 +39,22 @@ static uint32_t matrix_of(const char *s, size_t n)
     return 3;
 }
 
+/* Mixtral files of 2023 have a tensor for each expert: "ffn_gate.<E>.weight". */
+static bool parse_single(const char *s, size_t n, hs__pk_expert_name *x)
+{
+    static const char *const names[] = {"ffn_gate", "ffn_up", "ffn_down"};
+    const char *number = s + n + (s[n] == '.'), *end = strchr(number, '.');
+    if (!end || strcmp(end, ".weight") || !parse_number(number, (size_t)(end - number), &x->expert))
+        return false;
+    for (uint32_t i = 0; i < 3; i++) {
+        if (is(s, n, names[i])) {
+            x->matrix = i;
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool parse_gguf(const char *name, hs__pk_expert_name *ret)
 {
     static const struct {
@@ -51,12 +68,51 @@ static bool parse_gguf(const char *name, hs__pk_expert_name *ret)
     x.prefix = 5 + n;
     const char *stack = name + x.prefix;
     n = strcspn(stack, ".");
+    if (parse_single(stack, n, &x)) {
+        *ret = x;
+        return true;
+    }
     const char *number = stack + n + 8;
     if (strncmp(stack + n, ".weight.", 8) || !parse_number(number, strlen(number), &x.expert))
         return false;
     for (size_t i = 0; i < sizeof stacks / sizeof *stacks; i++) {
         if (is(stack, n, stacks[i].name)) {
             x.matrix = stacks[i].matrix;
+            *ret = x;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_stack(const char *name, hs__pk_expert_name *ret)
+{
+    static const struct {
+        const char *name;
+        uint32_t matrix;
+        bool is_scale;
+    } stacks[] = {
+        {"block_sparse_moe.input_linear.weight", 0, false},
+        {"block_sparse_moe.output_linear.weight", 2, false},
+        {"mlp.experts.gate_up_proj", 0, false},
+        {"mlp.experts.down_proj", 2, false},
+        {"mlp.experts.gate_up_proj_blocks", 0, false},
+        {"mlp.experts.down_proj_blocks", 2, false},
+        {"mlp.experts.gate_up_proj_scales", 0, true},
+        {"mlp.experts.down_proj_scales", 2, true},
+    };
+    const char *layers = strstr(name, "layers."), *number = strrchr(name, '.');
+    hs__pk_expert_name x = {0};
+    if (!layers || (layers > name && layers[-1] != '.') || !parse_number(number + 1, strlen(number + 1), &x.expert))
+        return false;
+    const char *layer = layers + strlen("layers."), *stack = strchr(layer, '.');
+    if (!stack || stack >= number || !parse_number(layer, (size_t)(stack - layer), &x.layer))
+        return false;
+    x.prefix = (size_t)(++stack - name);
+    for (size_t i = 0; i < sizeof stacks / sizeof *stacks; i++) {
+        if (is(stack, (size_t)(number - stack), stacks[i].name)) {
+            x.matrix = stacks[i].matrix;
+            x.is_scale = stacks[i].is_scale;
             *ret = x;
             return true;
         }
@@ -92,5 +148,5 @@ bool hs__pk_parse_expert(const char *name, hs__pk_expert_name *ret)
     }
     if (expert)
         *ret = x;
-    return expert || parse_gguf(name, ret);
+    return expert || parse_gguf(name, ret) || parse_stack(name, ret);
 }

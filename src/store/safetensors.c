@@ -363,6 +363,9 @@ int hs__safetensors_parse(hs_source *src, const char *where, uint32_t file, cons
     for (uint32_t i = first, end = src->n_tensors; i < end; i++)
         if (hs_stacks_experts(src->tensors[i].name, src->tensors[i].n_dims) && take_apart(src, i, where, err) < 0)
             return err ? err->code : -EINVAL;
+    /* Their pieces were appended: by offset again, as a packed folder wants them. */
+    if (src->n_tensors > first)
+        qsort(src->tensors + first, src->n_tensors - first, sizeof *src->tensors, by_offset);
     return 0;
 }
 

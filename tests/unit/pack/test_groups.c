@@ -29,6 +29,11 @@ static void experts_of_all_families(void **state)
         {"blk.0.ffn_up_exps.weight.0", 0, 0, 1, false},
         {"blk.60.ffn_down_exps.weight.255", 60, 255, 2, false},
         {"blk.1.ffn_gate_up_exps.weight.3", 1, 3, 0, false},
+        {"blk.3.ffn_down.7.weight", 3, 7, 2, false},
+        {"model.layers.35.mlp.experts.gate_up_proj_blocks.127", 35, 127, 0, false},
+        {"model.layers.35.mlp.experts.down_proj_scales.0", 35, 0, 2, true},
+        {"model.layers.0.mlp.experts.gate_up_proj.9", 0, 9, 0, false},
+        {"model.layers.2.block_sparse_moe.output_linear.weight.1", 2, 1, 2, false},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         hs__pk_expert_name x = {0};
@@ -41,6 +46,9 @@ static void experts_of_all_families(void **state)
         char want[40];
         if (*good[i].name == 'b')
             snprintf(want, sizeof want, "ffn_");
+        else if (!strstr(good[i].name, "experts.") || strstr(good[i].name, "mlp.experts.gate_up") ||
+                 strstr(good[i].name, "mlp.experts.down"))
+            *want = 0; /* stacks begin behind the layer */
         else
             snprintf(want, sizeof want, "experts.%u", good[i].expert);
         assert_memory_equal(good[i].name + x.prefix, want, strlen(want));
@@ -68,7 +76,13 @@ static void everything_else_is_dense(void **state)
         "blk.3.ffn_gate_exps.bias",
         "blk.3.ffn_gate_exps.weight.07",
         "blk.x.ffn_gate_exps.weight.7",
-        "blk.3.ffn_gate.7.weight",
+        "blk.3.ffn_gate.weight",
+        "blk.3.ffn_gate.7.bias",
+        "blk.3.ffn_norm.7.weight",
+        "model.layers.3.mlp.experts.gate_up_proj_bias",
+        "model.layers.3.mlp.experts.gate_up_proj_bias.3",
+        "mylayers.3.mlp.experts.down_proj.1",
+        "model.layers.3",
         "blk.3.ffn_norm_exps.weight.7",
         "model.layers.3.mlp.experts.99999999999.w1.weight",
         "model.layers.3.mlp.experts.-1.w1.weight",

@@ -113,6 +113,22 @@ static void a_trained_model_gets_smaller(void **state)
     remove_tree(out);
 }
 
+/* Tensors that stack experts are packed, and found again, one by one. */
+static void stacked_experts_load(void **state)
+{
+    (void)state;
+    hs_err err = {0};
+    trip t = {.src = TESTS_DIR "/data/goldens/gpt_oss_mxfp4"};
+    const char *out = temp_folder(1);
+    snprintf(t.dst, sizeof t.dst, "%s/packed", out);
+    snprintf(t.back, sizeof t.back, "%s/back", out);
+    if (pack(t.src, t.dst, HS_PACK_AUTO, 0, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_true(loads(t.dst));
+    assert_complete(&t);
+    remove_tree(out);
+}
+
 /* ---- interruptions ---- */
 
 static void assert_unfinished(const trip *t)
@@ -443,21 +459,14 @@ static void a_fast_drive_gets_raw_shards(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(comes_back_bit_for_bit),
-        cmocka_unit_test(bytes_do_not_depend_on_threads),
-        cmocka_unit_test(a_trained_model_gets_smaller),
-        cmocka_unit_test(cancelled_it_goes_on),
-        cmocka_unit_test(killed_it_goes_on),
-        cmocka_unit_test(killed_at_any_moment),
-        cmocka_unit_test(out_of_memory_it_goes_on),
-        cmocka_unit_test(full_disk_is_an_error),
-        cmocka_unit_test(no_space_is_an_error),
-        cmocka_unit_test(refuses_what_it_must_not_touch),
-        cmocka_unit_test(knows_another_source),
-        cmocka_unit_test(knows_the_same_source_again),
-        cmocka_unit_test(options_of_an_unfinished_pack_must_match),
-        cmocka_unit_test(one_writer_at_a_time),
-        cmocka_unit_test(bad_options_are_named),
+        cmocka_unit_test(comes_back_bit_for_bit),         cmocka_unit_test(bytes_do_not_depend_on_threads),
+        cmocka_unit_test(a_trained_model_gets_smaller),   cmocka_unit_test(stacked_experts_load),
+        cmocka_unit_test(cancelled_it_goes_on),           cmocka_unit_test(killed_it_goes_on),
+        cmocka_unit_test(killed_at_any_moment),           cmocka_unit_test(out_of_memory_it_goes_on),
+        cmocka_unit_test(full_disk_is_an_error),          cmocka_unit_test(no_space_is_an_error),
+        cmocka_unit_test(refuses_what_it_must_not_touch), cmocka_unit_test(knows_another_source),
+        cmocka_unit_test(knows_the_same_source_again),    cmocka_unit_test(options_of_an_unfinished_pack_must_match),
+        cmocka_unit_test(one_writer_at_a_time),           cmocka_unit_test(bad_options_are_named),
         cmocka_unit_test(a_fast_drive_gets_raw_shards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
