@@ -29,7 +29,7 @@ int hs__open(const hs_engine_options *opt, hs__opened *o, hs_err *err)
     hs_kernel_set set;
     int r = hs_kernel_set_parse(opt->kernels ? opt->kernels : "auto", &set);
     if (r < 0)
-        return hs_err_set(err, r, "compute.kernels: '%s' is not one of auto|generic|avx2|avx512", opt->kernels);
+        return hs_err_set(err, r, "compute.kernels: '%s' is not one of auto|generic|avx2|avx512|neon", opt->kernels);
     o->q8 = !opt->activations || strcmp(opt->activations, "f32") != 0;
     o->kernels = hs_kernels_get(set, err);
     if (!o->kernels)

@@ -46,7 +46,7 @@ static const hs_option options[] = {
      "same "
      "bits with any number.",
      false},
-    {"compute", "kernels", HS_OPT_ENUM, "auto", 0, 0, "auto|generic|avx2|avx512", "",
+    {"compute", "kernels", HS_OPT_ENUM, "auto", 0, 0, "auto|generic|avx2|avx512|neon", "",
      "Instruction set of the kernels; generic is for finding faults. Another set rounds differently in the last bits.",
      false},
     {"compute", "activations", HS_OPT_ENUM, "auto", 0, 0, "auto|f32", "",

@@ -13,8 +13,8 @@
 
 int hs_kernel_set_parse(const char *text, hs_kernel_set *ret)
 {
-    static const char *const names[] = {"auto", "generic", "avx2", "avx512"};
-    for (int i = 0; i < 4; i++) {
+    static const char *const names[] = {"auto", "generic", "avx2", "avx512", "neon"};
+    for (int i = 0; i < 5; i++) {
         if (!strcmp(text, names[i])) {
             *ret = (hs_kernel_set)i;
             return 0;
@@ -38,6 +38,14 @@ const hs_kernels *hs_kernels_get(hs_kernel_set set, hs_err *err)
     if ((set == HS_KERNELS_AUTO || set == HS_KERNELS_AVX2) && has_avx2)
         return &hs__kernels_avx2;
 #endif
+#if defined(__aarch64__)
+    if (set == HS_KERNELS_AUTO || set == HS_KERNELS_NEON)
+        return &hs__kernels_neon;
+#endif
+    if (set == HS_KERNELS_NEON) {
+        hs_err_set(err, -ENOTSUP, "compute.kernels: this processor has no NEON; use auto");
+        return NULL;
+    }
     if (set == HS_KERNELS_AVX512) {
         hs_err_set(err, -ENOTSUP, "compute.kernels: this processor has no AVX-512 with VNNI; use auto");
         return NULL;

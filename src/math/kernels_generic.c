@@ -83,7 +83,7 @@ static void matvec(const hs_mat *w, uint32_t row0, uint32_t row1, const float *x
     }
 }
 
-static void dequant_span(const hs_mat *w, uint32_t r, uint32_t col0, uint32_t col1, float *out)
+void hs__generic_dequant_span(const hs_mat *w, uint32_t r, uint32_t col0, uint32_t col1, float *out)
 {
     for (uint32_t k = col0, end; k < col1; k = end) {
         end = piece_end(w, k, col1);
@@ -94,8 +94,8 @@ static void dequant_span(const hs_mat *w, uint32_t r, uint32_t col0, uint32_t co
     }
 }
 
-static void matvec_t(const hs_mat *w, uint32_t row0, uint32_t row1, uint32_t col0, uint32_t col1, const float *x,
-                     float *y)
+void hs__generic_matvec_t(const hs_mat *w, uint32_t row0, uint32_t row1, uint32_t col0, uint32_t col1, const float *x,
+                          float *y)
 {
     float piece[HS__BLOCK_MAX];
     for (uint32_t k = col0; k < col1; k++)
@@ -111,7 +111,7 @@ static void matvec_t(const hs_mat *w, uint32_t row0, uint32_t row1, uint32_t col
     }
 }
 
-static void to_panel(const float *rows, size_t stride, uint32_t n, float *panel)
+void hs__generic_to_panel(const float *rows, size_t stride, uint32_t n, float *panel)
 {
     for (uint32_t k = 0; k < n; k++)
         for (uint32_t r = 0; r < HS_PANEL_ROWS; r++)
@@ -149,7 +149,7 @@ static void axpy(float a, const float *x, float *y, uint32_t n)
         y[i] += a * x[i];
 }
 
-static float dot_f16(const uint16_t *a, const float *b, uint32_t n)
+float hs__generic_dot_f16(const uint16_t *a, const float *b, uint32_t n)
 {
     float piece[PIECE], sum = 0;
     for (uint32_t i = 0, m; i < n; i += m) {
@@ -160,25 +160,25 @@ static float dot_f16(const uint16_t *a, const float *b, uint32_t n)
     return sum;
 }
 
-static void axpy_f16(float a, const uint16_t *x, float *y, uint32_t n)
+void hs__generic_axpy_f16(float a, const uint16_t *x, float *y, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
         y[i] += a * hs__f16_to_f32(x[i]);
 }
 
-static void to_f16(const float *x, uint16_t *out, uint32_t n)
+void hs__generic_to_f16(const float *x, uint16_t *out, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
         out[i] = hs__f32_to_f16(x[i]);
 }
 
-static void from_f16(const uint16_t *x, float *out, uint32_t n)
+void hs__generic_from_f16(const uint16_t *x, float *out, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
         out[i] = hs__f16_to_f32(x[i]);
 }
 
-static void rmsnorm(const float *x, const float *weight, uint32_t n, float eps, float *out)
+void hs__generic_rmsnorm(const float *x, const float *weight, uint32_t n, float eps, float *out)
 {
     float scale = 1.0f / sqrtf(dot(x, x, n) / (float)n + eps);
     for (uint32_t i = 0; i < n; i++)
@@ -188,19 +188,19 @@ static void rmsnorm(const float *x, const float *weight, uint32_t n, float eps, 
 const hs_kernels hs__kernels_generic = {
     .name = "generic",
     .matvec = matvec,
-    .matvec_t = matvec_t,
-    .dequant_span = dequant_span,
+    .matvec_t = hs__generic_matvec_t,
+    .dequant_span = hs__generic_dequant_span,
     .quantise = hs__quantise,
     .matvec_q8 = hs__matvec_q8,
-    .to_panel = to_panel,
+    .to_panel = hs__generic_to_panel,
     .gemm_panel = gemm_panel,
     .dot = dot,
     .axpy = axpy,
-    .dot_f16 = dot_f16,
-    .axpy_f16 = axpy_f16,
-    .to_f16 = to_f16,
-    .from_f16 = from_f16,
-    .rmsnorm = rmsnorm,
+    .dot_f16 = hs__generic_dot_f16,
+    .axpy_f16 = hs__generic_axpy_f16,
+    .to_f16 = hs__generic_to_f16,
+    .from_f16 = hs__generic_from_f16,
+    .rmsnorm = hs__generic_rmsnorm,
     .silu_mul = hs__silu_mul,
     .softmax = hs__softmax,
     .softmax_piece = hs__softmax_piece,

@@ -39,7 +39,13 @@ typedef struct hs_mat {
     uint32_t skip; /* rows of another matrix between two of this one, in data and in MXFP4_PAIRS' scales */
 } hs_mat;
 
-typedef enum hs_kernel_set { HS_KERNELS_AUTO, HS_KERNELS_GENERIC, HS_KERNELS_AVX2, HS_KERNELS_AVX512 } hs_kernel_set;
+typedef enum hs_kernel_set {
+    HS_KERNELS_AUTO,
+    HS_KERNELS_GENERIC,
+    HS_KERNELS_AVX2,
+    HS_KERNELS_AVX512,
+    HS_KERNELS_NEON
+} hs_kernel_set;
 
 /*
  * What the elements of a vector are: floats, or 8 bits, of which 127 is the largest magnitude of their block of 32 or
@@ -88,7 +94,7 @@ typedef struct hs_kernels {
 
 /* NULL with -ENOTSUP's sentence if this processor lacks the set. AUTO takes the best one. */
 const hs_kernels *hs_kernels_get(hs_kernel_set set, hs_err *err);
-/* "auto", "generic", "avx2", "avx512"; -EINVAL. */
+/* "auto", "generic", "avx2", "avx512", "neon"; -EINVAL. */
 int hs_kernel_set_parse(const char *text, hs_kernel_set *ret) HS_MUST_CHECK;
 
 /* Bytes of matrix data (without scales); 0 if the type has no kernel. */

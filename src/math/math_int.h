@@ -11,6 +11,21 @@ extern const hs_kernels hs__kernels_generic;
 extern const hs_kernels hs__kernels_avx2, hs__kernels_avx512;
 #endif
 
+#if defined(__aarch64__)
+extern const hs_kernels hs__kernels_neon;
+#endif
+
+/* Generic kernels that other sets have as well. */
+void hs__generic_matvec_t(const hs_mat *w, uint32_t row0, uint32_t row1, uint32_t col0, uint32_t col1, const float *x,
+                          float *y);
+void hs__generic_dequant_span(const hs_mat *w, uint32_t r, uint32_t col0, uint32_t col1, float *out);
+void hs__generic_to_panel(const float *rows, size_t stride, uint32_t n, float *panel);
+float hs__generic_dot_f16(const uint16_t *a, const float *b, uint32_t n);
+void hs__generic_axpy_f16(float a, const uint16_t *x, float *y, uint32_t n);
+void hs__generic_to_f16(const float *x, uint16_t *out, uint32_t n);
+void hs__generic_from_f16(const uint16_t *x, float *out, uint32_t n);
+void hs__generic_rmsnorm(const float *x, const float *weight, uint32_t n, float eps, float *out);
+
 static inline float hs__load_f32(const void *p)
 {
     float f;

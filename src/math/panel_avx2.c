@@ -133,7 +133,7 @@ static hs__vectors vectors_at(const hs__format *f, uint32_t n, uint32_t k, const
  * short pieces of many rows, which memory prefetchers do not follow. */
 static void prefetch_part(const hs_mat *w, uint32_t row, uint32_t rows, uint32_t part, uint32_t parts)
 {
-    size_t bytes = rows * hs_dtype_bytes(w->dtype, w->cols);
+    size_t bytes = (size_t)rows * (1 + w->skip) * hs_dtype_bytes(w->dtype, w->cols);
     const char *p = hs__row(w, row);
     for (size_t i = bytes * part / parts; i < bytes * (part + 1) / parts; i += 64)
         _mm_prefetch(p + i, _MM_HINT_T1);

@@ -10,7 +10,7 @@
 
 #include "math/quant_int.h"
 
-hs__unpack_fn hs__unpack_of(hs_dtype t)
+static hs__unpack_fn unpack_of(hs_dtype t)
 {
     static const hs__unpack_fn functions[HS_DTYPE_COUNT] = {
         [HS_DTYPE_Q4_0] = hs__unpack_q4_0,
@@ -40,22 +40,20 @@ hs__unpack_fn hs__unpack_of(hs_dtype t)
     return functions[t];
 }
 
-/* Block (r, k), k a multiple of its size. */
-static void unpack_at(const hs_mat *w, hs__unpack_fn unpack, uint32_t r, uint32_t k, hs__block *b)
+void hs__unpack_at(const hs_mat *w, uint32_t r, uint32_t k, hs__block *b)
 {
-    unpack((const unsigned char *)hs__element(w, r, k), b);
+    unpack_of(w->dtype)((const unsigned char *)hs__element(w, r, k), b);
     if (w->dtype == HS_DTYPE_MXFP4_PAIRS)
         b->d = hs__e8m0_half(*hs__e8m0_at(w, r, k));
 }
 
 void hs__dequant_span_quant(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out)
 {
-    hs__unpack_fn unpack = hs__unpack_of(w->dtype);
     uint32_t size = hs_dtype_block(w->dtype);
     hs__block b;
     for (uint32_t k = col0; k < col1;) {
         uint32_t at = k % size, end = col1 - k < size - at ? at + (col1 - k) : size;
-        unpack_at(w, unpack, row, k - at, &b);
+        hs__unpack_at(w, row, k - at, &b);
         for (; at < end; k++, at++) {
             uint32_t g = at / HS__GROUP;
             out[k - col0] = (b.d * (float)b.scale[g]) * (float)b.q[at] - b.dmin * (float)b.min[g];
@@ -134,14 +132,13 @@ static void block_sums(const hs__block *b, uint32_t n, const int8_t *x, const in
 
 void hs__matvec_q8(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec, float *const *y)
 {
-    hs__unpack_fn unpack = hs__unpack_of(w->dtype);
     uint32_t size = hs_dtype_block(w->dtype), n = w->cols;
     hs__block b;
     for (uint32_t r = row0; r < row1; r++) {
         for (uint32_t v = 0; v < n_vec; v++)
             y[v][r] = 0;
         for (uint32_t k = 0; k < n; k += size) {
-            unpack_at(w, unpack, r, k, &b);
+            hs__unpack_at(w, r, k, &b);
             for (uint32_t v = 0; v < n_vec; v++) {
                 int sum, min;
                 float dx = hs__act_scales(x[v], n)[k / size];

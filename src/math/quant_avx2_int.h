@@ -65,14 +65,14 @@ typedef struct hs__q8 {
     hs__q8_fn *rows;
 } hs__q8;
 
+/* clang-format off */
 #define HS__FORMATS(X)                                                                                                 \
-    X(Q4_0, q4_0)                                                                                                      \
-    X(Q4_1, q4_1)                                                                                                      \
-    X(Q5_0, q5_0)                                                                                                      \
-    X(Q5_1, q5_1) X(Q8_0, q8_0) X(IQ4_NL, iq4_nl) X(MXFP4, mxfp4) X(MXFP4_PAIRS, mxfp4_pairs) X(Q2_K, q2_k)            \
-        X(Q3_K, q3_k) X(Q4_K, q4_k) X(Q5_K, q5_k) X(Q6_K, q6_k) X(TQ1_0, tq1_0) X(TQ2_0, tq2_0) X(IQ1_S, iq1_s)        \
-            X(IQ1_M, iq1_m) X(IQ2_XXS, iq2_xxs) X(IQ2_XS, iq2_xs) X(IQ2_S, iq2_s) X(IQ3_XXS, iq3_xxs) X(IQ3_S, iq3_s)  \
-                X(IQ4_XS, iq4_xs)
+    X(Q4_0, q4_0) X(Q4_1, q4_1) X(Q5_0, q5_0) X(Q5_1, q5_1) X(Q8_0, q8_0) X(IQ4_NL, iq4_nl)                            \
+    X(MXFP4, mxfp4) X(MXFP4_PAIRS, mxfp4_pairs)                                                                        \
+    X(Q2_K, q2_k) X(Q3_K, q3_k) X(Q4_K, q4_k) X(Q5_K, q5_k) X(Q6_K, q6_k) X(TQ1_0, tq1_0) X(TQ2_0, tq2_0)              \
+    X(IQ1_S, iq1_s) X(IQ1_M, iq1_m) X(IQ2_XXS, iq2_xxs) X(IQ2_XS, iq2_xs) X(IQ2_S, iq2_s)                              \
+    X(IQ3_XXS, iq3_xxs) X(IQ3_S, iq3_s) X(IQ4_XS, iq4_xs)
+/* clang-format on */
 #define HS__DECLARE(type, name) extern const hs__q8 hs__q8_##name;
 HS__FORMATS(HS__DECLARE)
 #undef HS__DECLARE

@@ -86,8 +86,8 @@ void hs__unpack_iq3_xxs(const unsigned char *p, hs__block *b);
 void hs__unpack_iq3_s(const unsigned char *p, hs__block *b);
 void hs__unpack_iq4_xs(const unsigned char *p, hs__block *b);
 
-/* The decoder of a block format. */
-hs__unpack_fn hs__unpack_of(hs_dtype t);
+/* Block (r, k) of a matrix, k a multiple of its size. */
+void hs__unpack_at(const hs_mat *w, uint32_t r, uint32_t k, hs__block *b);
 
 /* out[k - col0] = w[row][k] for k in [col0, col1), any columns. */
 void hs__dequant_span_quant(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out);

@@ -178,7 +178,7 @@ const hs_kernels *const *all_kernels(size_t *ret_n)
 {
     static const hs_kernels *sets[3];
     *ret_n = 0;
-    for (hs_kernel_set set = HS_KERNELS_GENERIC; set <= HS_KERNELS_AVX512; set++) {
+    for (hs_kernel_set set = HS_KERNELS_GENERIC; set <= HS_KERNELS_NEON; set++) {
         sets[*ret_n] = hs_kernels_get(set, NULL);
         *ret_n += sets[*ret_n] != NULL;
     }
