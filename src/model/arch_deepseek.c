@@ -81,9 +81,11 @@ static void read_router(hs__build *b, bool v2)
     a->router.scale = (float)hs__cfg_num(b, "routed_scaling_factor", -1e6, 1e6, 1);
     uint32_t per_group = s->n_experts / a->router.n_group;
     if (s->n_experts % a->router.n_group || (a->router.n_group > 1 && per_group < 2))
-        hs__refuse(b, "n_routed_experts %u do not divide into n_group %u", s->n_experts, a->router.n_group);
+        hs__refuse(b, "%s %u do not divide into %s %u", hs__cfg_name(b, "n_routed_experts").text, s->n_experts,
+                   hs__cfg_name(b, "n_group").text, a->router.n_group);
     if (s->top_k > a->router.topk_group * per_group)
-        hs__refuse(b, "num_experts_per_tok %u exceeds the experts of topk_group %u", s->top_k, a->router.topk_group);
+        hs__refuse(b, "%s %u exceeds the experts of %s %u", hs__cfg_name(b, "num_experts_per_tok").text, s->top_k,
+                   hs__cfg_name(b, "topk_group").text, a->router.topk_group);
 }
 
 static void take_attention(hs__build *b, uint32_t l)
@@ -103,6 +105,7 @@ static void take_attention(hs__build *b, uint32_t l)
     if (hs__has_mat(b, "model.layers.%u.self_attn.k_b_proj", l)) {
         hs__take_mat(b, &t->w[HS__W_K_B], a->heads * a->kv_lora, a->nope, "model.layers.%u.self_attn.k_b_proj", l);
         hs__take_mat(b, &t->w[HS__W_V_B], a->heads * a->v_dim, a->kv_lora, "model.layers.%u.self_attn.v_b_proj", l);
+        hs__pass_over_mat(b, "model.layers.%u.self_attn.kv_b_proj", l); /* GGUF files of 2025 have both */
     } else {
         hs__take_mat(b, &t->w[HS__W_KV_B], a->heads * (a->nope + a->v_dim), a->kv_lora,
                      "model.layers.%u.self_attn.kv_b_proj", l);

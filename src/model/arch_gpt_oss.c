@@ -66,7 +66,7 @@ void hs__build_gpt_oss(hs__build *b)
     s->n_experts = hs__cfg_u32(b, "num_local_experts", 1, HS__MAX_EXPERTS);
     s->top_k = hs__cfg_top_k(b, 4);
     a->router = (hs__router_rule){.n_group = 1, .topk_group = 1, .scale = 1, .normalise = true};
-    a->moe_width = hs__cfg_u32(b, b->c->gguf ? "moe_intermediate_size" : "intermediate_size", 1, HS__MAX_WIDTH);
+    a->moe_width = hs__cfg_expert_width(b);
     a->glu_limit = (float)hs__cfg_num(b, "swiglu_limit", 1e-3, 1e6, GLU_LIMIT);
     a->glu_alpha = GLU_ALPHA;
     uint8_t moe[HS__MAX_LAYERS];

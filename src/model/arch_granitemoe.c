@@ -19,7 +19,7 @@ void hs__build_granitemoe(hs__build *b)
     s->n_experts = hs__cfg_u32_or(b, "num_local_experts", 1, HS__MAX_EXPERTS, 8);
     s->top_k = hs__cfg_top_k(b, s->n_experts < 2 ? 1 : 2);
     a->router = (hs__router_rule){.n_group = 1, .topk_group = 1, .scale = 1, .normalise = true};
-    a->moe_width = hs__cfg_u32(b, "intermediate_size", 1, HS__MAX_WIDTH);
+    a->moe_width = hs__cfg_expert_width(b);
     uint8_t moe[HS__MAX_LAYERS];
     for (uint32_t l = 0; l < s->n_layers; l++)
         moe[l] = 1;

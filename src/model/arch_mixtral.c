@@ -12,11 +12,12 @@ void hs__build_mixtral(hs__build *b)
     hs__cfg_common(b, 1e-5);
     hs__read_gqa(b, a->heads < 8 ? a->heads : 8, !b->c->gguf, 1000000);
     if (hs__cfg_u32_or(b, "sliding_window", 1, 1u << 30, 1u << 30) < s->max_context)
-        hs__refuse(b, "a sliding_window shorter than max_position_embeddings is not supported");
+        hs__refuse(b, "a %s shorter than %s is not supported", hs__cfg_name(b, "sliding_window").text,
+                   hs__cfg_name(b, "max_position_embeddings").text);
     s->n_experts = hs__cfg_u32_or(b, "num_local_experts", 1, HS__MAX_EXPERTS, 8);
     s->top_k = hs__cfg_top_k(b, s->n_experts < 2 ? 1 : 2);
     a->router = (hs__router_rule){.n_group = 1, .topk_group = 1, .scale = 1, .normalise = true};
-    a->moe_width = hs__cfg_u32(b, "intermediate_size", 1, HS__MAX_WIDTH);
+    a->moe_width = hs__cfg_expert_width(b);
     uint8_t moe[HS__MAX_LAYERS];
     for (uint32_t l = 0; l < s->n_layers; l++)
         moe[l] = 1;

@@ -16,7 +16,7 @@ void hs__build_olmoe(hs__build *b)
     s->top_k = hs__cfg_top_k(b, 8);
     a->router = (hs__router_rule){.n_group = 1, .topk_group = 1, .scale = 1};
     a->router.normalise = hs__cfg_bool(b, "norm_topk_prob", false);
-    a->moe_width = hs__cfg_u32(b, "intermediate_size", 1, HS__MAX_WIDTH);
+    a->moe_width = hs__cfg_expert_width(b);
     uint8_t moe[HS__MAX_LAYERS];
     hs__sparse_layers(b, moe);
     hs__set_moe_layers(b, moe);

@@ -27,6 +27,14 @@ const json_t *hs__cfg_get(hs__build *b, const char *key)
     return json_is_null(v) ? NULL : v;
 }
 
+hs__cfg_text hs__cfg_name(hs__build *b, const char *key)
+{
+    hs__cfg_text t;
+    hs__cfg_place(b, &key);
+    snprintf(t.text, sizeof t.text, "%s", key);
+    return t;
+}
+
 uint32_t hs__cfg_u32_or(hs__build *b, const char *key, uint32_t min, uint32_t max, uint32_t def)
 {
     int64_t v = def;
@@ -132,13 +140,12 @@ static void read_fp8(hs__build *b)
     b->arch->block_rows = b->arch->block_cols = 128;
 }
 
-static void add_eos(hs__build *b, const char *where, const json_t *id)
+static void add_eos(hs__build *b, const char *where, const char *key, const json_t *id)
 {
     if (b->r < 0)
         return;
     if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= b->spec->vocab) {
-        b->r =
-            hs_err_set(b->err, -ERANGE, "%s: eos_token_id must be ids in the vocabulary of %u", where, b->spec->vocab);
+        b->r = hs_err_set(b->err, -ERANGE, "%s: %s must be ids in the vocabulary of %u", where, key, b->spec->vocab);
         return;
     }
     uint32_t v = (uint32_t)json_integer_value(id), most = sizeof b->spec->eos / sizeof *b->spec->eos;
@@ -146,34 +153,38 @@ static void add_eos(hs__build *b, const char *where, const json_t *id)
         if (b->spec->eos[i] == v)
             return;
     if (b->spec->n_eos == most) {
-        b->r = hs_err_set(b->err, -ERANGE, "%s: eos_token_id lists more than %u ids", where, most);
+        b->r = hs_err_set(b->err, -ERANGE, "%s: %s lists more than %u ids", where, key, most);
         return;
     }
     b->spec->eos[b->spec->n_eos++] = v;
 }
 
-static void read_eos(hs__build *b, const char *where, const json_t *config)
+/* key: eos_token_id, or what config calls it. */
+static void read_eos(hs__build *b, const char *where, const json_t *config, const char *key)
 {
-    const json_t *id = json_object_get(config, "eos_token_id");
+    const json_t *id = json_object_get(config, key);
     if (!id || json_is_null(id))
         return;
     if (!json_is_array(id)) {
-        add_eos(b, where, id);
+        add_eos(b, where, key, id);
         return;
     }
     for (size_t i = 0; i < json_array_size(id); i++)
-        add_eos(b, where, json_array_get(id, i));
+        add_eos(b, where, key, json_array_get(id, i));
 }
 
 static void read_tokens(hs__build *b)
 {
     int64_t bos = -1;
+    const char *key = "bos_token_id";
+    const json_t *obj = hs__cfg_place(b, &key);
     if (b->r == 0)
-        b->r = hs_json_int_or(b->c->gguf ? b->derived : b->c->config, b->where, "bos_token_id", -1,
-                              (int64_t)b->spec->vocab - 1, -1, &bos, b->err);
+        b->r = hs_json_int_or(obj, b->where, key, -1, (int64_t)b->spec->vocab - 1, -1, &bos, b->err);
     b->spec->bos_token = bos;
-    read_eos(b, b->where, b->c->gguf ? b->derived : b->c->config);
-    read_eos(b, "generation_config.json", b->c->generation_config);
+    key = "eos_token_id";
+    obj = hs__cfg_place(b, &key);
+    read_eos(b, b->where, obj, key);
+    read_eos(b, "generation_config.json", b->c->generation_config, "eos_token_id");
 }
 
 void hs__cfg_sizes(hs__build *b, double default_eps)
@@ -222,10 +233,11 @@ static void read_yarn(hs__build *b, const json_t *s)
 {
     hs__rope *r = &b->arch->rope;
     r->yarn = true;
-    r->original = number(b, s, "original_max_position_embeddings", 1, 1 << 30, b->spec->max_context);
-    r->factor = number(b, s, "factor", 1e-3, 1e6, b->spec->max_context / r->original);
-    r->beta_fast = number(b, s, "beta_fast", 1e-3, 1e6, 32);
-    r->beta_slow = number(b, s, "beta_slow", 1e-3, 1e6, 1);
+    const char *original = hs__scaling_key(b, "original_max_position_embeddings");
+    r->original = number(b, s, original, 1, 1 << 30, b->spec->max_context);
+    r->factor = number(b, s, hs__scaling_key(b, "factor"), 1e-3, 1e6, b->spec->max_context / r->original);
+    r->beta_fast = number(b, s, hs__scaling_key(b, "beta_fast"), 1e-3, 1e6, 32);
+    r->beta_slow = number(b, s, hs__scaling_key(b, "beta_slow"), 1e-3, 1e6, 1);
     if (b->r == 0)
         b->r = hs_json_bool_or(s, b->where, "truncate", true, &r->truncate, b->err);
     double mscale = number(b, s, "mscale", 0, 100, 0), all = number(b, s, "mscale_all_dim", 0, 100, 0);
@@ -249,12 +261,12 @@ void hs__cfg_rope(hs__build *b, uint32_t dim, bool neox, double default_theta)
         hs__refuse(b, "rope_scaling must be an object");
         return;
     }
-    const char *type = "default";
-    b->r = hs_json_str_or(s, b->where, "type", type, &type, b->err);
+    const char *type = "default", *key = hs__scaling_key(b, "type");
+    b->r = hs_json_str_or(s, b->where, key, type, &type, b->err);
     if (b->r == 0)
         b->r = hs_json_str_or(s, b->where, "rope_type", type, &type, b->err);
     if (b->r == 0 && !strcmp(type, "yarn"))
         read_yarn(b, s);
     else if (b->r == 0 && strcmp(type, "default"))
-        hs__refuse(b, "rope_scaling type '%.80s' is not supported; yarn is", type);
+        hs__refuse(b, "%s '%.80s' is not supported; yarn is", b->c->gguf ? key : "rope_scaling type", type);
 }

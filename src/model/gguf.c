@@ -2,9 +2,9 @@
  * gguf.c - a GGUF file in the words of a published checkpoint, so that one recipe serves both containers.
  *
  * Recipes ask for config keys and tensors by their Hugging Face names. Of a GGUF file a key is looked up under its own
- * name (errors then say "qwen3moe.block_count"), or, where the file says it otherwise or not at all, in b->derived; a
- * tensor's name is translated piece by piece. What an architecture's converter does to the weights (permuted rows,
- * split matrices) is the recipe's business: b->c->gguf tells it.
+ * name (errors then say "qwen3moe.block_count"), or, where the file says it otherwise or not at all, in b->derived
+ * (gguf_derive.c); a tensor's name is translated piece by piece. What an architecture's converter does to the weights
+ * (permuted rows, split matrices) is the recipe's business: b->c->gguf tells it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +42,7 @@ static const hs__pair keys[] = {
     {"q_lora_rank", "attention.q_lora_rank"},
     {"kv_lora_rank", "attention.kv_lora_rank"},
     {"qk_rope_head_dim", "rope.dimension_count"},
+    {"rotary_dim", "rope.dimension_count"},
     {"sliding_window", "attention.sliding_window"},
     {"clip_qkv", "attention.clamp_kqv"},
     {"embedding_multiplier", "embedding_scale"},
@@ -91,15 +92,19 @@ static const hs__pair modules[] = {
 };
 
 static const hs__pair experts[] = {
-    {"gate_proj", "ffn_gate_exps"}, {"up_proj", "ffn_up_exps"}, {"down_proj", "ffn_down_exps"},
-    {"w1", "ffn_gate_exps"},        {"w3", "ffn_up_exps"},      {"w2", "ffn_down_exps"},
+    {"gate_proj", "ffn_gate"}, {"up_proj", "ffn_up"}, {"down_proj", "ffn_down"},       {"w1", "ffn_gate"},
+    {"w3", "ffn_up"},          {"w2", "ffn_down"},    {"gate_up_proj", "ffn_gate_up"},
 };
+
+/* Of rope_scaling. */
+static const hs__pair scalings[] = {{"type", "rope.scaling.type"},
+                                    {"factor", "rope.scaling.factor"},
+                                    {"original_max_position_embeddings", "rope.scaling.original_context_length"},
+                                    {"beta_fast", "rope.scaling.yarn_beta_fast"},
+                                    {"beta_slow", "rope.scaling.yarn_beta_slow"}};
 
 static const hs__pair ends[] = {
     {"model.embed_tokens", "token_embd"}, {"model.norm", "output_norm"}, {"lm_head", "output"}};
-
-#define GATING_SIGMOID 2
-#define TOKEN_CONTROL  3
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 
@@ -113,14 +118,28 @@ static const char *look_up(const hs__pair *table, size_t n, const char *name, si
 
 const json_t *hs__cfg_place(hs__build *b, const char **key)
 {
-    if (!b->c->gguf || json_object_get(b->derived, *key))
-        return b->c->gguf ? b->derived : b->c->config;
+    if (!b->c->gguf)
+        return b->c->config;
+    json_t *said = json_object_get(b->derived, *key);
+    if (said) {
+        *key = json_object_iter_key(json_object_iter(said));
+        return said;
+    }
     const char *own = look_up(keys, COUNT(keys), *key, strlen(*key));
     if (!own)
         return b->derived;
     snprintf(b->key, sizeof b->key, "%s.%s", b->gguf_arch, own);
     *key = b->key;
     return b->c->config;
+}
+
+const char *hs__scaling_key(hs__build *b, const char *key)
+{
+    const char *own = b->c->gguf ? look_up(scalings, COUNT(scalings), key, strlen(key)) : NULL;
+    if (!own)
+        return key;
+    snprintf(b->key, sizeof b->key, "%s.%s", b->gguf_arch, own);
+    return b->key;
 }
 
 /* ".weight" and ".bias" stay as they are: the length of the module's name before them. */
@@ -134,7 +153,7 @@ static size_t module_len(const char *name)
     return len;
 }
 
-int hs__name_in_gguf(const char *hf, char *out, size_t cap)
+int hs__name_in_gguf(const char *hf, bool single, char *out, size_t cap)
 {
     static const char prefix[] = "model.layers.";
     const char *name = hf, *own, *tail = hf + module_len(hf);
@@ -145,7 +164,7 @@ int hs__name_in_gguf(const char *hf, char *out, size_t cap)
     char *after;
     unsigned long layer = strtoul(hf + sizeof prefix - 1, &after, 10);
     name = after + 1;
-    own = look_up(modules, COUNT(modules), name, (size_t)(tail - name));
+    own = single ? NULL : look_up(modules, COUNT(modules), name, (size_t)(tail - name));
     if (own)
         return snprintf(out, cap, "blk.%lu.%s%s", layer, own, tail) < (int)cap ? 0 : -ENOENT;
     const char *in = strstr(name, ".experts.");
@@ -154,203 +173,10 @@ int hs__name_in_gguf(const char *hf, char *out, size_t cap)
     unsigned long expert = strtoul(in + strlen(".experts."), &after, 10);
     name = after + 1;
     own = look_up(experts, COUNT(experts), name, (size_t)(tail - name));
-    return own && snprintf(out, cap, "blk.%lu.%s%s.%lu", layer, own, tail, expert) < (int)cap ? 0 : -ENOENT;
-}
-
-/* ---- what the file says in other words ---- */
-
-static void put(hs__build *b, const char *key, json_t *value)
-{
-    if (json_object_set_new(b->derived, key, value) < 0 && b->r == 0)
-        b->r = hs_err_set(b->err, -ENOMEM, "%s: out of memory", b->where);
-}
-
-static const json_t *own_value(const hs__build *b, const char *key)
-{
-    char full[sizeof b->key];
-    snprintf(full, sizeof full, "%s.%s", b->gguf_arch, key);
-    return json_object_get(b->c->config, full);
-}
-
-static int64_t own_int(const hs__build *b, const char *key, int64_t def)
-{
-    const json_t *v = own_value(b, key);
-    return json_is_integer(v) ? json_integer_value(v) : def;
-}
-
-/* One number for all layers, where the format allows one for each. */
-static void put_uniform(hs__build *b, const char *hf, const char *key)
-{
-    const json_t *v = own_value(b, key);
-    if (!json_is_array(v) || !json_array_size(v))
-        return;
-    for (size_t i = 1; i < json_array_size(v); i++)
-        if (!json_equal(json_array_get(v, i), json_array_get(v, 0)))
-            hs__refuse(b, "%s.%s differs from layer to layer, which is not supported", b->gguf_arch, key);
-    put(b, hf, json_copy(json_array_get(v, 0)));
-}
-
-static void put_rope(hs__build *b)
-{
-    const json_t *type = own_value(b, "rope.scaling.type");
-    if (!json_is_string(type) || !strcmp(json_string_value(type), "none"))
-        return;
-    json_t *s = json_pack("{s:O}", "type", type);
-    static const hs__pair names[] = {{"factor", "rope.scaling.factor"},
-                                     {"original_max_position_embeddings", "rope.scaling.original_context_length"},
-                                     {"beta_fast", "rope.scaling.yarn_beta_fast"},
-                                     {"beta_slow", "rope.scaling.yarn_beta_slow"},
-                                     {"attention_factor", "rope.scaling.attn_factor"}};
-    for (size_t i = 0; i < COUNT(names); i++) {
-        const json_t *v = own_value(b, names[i].gguf);
-        if (v && json_object_set(s, names[i].hf, (json_t *)(uintptr_t)v) < 0)
-            put(b, "rope_scaling", NULL);
-    }
-    /* The converter writes 0.1 mscale_all_dim; mscale equals it in every published model. */
-    const json_t *log = own_value(b, "rope.scaling.yarn_log_multiplier");
-    if (json_is_number(log)) {
-        json_object_set_new(s, "mscale", json_real(10 * json_number_value(log)));
-        json_object_set_new(s, "mscale_all_dim", json_real(10 * json_number_value(log)));
-    }
-    put(b, "rope_scaling", s);
-}
-
-/* Ids that end an answer: the named ones, and tokens that are known to whatever their converter named. */
-static void put_tokens(hs__build *b)
-{
-    static const char *const enders[] = {"<|im_end|>",      "<|eot_id|>",    "<|end|>",
-                                         "<|return|>",      "<|call|>",      "<end_of_turn>",
-                                         "<|end_of_text|>", "<|endoftext|>", "<｜end▁of▁sentence｜>"};
-    const hs_vocab_data *v = b->c->vocab;
-    json_t *eos = json_array();
-    int64_t named[] = {v ? v->eos : -1, v ? v->eot : -1, v ? v->eom : -1};
-    for (size_t i = 0; i < COUNT(named); i++)
-        if (named[i] >= 0)
-            json_array_append_new(eos, json_integer(named[i]));
-    for (uint32_t t = 0; v && t < v->n_tokens; t++)
-        for (size_t i = 0; i < COUNT(enders); i++)
-            if (v->token_type && v->token_type[t] == TOKEN_CONTROL && v->tokens[t].len == strlen(enders[i]) &&
-                !memcmp(v->tokens[t].data, enders[i], v->tokens[t].len))
-                json_array_append_new(eos, json_integer(t));
-    put(b, "eos_token_id", eos);
-    if (v && v->bos >= 0)
-        put(b, "bos_token_id", json_integer(v->bos));
-}
-
-static void put_common(hs__build *b)
-{
-    uint32_t embed = hs_checkpoint_find(b->c, "token_embd.weight");
-    if (embed != HS_NO_TENSOR && b->c->tensors[embed].n_dims == 2)
-        put(b, "vocab_size", json_integer((json_int_t)b->c->tensors[embed].dims[0]));
-    put(b, "tie_word_embeddings", json_boolean(hs_checkpoint_find(b->c, "output.weight") == HS_NO_TENSOR));
-    int64_t more = own_int(b, "nextn_predict_layers", 0); /* counted among the blocks, not run */
-    if (more > 0)
-        put(b, "num_hidden_layers", json_integer(own_int(b, "block_count", 0) - more));
-    put_uniform(b, "num_key_value_heads", "attention.head_count_kv");
-    put_uniform(b, "num_attention_heads", "attention.head_count");
-    put_uniform(b, "intermediate_size", "feed_forward_length");
-    const json_t *width = own_value(b, "feed_forward_length");
-    if (!own_value(b, "expert_feed_forward_length") && json_is_integer(width))
-        put(b, "moe_intermediate_size", json_copy((json_t *)(uintptr_t)width));
-    put_rope(b);
-    put_tokens(b);
-    if (hs_checkpoint_find(b->c, "rope_freqs.weight") != HS_NO_TENSOR)
-        hs__refuse(b, "rope_freqs.weight: scaled rotary frequencies are not supported");
-}
-
-/* GLM-4.7-Flash is the one file with a sigmoid router that does not say so. */
-static bool is_sigmoid(const hs__build *b)
-{
-    int64_t gating = own_int(b, "expert_gating_func", 0), layers = own_int(b, "block_count", 0);
-    uint32_t embed = hs_checkpoint_find(b->c, "token_embd.weight");
-    if (gating == 0 && (layers == 47 || layers == 48) && embed != HS_NO_TENSOR)
-        return b->c->tensors[embed].dims[0] == 154880;
-    return gating == GATING_SIGMOID;
-}
-
-/* Older files have no *_mla keys: there key_length and value_length are a head's. */
-static const char *derive_deepseek(hs__build *b)
-{
-    int64_t rope = own_int(b, "rope.dimension_count", 0), key = own_int(b, "attention.key_length", 0);
-    int64_t value = own_int(b, "attention.value_length", 0);
-    put(b, "qk_nope_head_dim", json_integer(own_int(b, "attention.key_length_mla", key) - rope));
-    put(b, "v_head_dim", json_integer(own_int(b, "attention.value_length_mla", value)));
-    if (is_sigmoid(b)) {
-        put(b, "topk_method", json_string("noaux_tc"));
-        return "deepseek_v3";
-    }
-    if (json_is_true(own_value(b, "expert_weights_norm")))
-        hs__refuse(b, "deepseek2.expert_weights_norm true with a softmax router is not supported");
-    put(b, "topk_method", json_string(own_int(b, "expert_group_count", 1) > 1 ? "group_limited_greedy" : "greedy"));
-    return "deepseek_v2";
-}
-
-/* Always renormalised, and the key is not written. */
-static const char *derive_qwen3_moe(hs__build *b)
-{
-    if (!own_value(b, "expert_weights_norm"))
-        put(b, "norm_topk_prob", json_true());
-    return "qwen3_moe";
-}
-
-static const char *derive_mixtral(hs__build *b)
-{
-    put(b, "intermediate_size", json_copy((json_t *)(uintptr_t)hs__cfg_get(b, "moe_intermediate_size")));
-    return "mixtral";
-}
-
-static const char *derive_olmoe(hs__build *b)
-{
-    (void)b;
-    return "olmoe";
-}
-
-static const char *derive_qwen2_moe(hs__build *b)
-{
-    (void)b;
-    return "qwen2_moe";
-}
-
-static const char *derive_granite(hs__build *b)
-{
-    (void)b;
-    return "granitemoe";
-}
-
-/* A file does not say whether YaRN's correction range is rounded: llama.cpp does so always, the published configs say
- * no. Those are known by the context they were made for; others are taken as llama.cpp takes them. */
-static const char *derive_gpt_oss(hs__build *b)
-{
-    json_t *s = json_object_get(b->derived, "rope_scaling");
-    bool published = own_int(b, "rope.scaling.original_context_length", 0) == 4096;
-    if (s && json_object_set_new(s, "truncate", json_boolean(!published)) < 0)
-        put(b, "rope_scaling", NULL);
-    return "gpt_oss";
-}
-
-static const struct {
-    const char *arch;
-    const char *(*derive)(hs__build *b);
-} archs[] = {{"qwen3moe", derive_qwen3_moe}, {"llama", derive_mixtral},      {"olmoe", derive_olmoe},
-             {"qwen2moe", derive_qwen2_moe}, {"granitemoe", derive_granite}, {"gpt-oss", derive_gpt_oss},
-             {"deepseek2", derive_deepseek}};
-
-const char *hs__gguf_model_type(hs__build *b)
-{
-    b->gguf_arch = json_string_value(json_object_get(b->c->config, "general.architecture"));
-    b->derived = json_object();
-    if (!b->gguf_arch || !b->derived) {
-        hs__refuse(b, "general.architecture is missing");
-        return NULL;
-    }
-    char known[200] = "";
-    for (size_t i = 0, at = 0; i < COUNT(archs); i++) {
-        at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", archs[i].arch);
-        if (strcmp(archs[i].arch, b->gguf_arch))
-            continue;
-        put_common(b);
-        return archs[i].derive(b);
-    }
-    hs__refuse(b, "the architecture '%.80s' is not supported; these are: %s", b->gguf_arch, known);
-    return NULL;
+    int n = 0;
+    if (own && single)
+        n = snprintf(out, cap, "blk.%lu.%s.%lu%s", layer, own, expert, tail);
+    else if (own)
+        n = snprintf(out, cap, "blk.%lu.%s_exps%s.%lu", layer, own, tail, expert);
+    return n > 0 && n < (int)cap ? 0 : -ENOENT;
 }

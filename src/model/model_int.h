@@ -130,7 +130,7 @@ typedef struct hs__build {
     uint32_t *expert_parts;
     hs_dtype scale_type; /* of the FP8 scales so far, NONE = none yet */
     const char *where;   /* config.json's or the GGUF file's name in error sentences */
-    /* gguf.c: of a GGUF file, its architecture, what it says in other words, and the last key looked up. */
+    /* Of a GGUF file: its architecture, what it says in other words (gguf_derive.c), and the last key looked up. */
     const char *gguf_arch;
     json_t *derived;
     char key[128];
@@ -146,6 +146,11 @@ typedef struct hs__build {
 
 /* Keys are those of config.json; those of a GGUF file are found by them. NULL = absent. */
 const json_t *hs__cfg_get(hs__build *b, const char *key);
+/* What errors call a key. */
+typedef struct hs__cfg_text {
+    char text[128];
+} hs__cfg_text;
+hs__cfg_text hs__cfg_name(hs__build *b, const char *key);
 uint32_t hs__cfg_u32(hs__build *b, const char *key, uint32_t min, uint32_t max);
 uint32_t hs__cfg_u32_or(hs__build *b, const char *key, uint32_t min, uint32_t max, uint32_t def);
 double hs__cfg_num(hs__build *b, const char *key, double min, double max, double def);
@@ -168,13 +173,17 @@ void hs__cfg_rope(hs__build *b, uint32_t dim, bool neox, double default_theta);
 /* gguf.c. The object that holds the value of a key, and in *key what it is called there (NULL-safe: the object may lack
  * it). */
 const json_t *hs__cfg_place(hs__build *b, const char **key);
-/* A tensor's name in a GGUF file; -ENOENT if it has none. */
-int hs__name_in_gguf(const char *hf, char *out, size_t cap) HS_MUST_CHECK;
-/* Reads the architecture and fills b->derived; the model_type of the recipe, NULL after an error. */
+/* What rope_scaling's key is called in errors, and in what hs__cfg_get gives for it; valid until the next look-up. */
+const char *hs__scaling_key(hs__build *b, const char *key);
+/* A tensor's name in a GGUF file; single: an expert's, in a file that does not stack them. -ENOENT if it has none. */
+int hs__name_in_gguf(const char *hf, bool single, char *out, size_t cap) HS_MUST_CHECK;
+/* gguf_derive.c. Reads the architecture and fills b->derived; the model_type of the recipe, NULL after an error. */
 const char *hs__gguf_model_type(hs__build *b);
 
 /* Whether the checkpoint has tensor NAME.weight. */
 bool hs__has_mat(const hs__build *b, const char *fmt, ...) HS_PRINTF(2, 3);
+/* Tensor NAME.weight may be there, and is not needed. */
+void hs__pass_over_mat(hs__build *b, const char *fmt, ...) HS_PRINTF(2, 3);
 /* Takes tensor NAME.weight (and NAME.weight_scale_inv) as a matrix of rows x cols. */
 void hs__take_mat(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols, const char *fmt, ...) HS_PRINTF(5, 6);
 /* Takes tensor NAME as a float vector of n. */
@@ -185,7 +194,7 @@ void hs__take_table(hs__build *b, uint32_t *ret, uint32_t rows, uint32_t cols, c
 void hs__take_ends(hs__build *b);
 /* Marks layers with experts (moe[l] != 0) and allocates their parts; sizes come from spec and arch. */
 void hs__set_moe_layers(hs__build *b, const uint8_t *moe);
-/* Takes all experts; name has %u for layer and expert, and the three matrices' names follow it. */
+/* Takes all experts: PREFIX.E.gate, .up and .down of each; of a GGUF file also where gate and up are one tensor. */
 void hs__take_experts(hs__build *b, const char *prefix, const char *gate, const char *up, const char *down);
 
 /* Takes experts whose gate and up are one tensor, name.weight.E of [2 width][hidden], and down.weight.E. */
@@ -201,6 +210,8 @@ void hs__take_gqa(hs__build *b, uint32_t l, unsigned with);
 void hs__take_norms(hs__build *b, uint32_t l);
 /* name.{gate,up,down}_proj as the layer's own FFN; width 0: it has none. */
 void hs__take_ffn(hs__build *b, uint32_t l, uint32_t width, const char *name);
+/* Where configs have one width, of experts: GGUF names it so, or feed_forward_length. */
+uint32_t hs__cfg_expert_width(hs__build *b);
 /* num_experts_per_tok; def 0: it must be there. */
 uint32_t hs__cfg_top_k(hs__build *b, uint32_t def);
 /* moe[l] by mlp_only_layers and decoder_sparse_step. */

@@ -12,7 +12,8 @@ void hs__read_gqa(hs__build *b, uint32_t default_kv_heads, bool neox, double def
     uint32_t per_head = b->spec->hidden / a->heads;
     a->head_dim = hs__cfg_u32_or(b, "head_dim", 2, 8192, per_head > 1 ? per_head : 2);
     if (a->heads % a->kv_heads)
-        hs__refuse(b, "num_attention_heads %u is not a multiple of num_key_value_heads %u", a->heads, a->kv_heads);
+        hs__refuse(b, "%s %u is not a multiple of %s %u", hs__cfg_name(b, "num_attention_heads").text, a->heads,
+                   hs__cfg_name(b, "num_key_value_heads").text, a->kv_heads);
     a->q_width = a->out_width = a->heads * a->head_dim;
     a->kv_row = 2 * a->kv_heads * a->head_dim;
     a->inner_eps = a->eps;
@@ -64,6 +65,11 @@ void hs__take_ffn(hs__build *b, uint32_t l, uint32_t width, const char *name)
     hs__take_mat(b, &t->w[HS__W_GATE], width, b->spec->hidden, "model.layers.%u.%s.gate_proj", l, name);
     hs__take_mat(b, &t->w[HS__W_UP], width, b->spec->hidden, "model.layers.%u.%s.up_proj", l, name);
     hs__take_mat(b, &t->w[HS__W_DOWN], b->spec->hidden, width, "model.layers.%u.%s.down_proj", l, name);
+}
+
+uint32_t hs__cfg_expert_width(hs__build *b)
+{
+    return hs__cfg_u32(b, b->c->gguf ? "moe_intermediate_size" : "intermediate_size", 1, HS__MAX_WIDTH);
 }
 
 uint32_t hs__cfg_top_k(hs__build *b, uint32_t def)

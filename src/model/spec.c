@@ -71,7 +71,6 @@ static void refuse_leftovers(hs__build *b)
     }
 }
 
-/* used[t] & 2 marks tensors of experts, which are streamed. */
 static void list_dense(hs__build *b)
 {
     if (b->r < 0)

@@ -1,6 +1,7 @@
 /*
  * tensors.c - a recipe's claims on the checkpoint's tensors: present, of a type there are kernels for, of the shape
- * that the config implies. Everything taken is marked in b->used: 1 = dense, 2 = part of an expert.
+ * that the config implies. Everything taken is marked in b->used: 1 = dense, 2 = part of an expert; 3 = known, but not
+ * needed.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,7 +10,7 @@
 #include "model/model_int.h"
 
 #define NAME_MAX_BYTES 256
-enum { USED_DENSE = 1, USED_EXPERT = 2 };
+enum { USED_DENSE = 1, USED_EXPERT = 2, NOT_USED = 3 };
 
 static void fail(hs__build *b, int code, const char *fmt, ...) HS_PRINTF(3, 4);
 static void fail(hs__build *b, int code, const char *fmt, ...)
@@ -47,12 +48,16 @@ static bool has_shape(const hs_tensor *t, uint32_t rows, uint32_t cols)
 static uint32_t find(const hs__build *b, const char *name, char buf[NAME_MAX_BYTES], const char **ret_name)
 {
     *ret_name = name;
+    buf[0] = 0;
     if (!b->c->gguf)
         return hs_checkpoint_find(b->c, name);
-    if (hs__name_in_gguf(name, buf, NAME_MAX_BYTES) < 0)
-        return HS_NO_TENSOR;
+    uint32_t i = HS_NO_TENSOR;
+    if (hs__name_in_gguf(name, true, buf, NAME_MAX_BYTES) == 0)
+        i = hs_checkpoint_find(b->c, buf);
+    if (i == HS_NO_TENSOR && hs__name_in_gguf(name, false, buf, NAME_MAX_BYTES) == 0)
+        i = hs_checkpoint_find(b->c, buf);
     *ret_name = buf;
-    return hs_checkpoint_find(b->c, buf);
+    return i;
 }
 
 /* Finds the tensor and checks it against rows x cols (cols 0: a vector) and its byte count. */
@@ -161,6 +166,17 @@ bool hs__has_mat(const hs__build *b, const char *fmt, ...)
     return find(b, full, buf, &own) != HS_NO_TENSOR;
 }
 
+void hs__pass_over_mat(hs__build *b, const char *fmt, ...)
+{
+    char name[NAME_MAX_BYTES], full[NAME_MAX_BYTES + 32], buf[NAME_MAX_BYTES];
+    const char *own;
+    FORMAT_NAME(name, fmt);
+    snprintf(full, sizeof full, "%s.weight", name);
+    uint32_t i = find(b, full, buf, &own);
+    if (i != HS_NO_TENSOR)
+        b->used[i] = NOT_USED;
+}
+
 void hs__take_mat(hs__build *b, hs__weight *ret, uint32_t rows, uint32_t cols, const char *fmt, ...)
 {
     char name[NAME_MAX_BYTES];
@@ -241,15 +257,24 @@ void hs__take_experts(hs__build *b, const char *prefix, const char *gate, const 
 {
     const hs_model_spec *s = b->spec;
     uint32_t width = b->arch->moe_width;
-    const char *const names[3] = {gate, up, down};
+    bool both =
+        b->r == 0 && b->c->gguf && hs__has_mat(b, "model.layers.%u.%s.0.gate_up_proj", *s->moe_layer_number, prefix);
+    const char *const names[3] = {both ? "gate_up_proj" : gate, up, down};
+    if (both)
+        b->arch->gate_up = HS__STACKED;
     for (uint32_t i = 0; b->r == 0 && i < s->n_moe_layers * s->n_experts; i++) {
         uint32_t *parts = b->expert_parts + (size_t)i * HS_EXPERT_PARTS;
         for (uint32_t p = 0; b->r == 0 && p < 3; p++) {
             char name[NAME_MAX_BYTES];
-            hs__weight w;
+            hs__weight w = {HS_NO_TENSOR, HS_NO_TENSOR};
             snprintf(name, sizeof name, "model.layers.%u.%s.%u.%s", s->moe_layer_number[i / s->n_experts], prefix,
                      i % s->n_experts, names[p]);
-            take_mat(b, &w, p == 2 ? s->hidden : width, p == 2 ? width : s->hidden, USED_EXPERT, name);
+            if (!both || p != 1)
+                take_mat(b, &w,
+                         p == 2 ? s->hidden
+                         : both ? 2 * width
+                                : width,
+                         p == 2 ? width : s->hidden, USED_EXPERT, name);
             parts[2 * p] = w.tensor;
             parts[2 * p + 1] = w.scale;
         }
