@@ -41,7 +41,7 @@ typedef struct hs_engine_options {
     uint32_t threads;         /* 0 = all processors */
     const char *kernels;      /* NULL, "auto", "generic", "avx2" */
     const char *activations;  /* NULL, "auto", "f32" */
-    const char *kv_type;      /* NULL, "f16", "f32" */
+    const char *kv_type;      /* NULL, "f16", "f32", "q8" */
     uint32_t context;         /* tokens per sequence; 0 = 8192, or what model or limit allow if that is less */
     uint32_t parallel;        /* sequences decoded side by side, >= 1; 0 = 1 */
     uint32_t max_queue;       /* requests waiting beyond those */
@@ -117,6 +117,18 @@ typedef struct hs_engine_stats {
 } hs_engine_stats;
 /* Any thread; counters are read without stopping the engine. */
 hs_engine_stats hs_engine_get_stats(const hs_engine *e);
+
+/* What a sequence does now. */
+typedef struct hs_slot {
+    bool is_busy;
+    bool is_decoding; /* else it reads its prompt */
+    bool is_paused;   /* its reader is slow */
+    uint64_t client;  /* hs_request_options.client */
+    uint32_t prompt_tokens, generated_tokens, max_tokens;
+    uint32_t position; /* tokens that its keys and values hold */
+} hs_slot;
+/* Any thread; i < plan.parallel. Sessions do not show. */
+void hs_engine_get_slot(const hs_engine *e, uint32_t i, hs_slot *ret_slot);
 
 /* ---- sessions ---- */
 

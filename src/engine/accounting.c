@@ -142,3 +142,26 @@ void hs_engine_on_route(hs_engine *e, void (*fn)(void *ctx, const hs_route_event
     e->on_route = fn;
     e->on_route_ctx = ctx;
 }
+
+void hs_engine_get_slot(const hs_engine *engine, uint32_t i, hs_slot *ret_slot)
+{
+    hs_engine *e = (hs_engine *)(uintptr_t)engine; /* the locks are not part of the value */
+    hs_slot s = {0};
+    hs_mutex_lock(&e->lock);
+    hs_request *r = e->active[i]; /* the engine drops its reference after it has left active, under this lock */
+    if (r) {
+        hs_mutex_lock(&r->text_lock);
+        uint32_t made = r->status.receipt.generated_tokens;
+        s = (hs_slot){.is_busy = true,
+                      .is_decoding = r->status.state == HS_REQUEST_DECODE,
+                      .is_paused = r->text.len >= HS__TEXT_HIGH,
+                      .client = r->client,
+                      .prompt_tokens = r->n_tokens,
+                      .generated_tokens = made,
+                      .max_tokens = r->max_tokens};
+        s.position = (uint32_t)(r->status.prefill_done / e->opened.spec->n_layers) + made - (made > 0);
+        hs_mutex_unlock(&r->text_lock);
+    }
+    hs_mutex_unlock(&e->lock);
+    *ret_slot = s;
+}

@@ -6,7 +6,8 @@
  * back.
  *
  * Turns: a request's turn is the one that is being served when it comes, or the one after its client's last, so that a
- * client with many waiting requests alternates with one that has few.
+ * client with many waiting requests alternates with one that has few. The last quarter of the queue is for clients that
+ * have nothing waiting, so that no client can shut the others out.
  */
 #include <string.h>
 
@@ -117,18 +118,37 @@ static uint64_t turn_of(const hs_engine *e, uint64_t client)
     return turn;
 }
 
-/* Puts r at the end of the queue; every idle sequence counts as room beyond max_queue. */
+/* Does the client have a request in the queue? Lock held. */
+static bool is_waiting(const hs_engine *e, uint64_t client)
+{
+    for (const hs_request *q = e->queue_head; q; q = q->next)
+        if (q->client == client)
+            return true;
+    return false;
+}
+
+/* May one more of this client wait? Every idle sequence counts as room beyond max_queue. Lock held. */
+static int check_room(const hs_engine *e, uint64_t client, hs_err *err)
+{
+    uint32_t idle = e->plan.parallel - e->n_active, max = e->max_queue;
+    if (e->draining || e->stop || !e->started)
+        return hs_err_set(err, -ESHUTDOWN, "the server is shutting down");
+    if (e->n_queued >= max + idle)
+        return hs_err_set(err, -EAGAIN, "%u requests are waiting already; limits.max_queue is %u", e->n_queued, max);
+    if (e->n_queued >= max - max / 4 + idle && is_waiting(e, client))
+        return hs_err_set(err, -EAGAIN,
+                          "%u requests are waiting already, one of this client among them; the last quarter of "
+                          "limits.max_queue, %u, is for clients that have none waiting",
+                          e->n_queued, max);
+    return 0;
+}
+
+/* Puts r at the end of the queue. */
 static int enqueue(hs_engine *e, hs_request *r, hs_err *err)
 {
-    int code = 0;
     hs_mutex_lock(&e->lock);
-    uint32_t idle = e->plan.parallel - e->n_active;
-    if (e->draining || e->stop || !e->started) {
-        code = hs_err_set(err, -ESHUTDOWN, "the server is shutting down");
-    } else if (e->n_queued >= e->max_queue + idle) {
-        code = hs_err_set(err, -EAGAIN, "%u requests are waiting already; limits.max_queue is %u", e->n_queued,
-                          e->max_queue);
-    } else {
+    int code = check_room(e, r->client, err);
+    if (code == 0) {
         r->refs = 2;
         r->queued = true;
         r->turn = turn_of(e, r->client);

@@ -133,6 +133,30 @@ int hs__address_of_fd(int fd, hs__address *ret, hs_err *err)
     return 0;
 }
 
+/* FNV-1a. */
+static uint64_t hash(const void *bytes, size_t n)
+{
+    const unsigned char *p = bytes;
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ p[i]) * 0x100000001b3u;
+    return h;
+}
+
+uint64_t hs__address_client(const struct sockaddr *peer)
+{
+    const struct sockaddr_in *in = (const void *)peer;
+    const struct sockaddr_in6 *in6 = (const void *)peer;
+    uint64_t h = 0;
+    if (peer->sa_family == AF_INET)
+        h = hash(&in->sin_addr, 4);
+    else if (peer->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+        h = hash(in6->sin6_addr.s6_addr + 12, 4);
+    else if (peer->sa_family == AF_INET6)
+        h = hash(&in6->sin6_addr, 8); /* the network: its host part is the client's to choose */
+    return h | HS__CLIENT_TCP;
+}
+
 bool hs__host_is_loopback(const char *host)
 {
     char name[64];

@@ -354,16 +354,20 @@ static void start_reading(hs__conn *c)
         c->reading = true;
 }
 
-/* Whose requests these are: the peer's process where the kernel tells it, else the connection itself. */
+/* Whose requests these are: the peer's process on a Unix socket, where the kernel tells it; over TCP its address. */
 static uint64_t client_of(hs__conn *c)
 {
     uv_os_fd_t fd;
     struct ucred cred;
-    socklen_t n = sizeof cred;
-    if (!c->address->is_tcp && uv_fileno(&c->u.handle, &fd) == 0 &&
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) == 0 && cred.pid > 0)
+    struct sockaddr_storage peer = {0};
+    socklen_t n = sizeof cred, n_peer = sizeof peer;
+    if (uv_fileno(&c->u.handle, &fd) < 0)
+        return 0;
+    if (c->address->is_tcp)
+        getpeername(fd, (struct sockaddr *)&peer, &n_peer);
+    else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) == 0 && cred.pid > 0)
         return (uint64_t)cred.pid;
-    return (1ull << 63) | c->server->next_id++;
+    return hs__address_client((const struct sockaddr *)&peer);
 }
 
 static hs__conn *conn_new(hs_server *s, const hs__listener *l)

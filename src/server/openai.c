@@ -1,5 +1,5 @@
 /*
- * openai.c - the fields of a generation request. One table says for each known field what is done with it; what is not
+ * openai.c - the fields of requests. One table says for each known field what is done with it; what is not
  * in the table is refused by name, and so is every value that this server would have to ignore.
  */
 #include "server/openai.h"
@@ -43,16 +43,19 @@ typedef enum field_kind {
 
 typedef struct field {
     const char *name;
-    unsigned where; /* CHAT | COMPLETIONS */
+    unsigned where; /* CHAT | COMPLETIONS … */
     field_kind kind;
     double min, max;
     size_t offset;
     int (*custom)(const char *name, const json_t *v, hs__params *p, hs__api_error *e);
 } field;
 
-#define CHAT        1u
-#define COMPLETIONS 2u
-#define BOTH        3u
+#define CHAT        HS__BODY_CHAT
+#define COMPLETIONS HS__BODY_COMPLETIONS
+#define TOKENIZE    HS__BODY_TOKENIZE
+#define DETOKENIZE  HS__BODY_DETOKENIZE
+#define BOTH        (CHAT | COMPLETIONS)
+#define ALL         (BOTH | TOKENIZE | DETOKENIZE)
 
 static int f_model(const char *name, const json_t *v, hs__params *p, hs__api_error *e)
 {
@@ -195,15 +198,31 @@ static bool is_ids(const json_t *v)
         if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= UINT32_MAX)
             return false;
     }
-    return json_array_size(v) > 0;
+    return json_is_array(v);
 }
 
 static int f_prompt(const char *name, const json_t *v, hs__params *p, hs__api_error *e)
 {
     if (json_array_size(v) == 1 && !json_is_integer(json_array_get(v, 0)))
         v = json_array_get(v, 0);
-    if (!json_is_string(v) && !is_ids(v))
+    if (!json_is_string(v) && !(is_ids(v) && json_array_size(v)))
         return bad(e, name, "prompt must be one string or one non-empty array of token ids");
+    p->prompt = v;
+    return 0;
+}
+
+static int f_content(const char *name, const json_t *v, hs__params *p, hs__api_error *e)
+{
+    if (!json_is_string(v))
+        return bad(e, name, "content must be a string");
+    p->prompt = v;
+    return 0;
+}
+
+static int f_tokens(const char *name, const json_t *v, hs__params *p, hs__api_error *e)
+{
+    if (!is_ids(v))
+        return bad(e, name, "tokens must be an array of token ids");
     p->prompt = v;
     return 0;
 }
@@ -215,9 +234,14 @@ static int f_prompt(const char *name, const json_t *v, hs__params *p, hs__api_er
     }
 
 static const field fields[] = {
-    F("model", BOTH, FIELD_CUSTOM, .custom = f_model),
+    F("model", ALL, FIELD_CUSTOM, .custom = f_model),
     F("messages", CHAT, FIELD_ARRAY, AT(messages)),
     F("prompt", COMPLETIONS, FIELD_CUSTOM, .custom = f_prompt),
+    F("content", TOKENIZE, FIELD_CUSTOM, .custom = f_content),
+    F("add_special", TOKENIZE, FIELD_BOOL, AT(add_special)),
+    F("parse_special", TOKENIZE, FIELD_ONLY_BOOL, .min = 1),
+    F("with_pieces", TOKENIZE, FIELD_ONLY_BOOL, .min = 0),
+    F("tokens", DETOKENIZE, FIELD_CUSTOM, .custom = f_tokens),
     F("temperature", BOTH, FIELD_NUMBER, .min = 0, .max = 100, AT(temperature)),
     F("top_p", BOTH, FIELD_NUMBER, .min = 1e-6, .max = 1, AT(top_p)),
     F("min_p", BOTH, FIELD_NUMBER, .min = 0, .max = 0.999999, AT(min_p)),
@@ -373,8 +397,9 @@ static int check_tools(const json_t *tools, hs__api_error *e)
 }
 
 /* What concerns more than one field. */
-static int check_together(const json_t *root, bool chat, hs__params *p, hs__api_error *e)
+static int check_together(const json_t *root, hs__body kind, hs__params *p, hs__api_error *e)
 {
+    const char *prompt = kind == TOKENIZE ? "content" : kind == DETOKENIZE ? "tokens" : "prompt";
     const char *choice = json_string_value(json_object_get(root, "tool_choice"));
     if (choice && !strcmp(choice, "none"))
         p->tools = NULL;
@@ -383,8 +408,8 @@ static int check_together(const json_t *root, bool chat, hs__params *p, hs__api_
     const json_t *options = json_object_get(root, "stream_options");
     if (options && !json_is_null(options) && !p->stream)
         return bad(e, "stream_options", "stream_options needs \"stream\": true");
-    if (!chat)
-        return p->prompt ? 0 : bad(e, "prompt", "prompt is missing");
+    if (kind != CHAT)
+        return p->prompt ? 0 : bad(e, prompt, "%s is missing", prompt);
     if (!p->messages)
         return bad(e, "messages", "messages is missing");
     const json_t *agp = json_object_get(root, "add_generation_prompt");
@@ -396,14 +421,14 @@ static int check_together(const json_t *root, bool chat, hs__params *p, hs__api_
     return r < 0 || !p->tools ? r : check_tools(p->tools, e);
 }
 
-int hs__params_parse(const json_t *root, bool chat, hs__params *ret, hs__api_error *e)
+int hs__params_parse(const json_t *root, hs__body kind, hs__params *ret, hs__api_error *e)
 {
     hs__params p = {.temperature = -1, .top_p = -1, .min_p = -1, .top_k = -1, .add_generation_prompt = true};
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)root, key, value)
     {
-        const field *f = find_field(key, chat ? CHAT : COMPLETIONS);
+        const field *f = find_field(key, kind);
         if (!f)
             return hs__api_fail(e, 400, key, "unknown_parameter", "%.80s is not a parameter that this server knows",
                                 key);
@@ -411,7 +436,7 @@ int hs__params_parse(const json_t *root, bool chat, hs__params *ret, hs__api_err
         if (r < 0)
             return r;
     }
-    int r = check_together(root, chat, &p, e);
+    int r = check_together(root, kind, &p, e);
     if (r == 0)
         *ret = p;
     return r;

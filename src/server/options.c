@@ -35,7 +35,9 @@ static const hs_option options[] = {
     {"server", "ping_interval", HS_OPT_SECONDS, "15", 1, 3600, NULL, "seconds",
      "Silence on an event stream after which a comment line is sent, so that clients and proxies keep waiting.", true},
     {"limits", "max_queue", HS_OPT_INT, "64", 0, 65536, NULL, "requests",
-     "Requests that wait for a model beyond those it works on; one more is answered 429.", false},
+     "Requests that wait for a model beyond those it works on; one more is answered 429. The last quarter is for "
+     "clients that have none waiting. A client is a process on a Unix socket, an address over TCP.",
+     false},
     {"limits", "parallel", HS_OPT_INT, "2", 1, 256, NULL, "requests",
      "Requests that a model works on side by side. Each needs memory for a whole context.", false},
     {"limits", "max_context", HS_OPT_INT, "0", 0, 16777216, NULL, "tokens",

@@ -122,6 +122,23 @@ void hs__reply_buf(hs__conn *c, int status, const char *content_type, hs_buf *bo
     hs_buf_deinit(body);
 }
 
+void hs__collect_init(const hs__conn *c, hs_buf *b)
+{
+    const hs__budget *budget = &c->server->budget;
+    hs_buf_init(b, (size_t)(budget->max - budget->used));
+}
+
+void hs__reply_collected(hs__conn *c, hs_buf *body)
+{
+    if (body->failed || !hs__budget_take(&c->server->budget, body->cap)) {
+        hs__reply_error(c, 503, NULL, "no_memory", "the answer does not fit into what server.buffer_memory has left");
+        hs_buf_deinit(body);
+        return;
+    }
+    c->collected += body->cap;
+    hs__reply_buf(c, 200, "application/json", body);
+}
+
 int hs__json_escape(hs_buf *b, const char *text, size_t n)
 {
     size_t from = 0;

@@ -1,4 +1,5 @@
-/* route_chat.c - /v1/chat/completions: messages through the model's chat template. */
+/* route_chat.c - messages through the model's chat template: /v1/chat/completions answers them, /apply-template shows
+ * the prompt that they become. */
 #include <string.h>
 #include <time.h>
 
@@ -37,9 +38,14 @@ static int check_tools(const hs_template *t, hs_template_input in, const hs__pro
     return 0;
 }
 
-static int render(const hs_template *t, const hs__params *p, hs__prompt *ret, hs__api_error *e)
+static int render(const hs_server *s, const hs__model *m, const hs__params *p, hs__prompt *ret, hs__api_error *e)
 {
+    const hs_template *t = hs_engine_template(m->engine);
     hs_err err = {0};
+    (void)s;
+    if (!t)
+        return hs__api_fail(e, 400, "messages", "no_chat_template",
+                            "model %s has no chat template; use /v1/completions", m->name);
     json_t *messages = NULL;
     int r = hs_template_normalise(t, p->messages, &messages, &err);
     if (r < 0)
@@ -63,11 +69,7 @@ static int render(const hs_template *t, const hs__params *p, hs__prompt *ret, hs
 
 static int make(const hs_server *s, const hs__model *m, const hs__params *p, hs__prompt *ret, hs__api_error *e)
 {
-    const hs_template *t = hs_engine_template(m->engine);
-    if (!t)
-        return hs__api_fail(e, 400, "messages", "no_chat_template",
-                            "model %s has no chat template; use /v1/completions", m->name);
-    int r = render(t, p, ret, e);
+    int r = render(s, m, p, ret, e);
     if (r == 0)
         r = hs__prompt_encode(s, m, ret->text, ret->len, "messages", ret, e);
     return r;
@@ -75,5 +77,22 @@ static int make(const hs_server *s, const hs__model *m, const hs__params *p, hs_
 
 void hs__route_chat(hs__conn *c)
 {
-    hs__prompt_run(c, true, make);
+    hs__prompt_run(c, HS__BODY_CHAT, make, hs__prompt_generate);
+}
+
+static int show(hs__conn *c, hs__model *m, const hs__params *p, const hs__prompt *prompt, hs__api_error *e)
+{
+    hs_buf b;
+    (void)m, (void)p, (void)e;
+    hs__collect_init(c, &b);
+    hs_buf_puts(&b, "{\"prompt\":");
+    hs__json_string(&b, prompt->text, prompt->len);
+    hs_buf_puts(&b, "}\n");
+    hs__reply_collected(c, &b);
+    return 0;
+}
+
+void hs__route_apply_template(hs__conn *c)
+{
+    hs__prompt_run(c, HS__BODY_CHAT, render, show);
 }

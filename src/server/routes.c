@@ -10,6 +10,11 @@ const hs__route hs__routes[] = {
     {"GET", "/v1/models", hs__route_models, false},
     {"POST", "/v1/chat/completions", hs__route_chat, false},
     {"POST", "/v1/completions", hs__route_completions, false},
+    {"POST", "/tokenize", hs__route_tokenize, false},
+    {"POST", "/detokenize", hs__route_detokenize, false},
+    {"POST", "/apply-template", hs__route_apply_template, false},
+    {"GET", "/slots", hs__route_slots, false},
+    {"GET", "/props", hs__route_props, false},
 };
 const size_t hs__n_routes = sizeof hs__routes / sizeof hs__routes[0];
 _Static_assert(sizeof hs__routes / sizeof hs__routes[0] <= HS__MAX_ROUTES, "the metrics have a place for every route");

@@ -63,6 +63,9 @@ int hs__address_of_fd(int fd, hs__address *ret, hs_err *err) HS_MUST_CHECK;
 bool hs__host_is_loopback(const char *host);
 /* Is this Origin a page of this machine? */
 bool hs__origin_is_loopback(const char *origin);
+/* A number for the machine that a TCP peer's address belongs to, with HS__CLIENT_TCP set. */
+#define HS__CLIENT_TCP (1ull << 63)
+uint64_t hs__address_client(const struct sockaddr *peer);
 
 /* ---- listen.c ---- */
 typedef struct hs__listener {
@@ -175,7 +178,6 @@ struct hs_server {
     hs__shared shared;
     hs__conn *conns; /* list */
     uint32_t n_conns;
-    uint64_t next_id;   /* of clients without a known process */
     int64_t started_at; /* seconds since 1970 */
     uint64_t drain_until_ms, status_ms;
     char progress[200];
@@ -243,6 +245,10 @@ void hs__conn_response_done(hs__conn *c);
 void hs__reply(hs__conn *c, int status, const char *content_type, const char *extra, const void *body, size_t n);
 /* Takes the body out of the buffer, which becomes empty; 500 if it has failed. */
 void hs__reply_buf(hs__conn *c, int status, const char *content_type, hs_buf *body);
+/* For a body whose size the client decides: what server.buffer_memory has left is its maximum, and it is counted there
+ * until it has been sent; 503 if it does not fit. */
+void hs__collect_init(const hs__conn *c, hs_buf *body);
+void hs__reply_collected(hs__conn *c, hs_buf *body);
 /* An OpenAI error object; param and code may be NULL. 429 and 503 carry Retry-After. */
 void hs__reply_error(hs__conn *c, int status, const char *param, const char *code, const char *fmt, ...)
     HS_PRINTF(5, 6);
@@ -285,5 +291,10 @@ void hs__route_models(hs__conn *c);
 void hs__route_metrics(hs__conn *c);
 void hs__route_chat(hs__conn *c);
 void hs__route_completions(hs__conn *c);
+void hs__route_tokenize(hs__conn *c);
+void hs__route_detokenize(hs__conn *c);
+void hs__route_apply_template(hs__conn *c);
+void hs__route_slots(hs__conn *c);
+void hs__route_props(hs__conn *c);
 
 #endif

@@ -1,6 +1,7 @@
 /* rooms: server, max_len: 4096 */
 /*
- * fuzz_request.c - the body of /v1/chat/completions or /v1/completions, up to the token ids that the engine would get.
+ * fuzz_request.c - the body of /v1/chat/completions (or /apply-template), /v1/completions, /tokenize or /detokenize, up
+ * to the token ids that the engine would get, or the text of the answer.
  * The first byte of the input chooses the route and the model's template.
  *
  * Every body is refused with a status, a sentence and an error object that is JSON, or gives parameters within the
@@ -55,7 +56,7 @@ static void refused(const hs__api_error *e)
     hs_buf_deinit(&b);
 }
 
-static void check_params(const hs__params *p, bool chat)
+static void check_params(const hs__params *p, hs__body kind)
 {
     hs_sampling s;
     hs_sampling_defaults none = {.temperature = -1, .top_p = -1, .min_p = -1, .top_k = -1};
@@ -66,7 +67,10 @@ static void check_params(const hs__params *p, bool chat)
     FUZZ_CHECK(p->n_stop <= HS_MAX_STOP);
     for (uint32_t i = 0; i < p->n_stop; i++)
         FUZZ_CHECK(*p->stop[i] && strlen(p->stop[i]) <= 256);
-    FUZZ_CHECK(chat ? json_array_size(p->messages) > 0 : json_is_string(p->prompt) || json_array_size(p->prompt) > 0);
+    FUZZ_CHECK(kind == HS__BODY_CHAT         ? json_array_size(p->messages) > 0
+               : kind == HS__BODY_TOKENIZE   ? json_is_string(p->prompt)
+               : kind == HS__BODY_DETOKENIZE ? json_is_array(p->prompt)
+                                             : json_is_string(p->prompt) || json_array_size(p->prompt) > 0);
 }
 
 static void encode(const char *text, size_t len)
@@ -81,6 +85,18 @@ static void encode(const char *text, size_t len)
     for (size_t i = 0; i < n; i++)
         FUZZ_CHECK(ids[i] < hs_tokenizer_size(tokenizer));
     hs_free(ids);
+}
+
+/* Ids that no tokenizer has among them. */
+static void decode(const json_t *ids)
+{
+    hs_buf text;
+    hs_buf_init(&text, 1 << 20);
+    for (size_t i = 0; i < json_array_size(ids); i++) {
+        uint32_t id = (uint32_t)json_integer_value(json_array_get(ids, i));
+        FUZZ_CHECK(hs_tokenizer_decode(tokenizer, &id, 1, false, &text, NULL) == 0);
+    }
+    hs_buf_deinit(&text);
 }
 
 static void render(const hs_template *t, const hs__params *p)
@@ -117,19 +133,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     load();
     if (!size)
         return 0;
-    size_t which = data[0] % (N_FILES + 2);
-    bool chat = which <= N_FILES;
+    size_t which = data[0] % (N_FILES + 4);
+    hs__body kind = which <= N_FILES ? HS__BODY_CHAT : HS__BODY_COMPLETIONS << (which - N_FILES - 1);
     int r = hs__body_parse((const char *)data + 1, size - 1, &root, &e);
     if (r == 0)
-        r = hs__params_parse(root, chat, &p, &e);
+        r = hs__params_parse(root, kind, &p, &e);
     if (r < 0) {
         refused(&e);
     } else {
-        check_params(&p, chat);
-        if (chat)
+        check_params(&p, kind);
+        if (kind == HS__BODY_CHAT)
             render(templates[which], &p);
         else if (json_is_string(p.prompt))
             encode(json_string_value(p.prompt), json_string_length(p.prompt));
+        else if (kind == HS__BODY_DETOKENIZE)
+            decode(p.prompt);
     }
     json_decref(root);
     return 0;

@@ -251,6 +251,19 @@ static void odd_request(client *c)
     expect(c, odd[i].text, odd[i].status, odd[i].status);
 }
 
+/* Text to token ids, and what the sequences do meanwhile. */
+static void look_around(client *c)
+{
+    static const char *const ask[] = {
+        "POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 18\r\n\r\n{\"content\":\"Once\"}",
+        "GET /slots HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    };
+    const char *text = ask[client_random(c, sizeof ask / sizeof ask[0])];
+    send_text(c->fd, text);
+    expect(c, text, 200, 503);
+}
+
 static void deep_json(client *c)
 {
     char *deep = repeated('[', 200000), *body = malloc(200100);
@@ -281,6 +294,7 @@ const struct behaviour behaviours[] = {
     {"oversize body", big_body},
     {"garbage", garbage},
     {"odd requests", odd_request},
+    {"look around", look_around},
     {"deep JSON", deep_json},
 };
 const unsigned n_behaviours = sizeof behaviours / sizeof behaviours[0];

@@ -17,7 +17,7 @@
 #include "tale.h"
 
 #define PARALLEL 4u
-#define QUEUE    8u
+#define QUEUE    12u
 
 static hs_engine *engine;
 static const tale_prompt *prompts;
@@ -130,17 +130,19 @@ static void test_queue_full(void **state)
     hs_request_options opt = tale_ask(&prompts[0]);
     hs_request_status s;
     for (uint32_t i = 0; i < QUEUE; i++) {
+        opt.client = i;
         waiting[i] = tale_submit(engine, &opt);
         hs_request_get_status(waiting[i], &s);
         assert_int_equal(s.state, HS_REQUEST_QUEUED);
         assert_int_equal(s.queue_position, i);
     }
+    opt.client = QUEUE;
     assert_int_equal(hs_engine_get_stats(engine).queued, QUEUE);
     assert_int_equal(hs_engine_get_stats(engine).active, PARALLEL);
     hs_err err = {0};
     assert_int_equal(hs_request_submit(engine, &opt, &more, &err), -EAGAIN);
-    assert_non_null(strstr(err.text, "8 requests"));
-    assert_non_null(strstr(err.text, "limits.max_queue is 8"));
+    assert_non_null(strstr(err.text, "12 requests"));
+    assert_non_null(strstr(err.text, "limits.max_queue is 12"));
     /* A waiting one that goes makes room at once. */
     uint64_t cancelled = hs_engine_get_stats(engine).requests_cancelled;
     hs_request_destroy(&waiting[3]);
@@ -157,32 +159,64 @@ static void test_queue_full(void **state)
     destroy_all(waiting, QUEUE);
 }
 
+/* One client with many requests leaves room for others' first ones; -EAGAIN tells it why. */
+static void test_queue_share(void **state)
+{
+    (void)state;
+    hs_request *held[PARALLEL], *waiting[QUEUE], *more = NULL;
+    uint32_t n = 0, share = QUEUE - QUEUE / 4;
+    hold_all(held);
+    hs_request_options opt = tale_ask(&prompts[0]);
+    opt.client = 1;
+    hs_err err = {0};
+    int code = 0;
+    while (n < QUEUE && (code = hs_request_submit(engine, &opt, &waiting[n], &err)) == 0)
+        n++;
+    assert_int_equal(code, -EAGAIN);
+    assert_int_equal(n, share);
+    assert_non_null(strstr(err.text, "9 requests are waiting already, one of this client"));
+    assert_non_null(strstr(err.text, "limits.max_queue, 12, is for clients that have none waiting"));
+    for (; n < QUEUE; n++) {
+        opt.client = 100 + n;
+        waiting[n] = tale_submit(engine, &opt);
+    }
+    opt.client = 2;
+    assert_int_equal(hs_request_submit(engine, &opt, &more, &err), -EAGAIN);
+    assert_null(strstr(err.text, "this client"));
+    /* What others leave again is not the greedy one's. */
+    hs_request_destroy(&waiting[--n]);
+    opt.client = 1;
+    assert_int_equal(hs_request_submit(engine, &opt, &more, &err), -EAGAIN);
+    destroy_all(waiting, n);
+    destroy_all(held, PARALLEL);
+}
+
 /* With room for one: client 1 has six requests waiting when client 2 comes with one, and 3 with two. */
 static void test_turns(void **state)
 {
     (void)state;
-    hs_request *held[PARALLEL], *r[QUEUE + 1];
-    static const uint64_t clients[QUEUE] = {1, 1, 1, 1, 1, 2, 3, 3};
-    static const uint32_t order[QUEUE] = {0, 3, 5, 6, 7, 1, 2, 4}; /* 1 2 3 1 3 1 1 1 */
+    hs_request *held[PARALLEL], *r[8];
+    static const uint64_t clients[8] = {1, 1, 1, 1, 1, 2, 3, 3};
+    static const uint32_t order[8] = {0, 3, 5, 6, 7, 1, 2, 4}; /* 1 2 3 1 3 1 1 1 */
     hold_all(held);
-    for (uint32_t i = 0; i < QUEUE; i++) {
+    for (uint32_t i = 0; i < 8; i++) {
         hs_request_options opt = tale_ask(&prompts[0]);
         opt.max_tokens = 2;
         opt.client = clients[i];
         r[i] = tale_submit(engine, &opt);
     }
-    for (uint32_t i = 0; i < QUEUE; i++) {
+    for (uint32_t i = 0; i < 8; i++) {
         hs_request_status s;
         hs_request_get_status(r[i], &s);
         assert_int_equal(s.queue_position, order[i]);
     }
     hs_request_destroy(&held[2]);
-    for (uint32_t i = 0; i < QUEUE; i++)
+    for (uint32_t i = 0; i < 8; i++)
         assert_int_equal(tale_wait(r[i], NULL).state, HS_REQUEST_DONE);
-    for (uint32_t i = 0; i < QUEUE; i++)
-        for (uint32_t k = 0; k < QUEUE; k++)
+    for (uint32_t i = 0; i < 8; i++)
+        for (uint32_t k = 0; k < 8; k++)
             assert_int_equal(order[i] < order[k], r[i]->t_start < r[k]->t_start);
-    destroy_all(r, QUEUE);
+    destroy_all(r, 8);
     destroy_all(held, PARALLEL);
 }
 
@@ -438,6 +472,7 @@ int main(void)
         cmocka_unit_test_teardown(test_side_by_side, check_idle),
         cmocka_unit_test_teardown(test_seed, check_idle),
         cmocka_unit_test_teardown(test_queue_full, check_idle),
+        cmocka_unit_test_teardown(test_queue_share, check_idle),
         cmocka_unit_test_teardown(test_turns, check_idle),
         cmocka_unit_test_teardown(test_running_counts, check_idle),
         cmocka_unit_test_teardown(test_cancel, check_idle),

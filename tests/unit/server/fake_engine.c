@@ -66,7 +66,9 @@ static void step(hs_request *r)
     }
     if (r->text.len >= TEXT_HIGH)
         return;
-    hs_buf_puts(&r->text, "tok ");
+    uint32_t n = strstr(r->prompt, "FLOOD") ? 1024 : 1, quotes = r->status.receipt.generated_tokens * 389 % n;
+    for (uint32_t i = 0; i < n; i++)
+        hs_buf_puts(&r->text, i < quotes ? "\"\"\"\"" : "tok ");
     r->status.receipt.generated_tokens++;
     r->status.receipt.expert_hits += 3;
     r->status.receipt.expert_misses += 1;
@@ -79,7 +81,8 @@ static void step(hs_request *r)
         r->active = false;
         e->stats.active--;
         e->stats.requests_failed++;
-    } else if (!strstr(r->prompt, "ENDLESS") && r->status.receipt.generated_tokens >= r->max) {
+    } else if (!strstr(r->prompt, "ENDLESS") && !strstr(r->prompt, "FLOOD") &&
+               r->status.receipt.generated_tokens >= r->max) {
         finish(r, HS_FINISH_LENGTH);
     }
 }
@@ -198,6 +201,27 @@ hs_engine_stats hs_engine_get_stats(const hs_engine *engine)
     return s;
 }
 
+void hs_engine_get_slot(const hs_engine *engine, uint32_t n, hs_slot *ret_slot)
+{
+    hs_engine *e = (hs_engine *)(uintptr_t)engine;
+    *ret_slot = (hs_slot){0};
+    pthread_mutex_lock(&e->lock);
+    for (int i = 0; i < MAX_REQUESTS; i++) {
+        const hs_request *r = e->requests[i];
+        if (!r || !r->active || n--)
+            continue;
+        *ret_slot = (hs_slot){.is_busy = true,
+                              .is_decoding = r->status.state == HS_REQUEST_DECODE,
+                              .is_paused = r->text.len >= TEXT_HIGH,
+                              .client = r->opt.client,
+                              .prompt_tokens = r->opt.n_tokens,
+                              .generated_tokens = r->status.receipt.generated_tokens,
+                              .max_tokens = r->max,
+                              .position = r->opt.n_tokens};
+    }
+    pthread_mutex_unlock(&e->lock);
+}
+
 void hs_engine_drain(hs_engine *e)
 {
     pthread_mutex_lock(&e->lock);
@@ -308,6 +332,21 @@ int hs_tokenizer_encode(const hs_tokenizer *t, const char *text, size_t len, boo
     *ret_ids = ids;
     *ret_n = len;
     return 0;
+}
+
+uint32_t hs_tokenizer_bos(const hs_tokenizer *t)
+{
+    (void)t;
+    return HS_NO_TOKEN;
+}
+
+int hs_tokenizer_decode(const hs_tokenizer *t, const uint32_t *ids, size_t n, bool skip_special, hs_buf *out,
+                        hs_err *err)
+{
+    (void)t, (void)skip_special;
+    for (size_t i = 0; i < n; i++)
+        hs_buf_append(out, &(char){(char)(ids[i] & 0x7f)}, 1);
+    return out->failed ? hs_err_set(err, out->failed, "the text does not fit") : 0;
 }
 
 int hs_template_normalise(const hs_template *t, const json_t *messages, json_t **ret_messages, hs_err *err)

@@ -2,10 +2,14 @@
  * fake_engine.h - an engine without a model, for tests of the server: implements the part of hotset.h and of the text
  * room that the server calls, so that the linker takes these and not the real ones.
  *
- * Its tokenizer makes one token of each byte; its template writes "role:content\n" for each message. The answer is "tok
- * " max_tokens times (5 by default), one token per step. Words in the prompt change that: HANG   prefill never ends
- * FAIL   fails after two tokens with -EBADMSG "record 7 …" ENDLESS  "tok " for ever           THINK  the answer is
- * "<think>deep</think>plain" QUOTE  the answer has characters that JSON must escape
+ * Its tokenizer makes one token of each byte; its template writes "role:content\n" for each message. The answer is
+ * "tok " max_tokens times (5 by default), one token per step. Words in the prompt change that:
+ *   HANG     prefill never ends
+ *   FAIL     fails after two tokens with -EBADMSG "record 7 …"
+ *   ENDLESS  "tok " for ever
+ *   FLOOD    4 KiB in each step, whose JSON is longer or shorter
+ *   THINK    the answer is "<think>deep</think>plain"
+ *   QUOTE    the answer has characters that JSON must escape
  */
 #ifndef HS_TESTS_FAKE_ENGINE_H
 #define HS_TESTS_FAKE_ENGINE_H

@@ -2,6 +2,7 @@
 /* test_access.c - who is let in over TCP, time limits of connections, and sockets that somebody else opened. */
 #include "harness.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -167,7 +168,7 @@ static void test_stalled_reader(void **state)
     close(fd);
 }
 
-/* One that takes a little again and again is given up after the same time in all. */
+/* One that takes something between any two ticks, but never all of it, is given up after the same time in all. */
 static void test_trickling_reader(void **state)
 {
     (void)state;
@@ -175,19 +176,55 @@ static void test_trickling_reader(void **state)
     F.step_us = 5;
     harness_start(&H, &O, &F, false);
     int fd = harness_connect(&H);
-    char *request = post("/v1/completions", "{\"stream\":true,\"prompt\":\"ENDLESS\",\"max_tokens\":1000}", NULL);
+    char *request = post("/v1/completions", "{\"stream\":true,\"prompt\":\"FLOOD\",\"max_tokens\":1000}", NULL);
     send_text(fd, request);
     wait_active(&H, 1);
     struct pollfd p = {.fd = fd};
-    char some[8192];
-    for (int i = 0; i < 400 && !(p.revents & POLLHUP); i++) {
-        assert_true(recv(fd, some, sizeof some, 0) > 0);
-        poll(&p, 1, 25);
-    }
+    char some[32768];
+    size_t n = 9000;
+    for (int i = 0; i < 600 && !(p.revents & POLLHUP); i++, n = 9000 + n * 7 % 20011)
+        if (recv(fd, some, n, 0) > 0)
+            poll(&p, 1, 15);
     assert_true(p.revents & POLLHUP);
     wait_active(&H, 0);
     hs_free(request);
     close(fd);
+}
+
+/* Over TCP all connections of a machine are one client; it is none of the processes. */
+static void test_tcp_client(void **state)
+{
+    (void)state;
+    O.listen = "tcp:127.0.0.1:0";
+    harness_start(&H, &O, &F, false);
+    uint64_t client[2];
+    static const char request[] = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                                  "Content-Length: 15\r\n\r\n{\"prompt\":\"hi\"}";
+    for (int i = 0; i < 2; i++) {
+        int fd = harness_connect_tcp(port_of(0));
+        send_text(fd, request);
+        read_to_end(fd, &B);
+        client[i] = fake_engine_last(H.engine).client;
+        close(fd);
+    }
+    assert_true(client[0] & HS__CLIENT_TCP);
+    assert_true(client[0] == client[1]);
+}
+
+static void test_address_client(void **state)
+{
+    (void)state;
+    static const char *const text[] = {"127.0.0.1",   "192.168.1.7",   "192.168.1.8",  "::ffff:192.168.1.7",
+                                       "fd00::1:2:3", "fd00::9:9:9:9", "fd00:0:0:1::1"};
+    uint64_t c[sizeof text / sizeof text[0]];
+    for (size_t i = 0; i < sizeof text / sizeof text[0]; i++) {
+        struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)i)};
+        struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)i)};
+        bool is_4 = inet_pton(AF_INET, text[i], &in.sin_addr) == 1;
+        assert_true(is_4 || inet_pton(AF_INET6, text[i], &in6.sin6_addr) == 1);
+        c[i] = hs__address_client(is_4 ? (const void *)&in : (const void *)&in6);
+    }
+    assert_true(c[0] != c[1] && c[1] != c[2] && c[1] == c[3] && c[4] == c[5] && c[4] != c[6]);
 }
 
 static void test_tcp_close_cancels(void **state)
@@ -250,6 +287,8 @@ int main(void)
         T(test_stalled_reader),
         T(test_trickling_reader),
         T(test_tcp_close_cancels),
+        T(test_tcp_client),
+        cmocka_unit_test(test_address_client),
         cmocka_unit_test_setup_teardown(test_key_files, prepare, NULL),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

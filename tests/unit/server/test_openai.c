@@ -21,7 +21,7 @@ static int parse(const char *fields, bool chat, hs__params *p, hs__api_error *e)
     root = NULL;
     int r = hs__body_parse(text, strlen(text), &root, e);
     hs_free(text);
-    return r < 0 ? r : hs__params_parse(root, chat, p, e);
+    return r < 0 ? r : hs__params_parse(root, chat ? HS__BODY_CHAT : HS__BODY_COMPLETIONS, p, e);
 }
 
 static hs__params good(const char *fields, bool chat)
@@ -141,14 +141,14 @@ static void test_refused(void **state)
     bad(MESSAGES, false, "messages");
 }
 
-static void check_body(const char *text, bool chat, const char *part)
+static void check_body(const char *text, hs__body kind, const char *part)
 {
     hs__params p;
     hs__api_error e = {0};
     json_t *j = NULL;
     int r = hs__body_parse(text, strlen(text), &j, &e);
     if (r == 0)
-        r = hs__params_parse(j, chat, &p, &e);
+        r = hs__params_parse(j, kind, &p, &e);
     json_decref(j);
     if (!part && r < 0)
         fail_msg("%s: %s", text, e.text);
@@ -159,50 +159,55 @@ static void check_body(const char *text, bool chat, const char *part)
 static void test_messages(void **state)
 {
     (void)state;
-    check_body("{}", true, "messages is missing");
-    check_body("{\"messages\":[]}", true, "messages is empty");
-    check_body("{\"messages\":[5]}", true, "messages[0]");
-    check_body("{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"content\":\"a\"}]}", true, "messages[1].role");
-    check_body("{\"messages\":[{\"role\":\"king\",\"content\":\"a\"}]}", true, "messages[0].role");
-    check_body("{\"messages\":[{\"role\":\"user\"}]}", true, "messages[0].content");
-    check_body("{\"messages\":[{\"role\":\"user\",\"content\":null}]}", true, "messages[0].content");
-    check_body("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}", true, "image_url");
-    check_body("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]}", true, "content[0].text");
-    check_body("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}]}", true, NULL);
+    check_body("{}", HS__BODY_CHAT, "messages is missing");
+    check_body("{\"messages\":[]}", HS__BODY_CHAT, "messages is empty");
+    check_body("{\"messages\":[5]}", HS__BODY_CHAT, "messages[0]");
+    check_body("{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"content\":\"a\"}]}", HS__BODY_CHAT,
+               "messages[1].role");
+    check_body("{\"messages\":[{\"role\":\"king\",\"content\":\"a\"}]}", HS__BODY_CHAT, "messages[0].role");
+    check_body("{\"messages\":[{\"role\":\"user\"}]}", HS__BODY_CHAT, "messages[0].content");
+    check_body("{\"messages\":[{\"role\":\"user\",\"content\":null}]}", HS__BODY_CHAT, "messages[0].content");
+    check_body("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}", HS__BODY_CHAT,
+               "image_url");
+    check_body("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]}", HS__BODY_CHAT,
+               "content[0].text");
+    check_body("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}]}", HS__BODY_CHAT,
+               NULL);
     check_body("{\"messages\":[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":\"f\","
                "\"arguments\":\"{}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"1\",\"content\":\"7\"}]}",
                true, NULL);
-    check_body("{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{}}]}]}", true, "function.name");
-    check_body("{\"prompt\":[]}", false, "prompt");
-    check_body("{\"prompt\":[\"a\",\"b\"]}", false, "prompt");
-    check_body("{\"prompt\":[1,-2]}", false, "prompt");
-    check_body("{\"prompt\":[\"a\"]}", false, NULL);
-    check_body("{\"prompt\":[1,2]}", false, NULL);
-    check_body("{\"prompt\":[[1,2]]}", false, NULL);
+    check_body("{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{}}]}]}", HS__BODY_CHAT,
+               "function.name");
+    check_body("{\"prompt\":[]}", HS__BODY_COMPLETIONS, "prompt");
+    check_body("{\"prompt\":[\"a\",\"b\"]}", HS__BODY_COMPLETIONS, "prompt");
+    check_body("{\"prompt\":[1,-2]}", HS__BODY_COMPLETIONS, "prompt");
+    check_body("{\"prompt\":[\"a\"]}", HS__BODY_COMPLETIONS, NULL);
+    check_body("{\"prompt\":[1,2]}", HS__BODY_COMPLETIONS, NULL);
+    check_body("{\"prompt\":[[1,2]]}", HS__BODY_COMPLETIONS, NULL);
 }
 
 static void test_json_bounds(void **state)
 {
     (void)state;
     static char text[400000];
-    check_body("", true, "empty");
-    check_body("{", true, "line 1");
-    check_body("[]", true, "object");
-    check_body("{\"a\":1,\"a\":2}", true, "duplicate");
-    check_body("\"\xff\"", true, "");
+    check_body("", HS__BODY_CHAT, "empty");
+    check_body("{", HS__BODY_CHAT, "line 1");
+    check_body("[]", HS__BODY_CHAT, "object");
+    check_body("{\"a\":1,\"a\":2}", HS__BODY_CHAT, "duplicate");
+    check_body("\"\xff\"", HS__BODY_CHAT, "");
     memset(text, '[', 100);
     strcpy(text + 100, "");
-    check_body(text, true, "nested");
+    check_body(text, HS__BODY_CHAT, "nested");
     text[0] = '[';
     for (size_t i = 1; i < 80000; i += 2)
         text[i] = '0', text[i + 1] = ',';
     strcpy(text + 80001, "0]");
-    check_body(text, true, "values");
+    check_body(text, HS__BODY_CHAT, "values");
     /* Brackets inside strings do not count. */
     memset(text, '[', 50000);
     memcpy(text, "{\"prompt\":\"", 11);
     strcpy(text + 50000, "\\\"[\"}");
-    check_body(text, false, NULL);
+    check_body(text, HS__BODY_COMPLETIONS, NULL);
 }
 
 /* Damaged bodies end in an error or in sane values, whatever was damaged. */
@@ -230,7 +235,7 @@ static void test_mutations(void **state)
         json_t *j = NULL;
         int r = hs__body_parse(text, sizeof body - 1 - (seed >> 28), &j, &e);
         if (r == 0)
-            r = hs__params_parse(j, true, &p, &e);
+            r = hs__params_parse(j, HS__BODY_CHAT, &p, &e);
         if (r < 0) {
             assert_true(e.status >= 400 && *e.text);
         } else {

@@ -177,6 +177,86 @@ static void test_errors(void **state)
     assert_has_not(&B, "[DONE]");
 }
 
+static void test_text_routes(void **state)
+{
+    (void)state;
+    ask_post(&H, "/tokenize", "{\"content\":\"ab\\u0000c\",\"model\":\"tale\"}", &B);
+    assert_has(&B, "200 OK");
+    assert_string_equal(body_of(&B), "{\"tokens\":[97,98,0,99]}\n");
+    ask_post(&H, "/tokenize", "{\"content\":\"\",\"add_special\":true}", &B);
+    assert_has(&B, "{\"tokens\":[");
+    ask_post(&H, "/detokenize", "{\"tokens\":[104,34,105]}", &B);
+    assert_string_equal(body_of(&B), "{\"content\":\"h\\\"i\"}\n");
+    ask_post(&H, "/detokenize", "{\"tokens\":[]}", &B);
+    assert_string_equal(body_of(&B), "{\"content\":\"\"}\n");
+    ask_post(&H, "/apply-template", "{" USER("hi") ",\"chat_template_kwargs\":{\"enable_thinking\":true}}", &B);
+    assert_string_equal(body_of(&B), "{\"prompt\":\"user:hi\\nthinking\\nassistant:\"}\n");
+    check_error("/tokenize", "{}", "400 ", "content is missing");
+    check_error("/tokenize", "{\"content\":[1]}", "400 ", "content must be a string");
+    check_error("/tokenize", "{\"content\":\"x\",\"temperature\":0}", "400 ", "unknown_parameter");
+    check_error("/tokenize", "{\"content\":\"x\",\"with_pieces\":true}", "400 ", "with_pieces is not supported");
+    check_error("/tokenize", "{\"content\":\"x\",\"model\":\"none\"}", "404 ", "model_not_found");
+    check_error("/detokenize", "{}", "400 ", "tokens is missing");
+    check_error("/detokenize", "{\"tokens\":[-1]}", "400 ", "tokens must be an array of token ids");
+    check_error("/detokenize", "{\"tokens\":7}", "400 ", "tokens must be an array of token ids");
+    check_error("/apply-template", "{}", "400 ", "messages is missing");
+    check_error("/apply-template", "{" USER("RAISE") "}", "400 ", "roles must alternate");
+    ask(&H, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    assert_has(&B, "hotset_buffer_bytes 0\n");
+}
+
+/* An answer that finds no room in server.buffer_memory is a 503, and what was taken for those before is given back. */
+static void test_text_memory(void **state)
+{
+    prepare(state);
+    O.max_body = O.buffer_memory = 65536;
+    harness_start(&H, &O, &F, false);
+    char *text = hs_malloc(40000), *body;
+    memset(text, 'x', 39999);
+    text[39999] = '\0';
+    body = hs_asprintf("{\"content\":\"%s\"}", text);
+    check_error("/tokenize", body, "503 ", "server.buffer_memory");
+    hs_free(body);
+    text[1000] = '\0';
+    body = hs_asprintf("{\"content\":\"%s\"}", text);
+    for (int i = 0; i < 40; i++) {
+        ask_post(&H, "/tokenize", body, &B);
+        assert_has(&B, "200 OK");
+    }
+    hs_free(body);
+    hs_free(text);
+}
+
+static void test_slots(void **state)
+{
+    (void)state;
+    int fd = harness_connect(&H);
+    char *request = post(CHAT, "{\"stream\":true," USER("HANG") "}", NULL);
+    send_text(fd, request);
+    wait_active(&H, 1);
+    ask(&H, "GET /slots HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    json_t *j = parse_body();
+    const json_t *s = json_array_get(j, 0), *idle = json_array_get(j, 3);
+    assert_int_equal(json_array_size(j), 4);
+    assert_string_equal(json_string_value(json_object_get(s, "model")), "tale");
+    assert_string_equal(json_string_value(json_object_get(s, "state")), "prefill");
+    assert_int_equal(json_integer_value(json_object_get(s, "client_pid")), getpid());
+    assert_int_equal(json_integer_value(json_object_get(s, "prompt_tokens")), sizeof "user:HANG\nassistant:" - 1);
+    assert_string_equal(json_string_value(json_object_get(idle, "state")), "idle");
+    assert_null(json_object_get(idle, "client_pid"));
+    json_decref(j);
+    close(fd);
+    hs_free(request);
+    wait_active(&H, 0);
+    ask(&H, "GET /props HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+    j = parse_body();
+    const json_t *d = json_object_get(j, "default_generation_settings");
+    assert_int_equal(json_integer_value(json_object_get(j, "total_slots")), 4);
+    assert_int_equal(json_integer_value(json_object_get(d, "n_ctx")), 60000);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(d, "params"), "top_k")), 7);
+    json_decref(j);
+}
+
 static void test_queue_full(void **state)
 {
     prepare(state);
@@ -498,6 +578,9 @@ int main(void)
         T(test_drain),
         T(test_second_stop),
         T(test_signal),
+        T(test_text_routes),
+        cmocka_unit_test_teardown(test_text_memory, teardown),
+        T(test_slots),
         cmocka_unit_test_teardown(test_queue_full, teardown),
         cmocka_unit_test_teardown(test_ping, teardown),
         cmocka_unit_test_teardown(test_limits, teardown),
