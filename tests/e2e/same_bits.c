@@ -5,9 +5,11 @@
  * Every combination of {safetensors, packed} x {cache at the floor, 25 %, 100 %} x {lru, lfu, ewma} x {prefetch on,
  * off} x {io_uring, pread} x {1, 2, 3 threads} x {alone, beside three others} runs in a process of its own, which
  * reports a hash of all logits and the plan's total; the parent compares hashes and the process's peak RSS as the
- * kernel counted it.
+ * kernel counted it. Of a GGUF file: {cache at the floor, 50 %, 100 %} x {prefetch on, off} x {1, 2, 3 threads} x
+ * {alone, beside three others}.
  *
  *   same_bits MODEL_DIR WORK_DIR      all combinations (the parent)
+ *   same_bits FILE.gguf               those of a GGUF file
  *   same_bits --one PATH CACHE POLICY PREFETCH ENGINE THREADS BESIDE      one of them
  */
 #include <inttypes.h>
@@ -28,10 +30,10 @@
 #define STEPS  12u
 #define OTHERS 3u
 
-/* Text of the model's own kind: ids spread over the vocabulary. */
-static uint32_t token_of(uint32_t sequence, uint32_t position)
+/* Ids spread over the vocabulary. */
+static uint32_t token_of(uint32_t sequence, uint32_t position, uint32_t vocab)
 {
-    return (sequence * 7919u + position * 104729u + 17u) % 4000u + 5u;
+    return (sequence * 7919u + position * 104729u + 17u) % vocab;
 }
 
 static int fail(const char *what, const hs_err *err)
@@ -40,11 +42,11 @@ static int fail(const char *what, const hs_err *err)
     return 1;
 }
 
-static int feed(hs_session *s, uint32_t sequence, uint32_t n, float *logits, hs_err *err)
+static int feed(hs_session *s, uint32_t sequence, uint32_t n, uint32_t vocab, float *logits, hs_err *err)
 {
     uint32_t tokens[PROMPT];
     for (uint32_t i = 0; i < n; i++)
-        tokens[i] = token_of(sequence, i);
+        tokens[i] = token_of(sequence, i, vocab);
     return hs_session_prefill(s, tokens, n, logits, logits ? n : 0, NULL, NULL, err);
 }
 
@@ -62,14 +64,14 @@ static int run(hs_engine *e, bool beside, uint64_t *ret_hash, hs_err *err)
     for (uint32_t i = 0; r == 0 && i < n; i++) {
         r = hs_session_create(e, &s[i], err);
         if (r == 0)
-            r = feed(s[i], i, i == 0 ? PROMPT : 5 + 11 * i, i == 0 ? prompt : NULL, err);
+            r = feed(s[i], i, i == 0 ? PROMPT : 5 + 11 * i, vocab, i == 0 ? prompt : NULL, err);
     }
     if (r == 0)
         XXH3_64bits_update(h, prompt, (size_t)PROMPT * vocab * sizeof *prompt);
     for (uint32_t k = 0; r == 0 && k < STEPS; k++) {
         uint32_t tokens[1 + OTHERS];
         for (uint32_t i = 0; i < n; i++)
-            tokens[i] = token_of(i, PROMPT + k);
+            tokens[i] = token_of(i, PROMPT + k, vocab);
         r = hs_session_decode(s, tokens, n, step, err);
         if (r == 0)
             XXH3_64bits_update(h, step, vocab * sizeof *step);
@@ -199,10 +201,56 @@ static bool can_uring(const char *model)
     return can;
 }
 
+#define AXES 7
+
+typedef struct axis {
+    const char *value[3]; /* NULL behind the last */
+} axis;
+
+static uint32_t axis_length(const axis *a)
+{
+    uint32_t n = 0;
+    while (n < 3 && a->value[n])
+        n++;
+    return n;
+}
+
+/* Every combination, the last axis fastest: path, cache, policy, prefetch, engine, threads, beside. */
+static int all_combinations(const char *self, const axis *axes)
+{
+    tally t = {0};
+    uint32_t total = 1;
+    for (uint32_t x = 0; x < AXES; x++)
+        total *= axis_length(&axes[x]);
+    for (uint32_t i = 0; i < total; i++) {
+        char *a[AXES];
+        for (uint32_t k = i, x = AXES; x-- > 0; k /= axis_length(&axes[x]))
+            a[x] = (char *)axes[x].value[k % axis_length(&axes[x])];
+        result r = {0};
+        if (spawn(self, a, &r) < 0) {
+            printf("failed: %s cache=%s %s prefetch=%s %s threads=%s %s\n", a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+            return 1;
+        }
+        judge(&t, a, &r);
+    }
+    printf("%u combinations, %u with other bits, %u over the plan (fullest %.2f of it)\n", t.runs, t.different, t.over,
+           t.fullest);
+    return t.different || t.over || t.read_nothing ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
+    axis axes[AXES] = {{{argc > 1 ? argv[1] : NULL}},
+                       {{"floor", "50", "100"}},
+                       {{"ewma"}},
+                       {{"on", "off"}},
+                       {{"auto"}},
+                       {{"1", "2", "3"}},
+                       {{"alone", "beside"}}};
     if (argc == 9 && !strcmp(argv[1], "--one"))
         return run_one(argv + 2);
+    if (argc == 2)
+        return all_combinations(argv[0], axes);
     if (argc != 3)
         return 2;
     char packed[1024];
@@ -212,32 +260,13 @@ int main(int argc, char **argv)
     hs_pack_options po = {.src = argv[1], .dst = packed, .codec = HS_PACK_ZSTD};
     if (hs_pack(&po, &err) < 0)
         return fail("pack", &err);
-    const char *paths[] = {argv[1], packed}, *caches[] = {"floor", "25", "100"}, *policies[] = {"lru", "lfu", "ewma"},
-               *prefetch[] = {"on", "off"}, *engines[] = {"io_uring", "pread"}, *threads[] = {"1", "2", "3"},
-               *beside[] = {"alone", "beside"};
-    tally t = {0};
-    uint32_t total = 2 * 3 * 3 * 2 * 2 * 3 * 2;
-    bool has_uring = can_uring(argv[1]);
-    if (!has_uring)
+    axes[0].value[1] = packed;
+    axes[1].value[1] = "25";
+    axes[2] = (axis){{"lru", "lfu", "ewma"}};
+    axes[4] = (axis){{"pread", "io_uring"}};
+    if (!can_uring(argv[1])) {
         printf("SKIP of the io_uring half: the kernel denies it here\n");
-    for (uint32_t i = 0; i < total; i++) {
-        uint32_t k = i;
-        char *a[7];
-        a[6] = (char *)beside[k % 2], k /= 2;
-        a[5] = (char *)threads[k % 3], k /= 3;
-        a[4] = (char *)engines[k % 2], k /= 2;
-        a[3] = (char *)prefetch[k % 2], k /= 2;
-        a[2] = (char *)policies[k % 3], k /= 3;
-        a[1] = (char *)caches[k % 3], k /= 3;
-        a[0] = (char *)paths[k];
-        result r = {0};
-        if (spawn(argv[0], a, &r) < 0) {
-            printf("failed: %s cache=%s %s prefetch=%s %s threads=%s %s\n", a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
-            return 1;
-        }
-        judge(&t, a, &r);
+        axes[4].value[1] = NULL;
     }
-    printf("%u combinations, %u with other bits, %u over the plan (fullest %.2f of it)\n", t.runs, t.different, t.over,
-           t.fullest);
-    return t.different || t.over || t.read_nothing ? 1 : 0;
+    return all_combinations(argv[0], axes);
 }
