@@ -56,24 +56,30 @@ static bool all_bytes_have_tokens(const hs__bpe *b, const char *p, size_t len)
     return true;
 }
 
-/* One symbol per byte, or character; returns their number. */
+/* One symbol per byte, or character; returns their number. An unknown one comes before the next known one, as in the
+ * reference: bytes that stand in for characters go first. */
 static uint32_t split_piece(hs__bpe *b, const char *piece, size_t len)
 {
     uint32_t n = 0;
-    bool after_unk = false;
+    bool pending = false;
     for (size_t i = 0, step; i < len; i += step) {
         step = b->by_character ? hs__utf8_len(piece + i) : 1;
-        uint32_t id = b->by_character ? hs__vocab_find(b->vocab, piece + i, step, HS__PLAIN) : HS_NO_TOKEN;
-        bool is_unk = id == HS_NO_TOKEN && !all_bytes_have_tokens(b, piece + i, step);
+        uint32_t id = b->by_character ? hs__vocab_find(b->vocab, piece + i, step, HS__PLAIN)
+                                      : b->vocab->byte_id[(unsigned char)piece[i]];
+        bool in_bytes = id == HS_NO_TOKEN && all_bytes_have_tokens(b, piece + i, step);
+        bool is_unk = id == HS_NO_TOKEN && !in_bytes && b->unk != HS_NO_TOKEN;
+        if (pending && (id != HS_NO_TOKEN || (is_unk && !b->fuse_unk))) {
+            add_symbol(b, &n, b->unk);
+            pending = false;
+        }
+        pending = pending || is_unk;
         if (id != HS_NO_TOKEN)
             add_symbol(b, &n, id);
-        else if (!is_unk)
-            for (size_t k = 0; k < step; k++)
-                add_symbol(b, &n, b->vocab->byte_id[(unsigned char)piece[i + k]]);
-        else if (b->unk != HS_NO_TOKEN && !(after_unk && b->fuse_unk))
-            add_symbol(b, &n, b->unk);
-        after_unk = is_unk && b->unk != HS_NO_TOKEN;
+        for (size_t k = 0; in_bytes && k < step; k++)
+            add_symbol(b, &n, b->vocab->byte_id[(unsigned char)piece[i + k]]);
     }
+    if (pending)
+        add_symbol(b, &n, b->unk);
     if (n)
         b->symbols[n - 1].next = NONE;
     for (uint32_t i = 0; i < n; i++)

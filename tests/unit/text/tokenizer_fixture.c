@@ -28,19 +28,27 @@ int fixture_load_text(const char *text, size_t len, hs_tokenizer **ret, hs_err *
     return r;
 }
 
-hs_tokenizer *fixture_load_published(const char *name)
+char *fixture_text(const char *name, size_t *ret_len)
 {
     char command[512];
     snprintf(command, sizeof command, "gzip -dc '%s/data/tokenizer/%s.tokenizer.json.gz'", TESTS_DIR, name);
     FILE *f = popen(command, "r");
     assert_non_null(f);
-    size_t len = 0, cap = 16u << 20, n;
+    size_t len = 0, cap = 32u << 20, n;
     char *text = malloc(cap);
     assert_non_null(text);
     while ((n = fread(text + len, 1, cap - len, f)) > 0)
         len += n;
     assert_int_equal(pclose(f), 0);
     assert_true(len > 0 && len < cap);
+    *ret_len = len;
+    return text;
+}
+
+hs_tokenizer *fixture_load_published(const char *name)
+{
+    size_t len;
+    char *text = fixture_text(name, &len);
     hs_tokenizer *t = NULL;
     hs_err err = {0};
     if (fixture_load_text(text, len, &t, &err) != 0)

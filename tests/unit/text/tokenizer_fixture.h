@@ -9,7 +9,9 @@
 
 /* Puts text into a new folder as tokenizer.json, loads it, removes the folder. */
 int fixture_load_text(const char *text, size_t len, hs_tokenizer **ret, hs_err *err);
-/* tests/data/tokenizer/NAME.tokenizer.json.gz; the test fails if that does not load. */
+/* The text of tests/data/tokenizer/NAME.tokenizer.json.gz, the caller's (free). */
+char *fixture_text(const char *name, size_t *ret_len);
+/* The same as a tokenizer; the test fails if that does not load. */
 hs_tokenizer *fixture_load_published(const char *name);
 /* A file of tests/data/tokenizer as JSON. */
 json_t *fixture_json(const char *file);
