@@ -176,11 +176,12 @@ double ref_dot(const hs_mat *w, uint32_t r, const float *x, double *ret_toleranc
 
 const hs_kernels *const *all_kernels(size_t *ret_n)
 {
-    static const hs_kernels *sets[3];
+    static const hs_kernels *sets[HS_KERNELS_NEON];
     *ret_n = 0;
     for (hs_kernel_set set = HS_KERNELS_GENERIC; set <= HS_KERNELS_NEON; set++) {
-        sets[*ret_n] = hs_kernels_get(set, NULL);
-        *ret_n += sets[*ret_n] != NULL;
+        const hs_kernels *k = hs_kernels_get(set, NULL);
+        if (k)
+            sets[(*ret_n)++] = k;
     }
     return sets;
 }
