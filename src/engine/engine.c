@@ -165,7 +165,7 @@ static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *e
 static int create_sequences(hs_engine *e, const hs_engine_options *opt, hs_err *err)
 {
     const hs_plan *p = &e->plan;
-    hs_kv_type type = opt->kv_type && !strcmp(opt->kv_type, "f32") ? HS_KV_F32 : HS_KV_F16;
+    hs_kv_type type = hs__kv_type(opt);
     uint64_t each = hs_align_up(hs_model_kv_bytes(e->opened.spec, type, p->context), 4096);
     e->kv_bytes = each * p->parallel;
     e->kv = hs_map_alloc(e->kv_bytes);

@@ -36,6 +36,7 @@ typedef struct hs__opened {
 
 int hs__open(const hs_engine_options *opt, hs__opened *ret, hs_err *err) HS_MUST_CHECK;
 void hs__close(hs__opened *o);
+hs_kv_type hs__kv_type(const hs_engine_options *opt);
 /* The plan for an opened model; see hs_plan_make. */
 int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *ret, hs_err *err) HS_MUST_CHECK;
 void hs__model_config(const hs_plan *p, const hs__opened *o, bool predict, hs_model_config *ret);

@@ -38,9 +38,10 @@ void hs__model_config(const hs_plan *p, const hs__opened *o, bool predict, hs_mo
                              .predict = predict};
 }
 
-static hs_kv_type kv_type(const hs_engine_options *opt)
+hs_kv_type hs__kv_type(const hs_engine_options *opt)
 {
-    return opt->kv_type && !strcmp(opt->kv_type, "f32") ? HS_KV_F32 : HS_KV_F16;
+    const char *type = opt->kv_type ? opt->kv_type : "f16";
+    return !strcmp(type, "f32") ? HS_KV_F32 : !strcmp(type, "q8") ? HS_KV_Q8 : HS_KV_F16;
 }
 
 /* Requests besides their KV: prompts of what waits and runs, text that waits to be read. */
@@ -77,8 +78,8 @@ static void price(const hs_engine_options *opt, const hs__opened *o, const shape
     uint64_t logits =
         (uint64_t)s->parallel * spec->vocab * sizeof(float) + (uint64_t)spec->vocab * sizeof(hs__candidate);
     p->dense = hs_align_up(spec->dense_bytes, 4096);
-    p->kv_per_token = hs_model_kv_bytes(spec, kv_type(opt), 1024) / 1024;
-    p->kv = s->parallel * hs_align_up(hs_model_kv_bytes(spec, kv_type(opt), s->context), 4096);
+    p->kv_per_token = hs_model_kv_bytes(spec, hs__kv_type(opt), 1024) / 1024;
+    p->kv = s->parallel * hs_align_up(hs_model_kv_bytes(spec, hs__kv_type(opt), s->context), 4096);
     p->scratch = hs_model_scratch_bytes(spec, &mc, p->threads) + logits + request_bytes(opt, s);
     p->staging = s->staging * hs_align_up(hs_objects_staging_bytes(o->objects), 4096);
     p->tables = hs_source_bytes(o->source) + hs_objects_table_bytes(o->objects) +

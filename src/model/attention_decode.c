@@ -52,17 +52,16 @@ static size_t slot_of(const hs__decode *d, uint32_t seq, uint32_t r)
     return ((size_t)seq * d->m->n_ranges + r) * d->m->a->heads;
 }
 
-/* n values of each of n_rows rows as floats: where they lie, or converted to `to`. */
-static const float *as_floats(const hs__decode *d, hs_kv_type type, const char *rows, uint32_t n_rows, uint32_t n,
-                              float *to, size_t *ret_stride)
+/* Values [first, first + n) of n_rows rows as floats: where they lie, or converted to `to`. */
+static const float *as_floats(const hs__decode *d, const hs_kv *kv, uint32_t position, uint32_t n_rows, uint32_t first,
+                              uint32_t n, float *to, size_t *ret_stride)
 {
-    uint32_t row = d->m->a->kv_row;
-    if (type == HS_KV_F32) {
-        *ret_stride = row;
-        return (const float *)(const void *)rows;
+    if (kv->type == HS_KV_F32) {
+        *ret_stride = d->m->a->kv_row;
+        return (const float *)(const void *)hs__kv_row(d->m, kv, d->layer, position) + first;
     }
     for (uint32_t i = 0; i < n_rows; i++)
-        hs__kv_read(d->m, type, rows + (size_t)i * row * 2, n, to + (size_t)i * n);
+        hs__kv_read(d->m, kv, d->layer, position + i, first, n, to + (size_t)i * n);
     *ret_stride = n;
     return to;
 }
@@ -73,7 +72,7 @@ static void attend(const hs__decode *d, uint32_t seq, uint32_t head0, uint32_t n
 {
     hs_model *m = d->m;
     const hs_kv *kv = d->p->kvs[seq];
-    size_t value_bytes = hs__kv_value_bytes(kv->type), slot = slot_of(d, seq, range) + head0;
+    size_t slot = slot_of(d, seq, range) + head0;
     uint32_t unit = head0 / d->heads_per_unit;
     float *panels = scratch, *keys = panels + BLOCK * d->qk_dim, *values = keys + BLOCK * d->qk_dim;
     float *p = values + BLOCK * d->v_dim;
@@ -92,19 +91,16 @@ static void attend(const hs__decode *d, uint32_t seq, uint32_t head0, uint32_t n
         q.sum[i] = 0;
     }
     for (uint32_t t = from; t < to; t += BLOCK) {
-        const char *row = hs__kv_layer(m, kv, d->layer) + (size_t)t * m->a->kv_row * value_bytes;
         hs_attend_block b = {.panels = panels, .n = to - t < BLOCK ? to - t : BLOCK};
         b.qk_dim = d->qk_dim;
         b.v_dim = d->v_dim;
         size_t stride;
-        const float *k =
-            as_floats(d, kv->type, row + (size_t)unit * d->key_step * value_bytes, b.n, d->qk_dim, keys, &stride);
+        const float *k = as_floats(d, kv, t, b.n, unit * d->key_step, d->qk_dim, keys, &stride);
         hs_attend_panels(m->k, k, stride, b.n, d->qk_dim, panels);
         b.values = k;
         b.value_stride = stride;
         if (d->value_at)
-            b.values = as_floats(d, kv->type, row + (d->value_at + (size_t)unit * d->value_step) * value_bytes, b.n,
-                                 d->v_dim, values, &b.value_stride);
+            b.values = as_floats(d, kv, t, b.n, d->value_at + unit * d->value_step, d->v_dim, values, &b.value_stride);
         hs_attend(m->k, &b, &q, p);
     }
 }

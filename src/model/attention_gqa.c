@@ -92,12 +92,10 @@ static void load(const hs__tiles *t, uint32_t kv_head, uint32_t key0, uint32_t n
 {
     const hs_model *m = t->m;
     const hs_arch *a = m->a;
-    size_t value_bytes = hs__kv_value_bytes(t->kv->type), row_bytes = a->kv_row * value_bytes;
-    const char *from = hs__kv_layer(m, t->kv, t->layer) + key0 * row_bytes + kv_head * a->head_dim * value_bytes;
-    for (uint32_t i = 0; i < n; i++, from += row_bytes) {
-        hs__kv_read(m, t->kv->type, from, a->head_dim, extra + (size_t)i * a->head_dim);
-        hs__kv_read(m, t->kv->type, from + (size_t)a->kv_heads * a->head_dim * value_bytes, a->head_dim,
-                    values + (size_t)i * a->head_dim);
+    uint32_t key = kv_head * a->head_dim, value = key + a->kv_heads * a->head_dim;
+    for (uint32_t i = 0; i < n; i++) {
+        hs__kv_read(m, t->kv, t->layer, key0 + i, key, a->head_dim, extra + (size_t)i * a->head_dim);
+        hs__kv_read(m, t->kv, t->layer, key0 + i, value, a->head_dim, values + (size_t)i * a->head_dim);
     }
     hs_attend_panels(m->k, extra, a->head_dim, n, a->head_dim, panels);
 }

@@ -191,8 +191,8 @@ static void load(const hs__tiles *t, uint32_t head, uint32_t key0, uint32_t n, f
     const hs_arch *a = m->a;
     (void)head;
     expansion e = expansion_of(a, extra);
-    size_t row_bytes = a->kv_row * hs__kv_value_bytes(t->kv->type);
-    hs__kv_read(m, t->kv->type, hs__kv_layer(m, t->kv, t->layer) + key0 * row_bytes, n * a->kv_row, e.rows);
+    for (uint32_t i = 0; i < n; i++)
+        hs__kv_read(m, t->kv, t->layer, key0 + i, 0, a->kv_row, e.rows + (size_t)i * a->kv_row);
     for (uint32_t i = 0; i < n; i += HS_PANEL_ROWS)
         expand_keys(t, &e, e.rows + (size_t)i * a->kv_row, n - i < HS_PANEL_ROWS ? n - i : HS_PANEL_ROWS,
                     panels + (size_t)i * t->qk_dim);

@@ -44,7 +44,8 @@ typedef struct hs_model_spec {
 int hs_model_spec_create(const hs_checkpoint *c, hs_model_spec **ret_spec, hs_err *err) HS_MUST_CHECK;
 void hs_model_spec_destroy(hs_model_spec **spec);
 
-typedef enum hs_kv_type { HS_KV_F32, HS_KV_F16 } hs_kv_type;
+/* Q8: 8 bits and a binary16 scale for each 32 values. */
+typedef enum hs_kv_type { HS_KV_F32, HS_KV_F16, HS_KV_Q8 } hs_kv_type;
 
 /* A sequence's keys and values. The memory is the caller's (hs_model_kv_bytes of it, 64-byte-aligned); layout is
  * private. */

@@ -377,11 +377,13 @@ struct hs__attention {
 };
 extern const hs__attention hs__attention_mla, hs__attention_gqa;
 
-/* kv.c: the rows of a layer, [capacity][kv_row] of the cache's type. */
-char *hs__kv_layer(const hs_model *m, const hs_kv *kv, uint32_t layer);
-size_t hs__kv_value_bytes(hs_kv_type type);
+/* kv.c: rows of kv_row values, in the cache's type; those of a layer lie together. */
+size_t hs__kv_row_bytes(const hs_arch *a, hs_kv_type type);
+char *hs__kv_row(const hs_model *m, const hs_kv *kv, uint32_t layer, uint32_t position);
 void hs__kv_write(const hs_model *m, hs_kv *kv, uint32_t layer, uint32_t position, const float *row);
-void hs__kv_read(const hs_model *m, hs_kv_type type, const char *from, uint32_t n, float *out);
+/* Values [first, first + n) of a row. */
+void hs__kv_read(const hs_model *m, const hs_kv *kv, uint32_t layer, uint32_t position, uint32_t first, uint32_t n,
+                 float *out);
 
 /* attention_decode.c: one query of each sequence. */
 typedef struct hs__decode {
@@ -481,6 +483,8 @@ int hs__moe_run(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *err) HS_
 
 /* predict.c: guesses the next layer's experts from what is known of this one's output and hints them. */
 void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n);
+/* The same for a prompt's chunk of n tokens, before the layer's experts have run. Not part of the statistics. */
+void hs__predict_prompt(hs_model *m, uint32_t layer, uint32_t n);
 /* Compares the wants of a layer with its guess. */
 void hs__predict_check(hs_model *m, uint32_t moe_layer, uint32_t n_wants);
 

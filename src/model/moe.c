@@ -212,6 +212,7 @@ static int compute_prefill(hs_model *m, const hs__pass *p, uint32_t layer, uint3
         hs__ffn_prompt(m, &own, NULL, p->n, hs__y_rows(m, 1, m->shared, m->spec->hidden, p->n));
     }
     m->times.dense_ffn_ns += hs_now_ns() - t0;
+    hs__predict_prompt(m, layer, p->n);
     for (uint32_t got = 0; got < n_wants;) {
         uint32_t n = 0;
         int r = x->ops->wait(x->self, 1, m->delivered, m->expert, &n, err);

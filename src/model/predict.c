@@ -1,6 +1,7 @@
 /*
  * predict.c - which experts the next layer will want, before its attention has run: its norm, router, bias and groups
  * applied to what is known of this layer's result. Only a hint: it decides what is read early, never what is computed.
+ * For a prompt, some of its tokens stand for all: what they vote for is nearly certain to be wanted by one of them.
  *
  * A guess's margin is its selection score's distance from the first expert that would not be chosen; twice top_k
  * experts are named, since the runners-up are often right and the reader of hints knows what it can afford.
@@ -10,9 +11,11 @@
 
 #include "model/model_int.h"
 
-/* A layer with experts: the residual after attention, the shared expert and the experts that have been computed. A
- * dense layer: its whole result. */
-static void known_residual(const hs_model *m, uint32_t layer, uint32_t i, float *x)
+#define SAMPLE 16u /* tokens of a prompt that are asked */
+
+/* A layer with experts: the residual after attention, the shared expert and, of a generated token, the experts that
+ * have been computed. A dense layer: its whole result. */
+static void known_residual(const hs_model *m, hs_phase phase, uint32_t layer, uint32_t i, float *x)
 {
     const hs__layer_spec *s = &m->a->layers[layer];
     uint32_t hidden = m->spec->hidden, k = m->spec->top_k;
@@ -24,7 +27,7 @@ static void known_residual(const hs_model *m, uint32_t layer, uint32_t i, float 
         float gate = m->layers[layer].w[HS__W_SHARED_GATE].data ? m->shared_gate[i] : 1;
         m->k->axpy(gate * scale, m->shared + (size_t)i * hidden, x, hidden);
     }
-    for (uint32_t r = 0; r < k; r++) {
+    for (uint32_t r = 0; phase == HS_PHASE_DECODE && r < k; r++) {
         size_t pair = (size_t)i * k + r;
         if (m->known[pair])
             m->k->axpy(m->weight[pair] * scale, m->part + pair * hidden, x, hidden);
@@ -79,18 +82,37 @@ static void sort_guesses(hs_expert_guess *g, uint32_t n)
     }
 }
 
+static bool is_asked(const hs_model *m, uint32_t layer)
+{
+    return m->cfg.predict && m->experts.ops->hint && layer + 1 < m->spec->n_layers && m->a->layers[layer + 1].moe;
+}
+
+/* All experts whose predict.best is finite, best first; returns their number. */
+static uint32_t list_guesses(hs_model *m)
+{
+    hs__predict *p = &m->predict;
+    uint32_t n = 0;
+    for (uint32_t e = 0; e < m->spec->n_experts; e++) {
+        p->guessed[e] = isfinite(p->best[e]);
+        if (p->guessed[e])
+            p->guesses[n++] = (hs_expert_guess){e, p->best[e]};
+    }
+    sort_guesses(p->guesses, n);
+    return n;
+}
+
 void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n)
 {
     hs__predict *p = &m->predict;
     p->layer = UINT32_MAX;
-    if (!m->cfg.predict || !m->experts.ops->hint || layer + 1 >= m->spec->n_layers || !m->a->layers[layer + 1].moe)
+    if (!is_asked(m, layer))
         return;
     uint64_t t0 = hs_now_ns();
-    uint32_t hidden = m->spec->hidden, n_experts = m->spec->n_experts, n_guesses = 0;
+    uint32_t hidden = m->spec->hidden, n_experts = m->spec->n_experts;
     const hs__layer *next = &m->layers[layer + 1];
     for (uint32_t i = 0; i < n; i++) {
         float *x = p->x + (size_t)i * hidden;
-        known_residual(m, layer, i, x);
+        known_residual(m, HS_PHASE_DECODE, layer, i, x);
         m->k->rmsnorm(x, next->v[HS__V_FFN_NORM], hidden, m->a->eps, x);
     }
     hs__router_logits(m, HS_PHASE_DECODE, next, p->x, n, p->logits);
@@ -98,16 +120,35 @@ void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n)
         p->best[e] = -INFINITY;
     for (uint32_t i = 0; i < n; i++)
         guess_token(m, next, i);
-    for (uint32_t e = 0; e < n_experts; e++) {
-        p->guessed[e] = isfinite(p->best[e]);
-        if (p->guessed[e])
-            p->guesses[n_guesses++] = (hs_expert_guess){e, p->best[e]};
-    }
-    sort_guesses(p->guesses, n_guesses);
+    uint32_t n_guesses = list_guesses(m);
     p->layer = m->a->layers[layer + 1].moe_index;
     p->stats.guessed += n_guesses;
     m->times.router_ns += hs_now_ns() - t0;
     m->experts.ops->hint(m->experts.self, p->layer, p->guesses, n_guesses);
+}
+
+void hs__predict_prompt(hs_model *m, uint32_t layer, uint32_t n)
+{
+    hs__predict *p = &m->predict;
+    if (!is_asked(m, layer))
+        return;
+    uint64_t t0 = hs_now_ns();
+    uint32_t top_k = m->spec->top_k, asked = n < SAMPLE ? n : SAMPLE, best[HS__MAX_TOP_K];
+    const hs__layer *next = &m->layers[layer + 1];
+    for (uint32_t e = 0; e < m->spec->n_experts; e++)
+        p->best[e] = -INFINITY;
+    for (uint32_t s = 0; s < asked; s++) {
+        known_residual(m, HS_PHASE_PREFILL, layer, (uint32_t)((uint64_t)s * n / asked), p->x);
+        m->k->rmsnorm(p->x, next->v[HS__V_FFN_NORM], m->spec->hidden, m->a->eps, p->x);
+        hs__router_logits(m, HS_PHASE_DECODE, next, p->x, 1, p->logits);
+        hs__route_scores(m, p->logits, next->v[HS__V_ROUTER_BIAS], m->score, m->pick);
+        hs_topk(m->pick, m->spec->n_experts, top_k, best);
+        for (uint32_t j = 0; j < top_k; j++)
+            p->best[best[j]] = (isfinite(p->best[best[j]]) ? p->best[best[j]] : 0) + 1;
+    }
+    uint32_t n_guesses = list_guesses(m);
+    m->times.router_ns += hs_now_ns() - t0;
+    m->experts.ops->hint(m->experts.self, m->a->layers[layer + 1].moe_index, p->guesses, n_guesses);
 }
 
 void hs__predict_check(hs_model *m, uint32_t moe_layer, uint32_t n_wants)

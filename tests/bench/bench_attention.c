@@ -204,7 +204,9 @@ static void begin(bench *b, const shape *s, hs_kv_type type, uint32_t threads)
     b->kv = (hs_kv){.data = hs_map_alloc(bytes), .type = type, .capacity = MAX_CONTEXT};
     if (!b->kv.data)
         exit(1);
-    for (uint64_t i = 0; i < values; i++) {
+    if (type == HS_KV_Q8)
+        memset(b->kv.data, 0x1c, bytes); /* scales of 0.004, elements of 28 */
+    for (uint64_t i = 0; type != HS_KV_Q8 && i < values; i++) {
         float v = (float)(i * 2654435761u % 2001u) / 1000.0f - 1.0f;
         if (type == HS_KV_F16)
             cfg.kernels->to_f16(&v, (uint16_t *)b->kv.data + i, 1);
@@ -274,7 +276,10 @@ static void decode(const shape *s, hs_kv_type type, uint32_t threads, bool first
     double one = decode_ms(&b, 0, 15),
            per_key = 2.0 * s->heads * (s->kv_lora ? 2 * s->kv_lora + s->rope : s->qk + s->v);
     printf("%s{\"shape\":\"%s\",\"kv\":\"%s\",\"threads\":%u,\"ms_one_key\":%.3f", first ? "" : ",\n", s->name,
-           type == HS_KV_F16 ? "f16" : "f32", threads, one);
+           type == HS_KV_Q8    ? "q8"
+           : type == HS_KV_F16 ? "f16"
+                               : "f32",
+           threads, one);
     for (uint32_t i = 0; i < 3; i++) {
         double ms = decode_ms(&b, contexts[i], 7);
         printf(",\"%u\":{\"layer_ms\":%.3f,\"tokens_per_s\":%.2f,\"gflops\":%.1f}", contexts[i], ms,
@@ -318,7 +323,7 @@ int main(int argc, char **argv)
     printf("{\"decode\":[\n");
     for (uint32_t i = 0; i < 3; i++)
         for (uint32_t threads = 1; threads <= most; threads++)
-            for (int type = HS_KV_F16; type >= HS_KV_F32; type--, first = false)
+            for (int type = HS_KV_Q8; type >= HS_KV_F32; type--, first = false)
                 decode(&shapes[i], (hs_kv_type)type, threads, first);
     printf("],\n\"prefill\":[\n");
     for (uint32_t i = 1; i < 3; i++)

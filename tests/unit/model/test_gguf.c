@@ -437,7 +437,7 @@ static void wrong_metadata(void **state)
         {"llama", "embedding_length", "-1", "llama.embedding_length is -1"},
         {"llama", "context_length", NULL, "llama.context_length is missing"},
         {"llama", "attention.head_count", "1.5", "llama.attention.head_count"},
-        {"llama", "attention.head_count", "3", "llama.attention.head_count"},
+        {"llama", "attention.head_count", "3", "blk.0.attn_q.weight has shape [32, 32]|[30, 32]"},
         {"llama", "attention.head_count_kv", "9", "llama.attention.head_count_kv is 9"},
         {"llama", "attention.value_length", "8", "llama.attention.value_length"},
         {"llama", "attention.layer_norm_rms_epsilon", "\"x\"", "llama.attention.layer_norm_rms_epsilon"},
