@@ -34,8 +34,8 @@ typedef struct client {
     unsigned n_questions;
     tally *tally;
     uint64_t random; /* state */
-    int fd;
-    bool tcp; /* this connection */
+    atomic_int fd;   /* shut down by another thread at the end */
+    bool tcp;        /* this connection */
 } client;
 
 /* Five questions: three prompts of tests/e2e/data with the reference's 48 greedy tokens, one sampled with a seed and

@@ -66,7 +66,7 @@ static void step(hs_request *r)
     }
     if (r->text.len >= TEXT_HIGH)
         return;
-    uint32_t n = strstr(r->prompt, "FLOOD") ? 1024 : 1, quotes = r->status.receipt.generated_tokens * 389 % n;
+    uint32_t n = strstr(r->prompt, "FLOOD") ? 15000 : 1, quotes = r->status.receipt.generated_tokens * 389 % n;
     for (uint32_t i = 0; i < n; i++)
         hs_buf_puts(&r->text, i < quotes ? "\"\"\"\"" : "tok ");
     r->status.receipt.generated_tokens++;
@@ -332,6 +332,11 @@ int hs_tokenizer_encode(const hs_tokenizer *t, const char *text, size_t len, boo
     *ret_ids = ids;
     *ret_n = len;
     return 0;
+}
+
+uint64_t hs_tokenizer_encode_bytes(size_t len)
+{
+    return (uint64_t)len * 22;
 }
 
 uint32_t hs_tokenizer_bos(const hs_tokenizer *t)

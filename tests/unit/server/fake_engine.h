@@ -7,7 +7,7 @@
  *   HANG     prefill never ends
  *   FAIL     fails after two tokens with -EBADMSG "record 7 …"
  *   ENDLESS  "tok " for ever
- *   FLOOD    4 KiB in each step, whose JSON is longer or shorter
+ *   FLOOD    60 KB in each step, whose JSON is longer or shorter
  *   THINK    the answer is "<think>deep</think>plain"
  *   QUOTE    the answer has characters that JSON must escape
  */
