@@ -68,7 +68,7 @@ static void read_router_v2(hs__build *b)
     }
 }
 
-static void read_router(hs__build *b, bool v2)
+static void read_any_router(hs__build *b, bool v2)
 {
     hs_arch *a = b->arch;
     hs_model_spec *s = b->spec;
@@ -88,6 +88,11 @@ static void read_router(hs__build *b, bool v2)
                    hs__cfg_name(b, "topk_group").text, a->router.topk_group);
 }
 
+void hs__read_sigmoid_router(hs__build *b)
+{
+    read_any_router(b, false);
+}
+
 static void take_attention(hs__build *b, uint32_t l)
 {
     const hs_arch *a = b->arch;
@@ -102,7 +107,7 @@ static void take_attention(hs__build *b, uint32_t l)
     }
     hs__take_mat(b, &t->w[HS__W_KV_A], a->kv_row, hidden, "model.layers.%u.self_attn.kv_a_proj_with_mqa", l);
     hs__take_vec(b, &t->v[HS__V_KV_NORM], a->kv_lora, "model.layers.%u.self_attn.kv_a_layernorm.weight", l);
-    if (hs__has_mat(b, "model.layers.%u.self_attn.k_b_proj", l)) {
+    if (hs__has(b, "model.layers.%u.self_attn.k_b_proj.weight", l)) {
         hs__take_mat(b, &t->w[HS__W_K_B], a->heads * a->kv_lora, a->nope, "model.layers.%u.self_attn.k_b_proj", l);
         hs__take_mat(b, &t->w[HS__W_V_B], a->heads * a->v_dim, a->kv_lora, "model.layers.%u.self_attn.v_b_proj", l);
         hs__pass_over_mat(b, "model.layers.%u.self_attn.kv_b_proj", l); /* GGUF files of 2025 have both */
@@ -119,7 +124,7 @@ static void build(hs__build *b, bool v2)
     hs_model_spec *s = b->spec;
     hs__cfg_common(b, 1e-6);
     read_attention(b);
-    read_router(b, v2);
+    read_any_router(b, v2);
     uint32_t dense = hs__cfg_u32_or(b, "first_k_dense_replace", 0, HS__MAX_LAYERS, 0);
     uint32_t freq = hs__cfg_u32_or(b, "moe_layer_freq", 1, HS__MAX_LAYERS, 1);
     uint32_t dense_width = hs__cfg_u32(b, "intermediate_size", 1, HS__MAX_WIDTH);

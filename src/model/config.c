@@ -126,12 +126,14 @@ void hs__cfg_mxfp4(hs__build *b)
     b->arch->gate_up = HS__INTERLEAVED;
 }
 
-static void read_fp8(hs__build *b)
+void hs__cfg_fp8(hs__build *b)
 {
     const json_t *q = quantization(b, "fp8");
     if (!q)
         return;
-    only(b, q, "fmt", "e4m3");
+    const char *fmt = json_string_value(json_object_get(q, "fmt"));
+    if (!fmt || strcmp(fmt, "float8_e4m3fn")) /* the same by another name */
+        only(b, q, "fmt", "e4m3");
     only(b, q, "activation_scheme", "dynamic");
     const json_t *block = json_object_get(q, "weight_block_size");
     if (b->r == 0 && (json_array_size(block) != 2 || json_integer_value(json_array_get(block, 0)) != 128 ||
@@ -226,7 +228,7 @@ void hs__cfg_common(hs__build *b, double default_eps)
 {
     hs__cfg_sizes(b, default_eps);
     hs__cfg_switch(b, "attention_bias", false);
-    read_fp8(b);
+    hs__cfg_fp8(b);
 }
 
 static void read_yarn(hs__build *b, const json_t *s)
@@ -254,7 +256,8 @@ void hs__cfg_rope(hs__build *b, uint32_t dim, bool neox, double default_theta)
     *r = (hs__rope){.dim = dim, .neox = neox, .amplitude = 1};
     r->theta = hs__cfg_num(b, "rope_theta", 1.0001, 1e15, number(b, p, "rope_theta", 1.0001, 1e15, default_theta));
     if (dim % 2)
-        hs__refuse(b, "the rotary width %u is odd", dim);
+        hs__refuse(b, "%s%sthe rotary width %u is odd", b->c->gguf ? hs__cfg_name(b, "rotary_dim").text : "",
+                   b->c->gguf ? ": " : "", dim);
     if (b->r < 0 || !s)
         return;
     if (!json_is_object(s)) {

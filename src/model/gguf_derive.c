@@ -248,6 +248,28 @@ static const char *derive_granite(hs__build *b)
     return "granitemoe";
 }
 
+static const char *derive_glm4_moe(hs__build *b)
+{
+    only_gating(b, SIGMOID);
+    only_equal_heads(b);
+    put(b, "attention_bias", "blk.0.attn_q.bias", json_boolean(tensor_named(b, "blk.0.attn_q.bias")));
+    return "glm4_moe";
+}
+
+static const char *derive_minimax_m2(hs__build *b)
+{
+    only_gating(b, SIGMOID);
+    only_scale_1(b);
+    only_equal_heads(b);
+    return "minimax_m2";
+}
+
+static const char *derive_ernie(hs__build *b)
+{
+    usual(b);
+    return "ernie4_5_moe";
+}
+
 /* A file does not say whether YaRN's correction range is rounded: llama.cpp does so always, the published configs say
  * no. Those are known by the context they were made for; others are taken as llama.cpp takes them. Every second layer
  * has a window. */
@@ -276,7 +298,8 @@ static const struct {
     const char *(*derive)(hs__build *b);
 } archs[] = {{"qwen3moe", derive_qwen3_moe}, {"llama", derive_mixtral},      {"olmoe", derive_olmoe},
              {"qwen2moe", derive_qwen2_moe}, {"granitemoe", derive_granite}, {"gpt-oss", derive_gpt_oss},
-             {"deepseek2", derive_deepseek}};
+             {"deepseek2", derive_deepseek}, {"glm4moe", derive_glm4_moe},   {"minimax-m2", derive_minimax_m2},
+             {"ernie4_5-moe", derive_ernie}};
 
 const char *hs__gguf_model_type(hs__build *b)
 {

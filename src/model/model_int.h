@@ -165,6 +165,8 @@ void hs__cfg_sizes(hs__build *b, double default_eps);
 void hs__cfg_common(hs__build *b, double default_eps);
 /* The switch must have the value (absent = fine). */
 void hs__cfg_switch(hs__build *b, const char *key, bool value);
+/* quantization_config is absent or says FP8 in blocks of 128. */
+void hs__cfg_fp8(hs__build *b);
 /* quantization_config must be there and say that experts are MXFP4. */
 void hs__cfg_mxfp4(hs__build *b);
 /* rope_theta with rope_scaling or rope_parameters. */
@@ -180,8 +182,7 @@ int hs__name_in_gguf(const char *hf, bool single, char *out, size_t cap) HS_MUST
 /* gguf_derive.c. Reads the architecture and fills b->derived; the model_type of the recipe, NULL after an error. */
 const char *hs__gguf_model_type(hs__build *b);
 
-/* Whether the checkpoint has tensor NAME.weight. */
-bool hs__has_mat(const hs__build *b, const char *fmt, ...) HS_PRINTF(2, 3);
+bool hs__has(const hs__build *b, const char *fmt, ...) HS_PRINTF(2, 3);
 /* Tensor NAME.weight may be there, and is not needed. */
 void hs__pass_over_mat(hs__build *b, const char *fmt, ...) HS_PRINTF(2, 3);
 /* Takes tensor NAME.weight (and NAME.weight_scale_inv) as a matrix of rows x cols. */
@@ -203,6 +204,8 @@ void hs__take_stacked_experts(hs__build *b, const char *gate_up, const char *dow
  * and up in turn, gate_up_scales.E, [2 width][hidden / 32], and down likewise. */
 void hs__take_mxfp4_experts(hs__build *b, const char *gate_up, const char *down);
 
+/* arch_deepseek.c: sizes and rule of DeepSeek-V3's router, which others have, too. */
+void hs__read_sigmoid_router(hs__build *b);
 /* recipe.c: what several recipes have in common. */
 void hs__read_gqa(hs__build *b, uint32_t default_kv_heads, bool neox, double default_theta);
 enum { HS__HEAD_NORMS = 1, HS__ROW_NORMS = 2, HS__QKV_BIAS = 4, HS__O_BIAS = 8 };
@@ -232,6 +235,9 @@ void hs__build_qwen2_moe(hs__build *b);
 void hs__build_olmoe(hs__build *b);
 void hs__build_granitemoe(hs__build *b);
 void hs__build_gpt_oss(hs__build *b);
+void hs__build_glm4_moe(hs__build *b);
+void hs__build_minimax_m2(hs__build *b);
+void hs__build_ernie4_5_moe(hs__build *b);
 
 /* ---- a model at work ---- */
 

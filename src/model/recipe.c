@@ -18,7 +18,9 @@ void hs__read_gqa(hs__build *b, uint32_t default_kv_heads, bool neox, double def
     a->kv_row = 2 * a->kv_heads * a->head_dim;
     a->inner_eps = a->eps;
     a->softmax_scale = 1.0f / __builtin_sqrtf((float)a->head_dim);
-    hs__cfg_rope(b, a->head_dim, neox, default_theta);
+    double part = hs__cfg_num(b, "partial_rotary_factor", 0, 1, 1) * a->head_dim;
+    uint32_t rotary = hs__cfg_u32_or(b, "rotary_dim", 2, a->head_dim, part < 2 ? 2 : (uint32_t)part);
+    hs__cfg_rope(b, rotary, neox, default_theta);
 }
 
 void hs__take_gqa(hs__build *b, uint32_t l, unsigned with)
@@ -51,8 +53,8 @@ void hs__take_norms(hs__build *b, uint32_t l)
     hs__layer_spec *t = &b->arch->layers[l];
     hs__take_vec(b, &t->v[HS__V_ATTN_NORM], b->spec->hidden, "model.layers.%u.input_layernorm.weight", l);
     /* GGUF calls it ffn_norm, of some architectures post_attention_norm. */
-    const char *name = hs__has_mat(b, "model.layers.%u.post_attention_layernorm", l) ? "post_attention_layernorm"
-                                                                                     : "post_attention_norm";
+    const char *name = hs__has(b, "model.layers.%u.post_attention_layernorm.weight", l) ? "post_attention_layernorm"
+                                                                                        : "post_attention_norm";
     hs__take_vec(b, &t->v[HS__V_FFN_NORM], b->spec->hidden, "model.layers.%u.%s.weight", l, name);
 }
 

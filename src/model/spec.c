@@ -20,6 +20,9 @@ static const hs__recipe recipes[] = {
     {"olmoe", "OlmoeForCausalLM", "olmoe", hs__build_olmoe},
     {"gpt_oss", "GptOssForCausalLM", "gpt_oss", hs__build_gpt_oss},
     {"granitemoe", "GraniteMoeForCausalLM", "granitemoe", hs__build_granitemoe},
+    {"glm4_moe", "Glm4MoeForCausalLM", "glm4_moe", hs__build_glm4_moe},
+    {"minimax_m2", "MiniMaxM2ForCausalLM", "minimax_m2", hs__build_minimax_m2},
+    {"ernie4_5_moe", "Ernie4_5_MoeForCausalLM", "ernie4_5_moe", hs__build_ernie4_5_moe},
 };
 
 static const hs__recipe *choose(hs__build *b)
@@ -36,7 +39,7 @@ static const hs__recipe *choose(hs__build *b)
         hs__refuse(b, "model_type and architectures are missing: this is not a language model's config");
         return NULL;
     }
-    char known[200] = "";
+    char known[300] = "";
     for (size_t i = 0, at = 0; i < sizeof recipes / sizeof *recipes; i++) {
         if (!strcmp(wanted, type ? recipes[i].model_type : recipes[i].architecture))
             return &recipes[i];

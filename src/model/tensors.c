@@ -157,13 +157,12 @@ static void refuse_no_float(hs__build *b, uint32_t tensor)
         va_end(ap);                                                                                                    \
     } while (0)
 
-bool hs__has_mat(const hs__build *b, const char *fmt, ...)
+bool hs__has(const hs__build *b, const char *fmt, ...)
 {
-    char name[NAME_MAX_BYTES], full[NAME_MAX_BYTES + 32], buf[NAME_MAX_BYTES];
+    char name[NAME_MAX_BYTES], buf[NAME_MAX_BYTES];
     const char *own;
     FORMAT_NAME(name, fmt);
-    snprintf(full, sizeof full, "%s.weight", name);
-    return find(b, full, buf, &own) != HS_NO_TENSOR;
+    return find(b, name, buf, &own) != HS_NO_TENSOR;
 }
 
 void hs__pass_over_mat(hs__build *b, const char *fmt, ...)
@@ -258,7 +257,7 @@ void hs__take_experts(hs__build *b, const char *prefix, const char *gate, const 
     const hs_model_spec *s = b->spec;
     uint32_t width = b->arch->moe_width;
     bool both =
-        b->r == 0 && b->c->gguf && hs__has_mat(b, "model.layers.%u.%s.0.gate_up_proj", *s->moe_layer_number, prefix);
+        b->r == 0 && b->c->gguf && hs__has(b, "model.layers.%u.%s.0.gate_up_proj.weight", *s->moe_layer_number, prefix);
     const char *const names[3] = {both ? "gate_up_proj" : gate, up, down};
     if (both)
         b->arch->gate_up = HS__STACKED;

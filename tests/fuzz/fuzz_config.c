@@ -1,7 +1,7 @@
 /* rooms: model math, max_len: 8192 */
 /*
- * fuzz_config.c - config.json and a tensor directory as a recipe reads them. Input: config.json; the directory
- * (config_tensors.h); generation_config.json.
+ * fuzz_config.c - config.json, or a GGUF file's metadata (if it has general.architecture), and a tensor directory as a
+ * recipe reads them. Input: config.json; the directory (config_tensors.h); generation_config.json.
  *
  * A spec that is made is consistent; a small model that it describes runs over weights of any bits, NaN among them,
  * without leaving its memory, and gives the same bits whatever the prefill's pieces are.
@@ -91,7 +91,7 @@ static void fill_weights(uint32_t seed, bool tame)
 }
 
 /* Logits of N_TOKENS prompt tokens in pieces of `chunk`, and of one decoded token after them. */
-static int run(const hs_model_spec *spec, hs_pool *pool, uint32_t chunk, float *logits, hs_err *err)
+static int run(const hs_model_spec *spec, hs_pool *pool, uint32_t seed, uint32_t chunk, float *logits, hs_err *err)
 {
     static const hs_experts_ops ops = {on_step, on_begin, on_wait, on_release, on_end, NULL};
     experts x = {.spec = spec};
@@ -99,8 +99,10 @@ static int run(const hs_model_spec *spec, hs_pool *pool, uint32_t chunk, float *
                            .prefill_chunk = chunk,
                            .max_context = CONTEXT,
                            .kernels = hs_kernels_get(HS_KERNELS_GENERIC, err),
+                           .q8 = seed % 2,
                            .pool = pool};
-    uint64_t kv_bytes = hs_model_kv_bytes(spec, HS_KV_F16, CONTEXT);
+    hs_kv_type type = (hs_kv_type)(seed / 2 % 3);
+    uint64_t kv_bytes = hs_model_kv_bytes(spec, type, CONTEXT);
     if (hs_model_scratch_bytes(spec, &cfg, 1) > MAX_SCRATCH || kv_bytes > MAX_SCRATCH)
         return -E2BIG;
     const void **dense = calloc(spec->n_dense_tensors + 1, sizeof *dense);
@@ -108,7 +110,7 @@ static int run(const hs_model_spec *spec, hs_pool *pool, uint32_t chunk, float *
     for (uint32_t i = 0; i < spec->n_dense_tensors; i++)
         dense[i] = weights;
     hs_model *m = NULL;
-    hs_kv kv = {.type = HS_KV_F16, .capacity = CONTEXT, .data = hs_map_alloc(kv_bytes)}, *kvs = &kv;
+    hs_kv kv = {.type = type, .capacity = CONTEXT, .data = hs_map_alloc(kv_bytes)}, *kvs = &kv;
     uint32_t tokens[N_TOKENS];
     for (uint32_t i = 0; i < N_TOKENS; i++)
         tokens[i] = i * 7 % spec->vocab;
@@ -132,7 +134,7 @@ static void run_twice(const hs_model_spec *spec, uint32_t seed)
     float *a = calloc(n, sizeof *a), *b = calloc(n, sizeof *b);
     FUZZ_CHECK(a && b && hs_pool_create(1, &pool, &err) == 0);
     fill_weights(seed, seed % 4 != 0);
-    int r = run(spec, pool, N_TOKENS, a, &err), again = run(spec, pool, 2, b, &err);
+    int r = run(spec, pool, seed, N_TOKENS, a, &err), again = run(spec, pool, seed, 2, b, &err);
     if (r == 0 && again == 0)
         FUZZ_CHECK(!memcmp(a, b, n * sizeof *a));
     hs_pool_destroy(&pool);
@@ -172,6 +174,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *config, *lines, *generation;
     size_t n = take_part(&data, &size, &config), n_lines = take_part(&data, &size, &lines),
            n_generation = take_part(&data, &size, &generation);
+    static const hs_vocab_data vocab = {.bos = 0, .eos = 1, .eot = 2, .eom = -1};
     hs_checkpoint c = {.path = "model"};
     hs_model_spec *spec = NULL;
     hs_err err = {0};
@@ -186,6 +189,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         json_decref(c.generation_config);
         c.generation_config = NULL;
     }
+    c.gguf = json_object_get(c.config, "general.architecture") != NULL;
+    c.vocab = c.gguf ? &vocab : NULL;
     directory_read(&dir, lines, n_lines, &c);
     int r = hs_model_spec_create(&c, &spec, &err);
     FUZZ_CHECK(r == 0 ? spec != NULL : spec == NULL && r == err.code && *err.text);

@@ -410,8 +410,8 @@ static void architectures(void **state)
     (void)state;
     file f;
     make(&f, "mamba");
-    refused(&f,
-            "general.architecture 'mamba'|these are: qwen3moe, llama, olmoe, qwen2moe, granitemoe, gpt-oss|deepseek2");
+    refused(&f, "general.architecture 'mamba'|these are: qwen3moe, llama, olmoe, qwen2moe, granitemoe, gpt-oss, "
+                "deepseek2, glm4moe, minimax-m2, ernie4_5-moe");
     make(&f, "llama");
     set(&f, "general.architecture", "7");
     refused(&f, "general.architecture is missing");
@@ -450,6 +450,14 @@ static void wrong_metadata(void **state)
         {"llama", "nextn_predict_layers", "2", "llama.block_count is 0"},
         {"llama", "nextn_predict_layers", "\"a\"", "llama.nextn_predict_layers"},
         {"llama", "attention.sliding_window", "32", "llama.attention.sliding_window|llama.context_length"},
+        {"minimax-m2", "expert_gating_func", "1", "minimax-m2.expert_gating_func is 1"},
+        {"minimax-m2", "rope.dimension_count", "17", "minimax-m2.rope.dimension_count is 17"},
+        {"minimax-m2", "rope.dimension_count", "3", "minimax-m2|rotary width 3 is odd"},
+        {"minimax-m2", "attention.sliding_window", "8", "minimax-m2.attention.sliding_window is not supported"},
+        {"glm4moe", "expert_gating_func", "1", "glm4moe.expert_gating_func is 1"},
+        {"glm4moe", "expert_weights_scale", "\"x\"", "glm4moe.expert_weights_scale"},
+        {"ernie4_5-moe", "leading_dense_block_count", "-1", "ernie4_5-moe.leading_dense_block_count is -1"},
+        {"ernie4_5-moe", "interleave_moe_layer_step", "0", "ernie4_5-moe.interleave_moe_layer_step is 0"},
         {"granitemoe", "expert_shared_feed_forward_length", "8", "granitemoe.expert_shared_feed_forward_length"},
         {"granitemoe", "logit_scale", "0", "granitemoe.logit_scale is 0"},
         {"gpt-oss", "expert_gating_func", "1", "gpt-oss.expert_gating_func is 1"},

@@ -15,8 +15,9 @@
 #define TOLERANCE 2e-4f
 
 static const char *const archs[] = {
-    "deepseek_v3", "deepseek_v3_fp8", "kimi_k2",   "glm4_moe_lite", "deepseek_v2_lite", "deepseek_v2_group",
-    "qwen3_moe",   "mixtral",         "qwen2_moe", "olmoe",         "granitemoe",       "gpt_oss_mxfp4"};
+    "deepseek_v3",       "deepseek_v3_fp8", "kimi_k2",  "glm4_moe_lite", "deepseek_v2_lite",
+    "deepseek_v2_group", "qwen3_moe",       "mixtral",  "qwen2_moe",     "olmoe",
+    "granitemoe",        "gpt_oss_mxfp4",   "glm4_moe", "minimax_m2",    "ernie4_5_moe"};
 #define N_ARCHS (sizeof archs / sizeof *archs)
 
 static uint32_t decode64(const char *text, uint8_t *out)

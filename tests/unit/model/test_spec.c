@@ -85,6 +85,13 @@ static void test_values_that_are_not_implemented(void **state)
     refused_config(d, "rope_scaling", "[]", -ENOTSUP, "rope_scaling");
     refused_config("qwen3_moe", "use_sliding_window", "true", -ENOTSUP, "use_sliding_window");
     refused_config("mixtral", "sliding_window", "128", -ENOTSUP, "sliding_window");
+    refused_config("minimax_m2", "attn_type_list", "[1, 0, 1, 1]", -ENOTSUP, "attn_type_list");
+    refused_config("minimax_m2", "qk_norm_type", "\"per_head\"", -ENOTSUP, "qk_norm_type|per_head");
+    refused_config("glm4_moe", "partial_rotary_factor", NULL, -ENOTSUP, "partial_rotary_factor is missing");
+    refused_config("glm4_moe", "attention_bias", "false", -ENOTSUP, "self_attn.k_proj.bias");
+    refused_config("ernie4_5_moe", "use_bias", "true", -ENOTSUP, "use_bias true");
+    refused_config("ernie4_5_moe", "moe_layer_end_index", "1", -EINVAL,
+                   "model.layers.2.mlp.gate_proj.weight is missing");
     const char *q = "quantization_config";
     refused_config(d, q, "{\"quant_method\":\"gptq\"}", -ENOTSUP, "quant_method|gptq|fp8");
     refused_config(d, q, "{\"quant_method\":\"fp8\"}", -ENOTSUP, "weight_block_size");
