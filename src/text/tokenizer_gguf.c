@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "text/gguf_pre.h"
 #include "text/tokenizer_int.h"
+#include "text/utf8.h"
 
 enum { UNDEFINED, NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE, N_TYPES };
 
@@ -59,7 +60,7 @@ static int load_tokens(hs_tokenizer *t, const hs_vocab_data *v, const char *wher
     return r;
 }
 
-/* Empty ones cannot be found in a text; they exist all the same. */
+/* Empty and broken ones cannot be found in a text, whose characters are whole; they exist all the same. */
 static int load_added(hs_tokenizer *t, const hs_vocab_data *v, const char *where, hs_err *err)
 {
     static const hs__normalizer none;
@@ -71,10 +72,12 @@ static int load_added(hs_tokenizer *t, const hs_vocab_data *v, const char *where
         int type = type_of(v, i);
         const hs_bytes *text = &v->tokens[i];
         hs__added a = {.id = i, .special = type != USER_DEFINED};
-        if (is_added(type) && text->len)
+        if (!is_added(type))
+            continue;
+        if (text->len && hs__utf8_is_valid(text->data, text->len))
             r = hs__added_put(&t->added, a, text->data, text->len, &none, &t->vocab, where, err);
-        else if (is_added(type))
-            r = hs__vocab_override(&t->vocab, "", 0, i, a.special);
+        else if ((r = hs__vocab_override(&t->vocab, text->data, text->len, i, a.special)) < 0)
+            hs_err_set(err, r, "%s: token %u: %s", where, i, hs_strerror(r));
     }
     if (r == 0)
         hs__added_finish(&t->added);
@@ -158,13 +161,18 @@ static int load_spm(hs_tokenizer *t, const hs_vocab_data *v, const char *where, 
     bool prefix = v->add_space_prefix != 0;
     t->spm = (hs__spm){.on = true, .prefix = prefix ? HS__PREFIX_ALWAYS : HS__PREFIX_NEVER, .strips = prefix};
     t->fuse_unk = true;
-    t->unk = v->unknown >= 0 ? (uint32_t)v->unknown : HS_NO_TOKEN;
     int r = load_tokens(t, v, where, err);
     if (r == 0)
         r = hs__spm_merges(&t->vocab, v->scores, where, err);
     if (r == 0)
         hs__spm_look(&t->spm, &t->vocab);
     return r;
+}
+
+/* An id that the file names, unless no token has it. */
+static uint32_t existing(const hs_tokenizer *t, int64_t id)
+{
+    return id >= 0 && id < t->vocab.n_tokens && t->vocab.tokens[id].exists ? (uint32_t)id : HS_NO_TOKEN;
 }
 
 static int load(hs_tokenizer *t, const hs_vocab_data *v, const char *where, hs_err *err)
@@ -185,8 +193,10 @@ static int load(hs_tokenizer *t, const hs_vocab_data *v, const char *where, hs_e
     if (r < 0)
         return r;
     hs__vocab_finish(&t->vocab);
-    if (v->bos >= 0 && (v->add_bos < 0 ? bos : v->add_bos == 1))
-        t->bos = (uint32_t)v->bos;
+    if (v->add_bos < 0 ? bos : v->add_bos == 1)
+        t->bos = existing(t, v->bos);
+    if (t->spm.on)
+        t->unk = existing(t, v->unknown);
     return 0;
 }
 

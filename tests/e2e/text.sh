@@ -1,5 +1,5 @@
 #!/bin/sh
-# tokenize and template on a folder that holds only tokenizer files.
+# tokenize and template on a folder that holds only tokenizer files, and on a GGUF file.
 . "$(dirname "$0")/lib.sh"
 
 mkdir "$WORK/text"
@@ -26,6 +26,23 @@ echo '{"messages": [], "chat_template_kwargs": {"colour": "red"}}' > "$WORK/chat
 "$HOTSET" template "$WORK/text" --template "$WORK/t.jinja" --now 2031-02-03T04:05:06 < "$WORK/chat" > "$WORK/out" ||
     fail "template --template --now"
 [ "$(cat "$WORK/out")" = '2031-02-03 04:05 <｜begin▁of▁sentence｜>red' ] || fail "rendered: $(cat "$WORK/out")"
+
+# A GGUF file brings its own vocabulary and template, and keeps them when it is packed.
+"$HOTSET" pack "$ROOT/tests/data/gguf/mixtral-bf16.gguf" "$WORK/packed" > /dev/null 2>&1 || fail pack
+for model in "$ROOT/tests/data/gguf/mixtral-bf16.gguf" "$WORK/packed"; do
+    printf 'Once upon a time <|end|>' > "$WORK/in"
+    "$HOTSET" tokenize "$model" < "$WORK/in" > "$WORK/ids" || fail "tokenize $model"
+    [ "$(cat "$WORK/ids")" = "46 404 328 414 261 258 72 76 68 220 498" ] || fail "ids: $(cat "$WORK/ids")"
+    "$HOTSET" tokenize "$model" --decode < "$WORK/ids" > "$WORK/out" || fail "decode $model"
+    cmp "$WORK/out" "$WORK/in" || fail "text of $model"
+    echo '{"messages": [{"role": "user", "content": "hi"}], "add_generation_prompt": true}' > "$WORK/chat"
+    "$HOTSET" template "$model" < "$WORK/chat" > "$WORK/out" || fail "template $model"
+    [ "$(cat "$WORK/out")" = '<|user|>hi<|end|><|assistant|>' ] || fail "rendered: $(cat "$WORK/out")"
+    printf '{{ eos_token }}{{ bos_token }}' > "$WORK/t.jinja"
+    "$HOTSET" template "$model" --template "$WORK/t.jinja" < "$WORK/chat" > "$WORK/out" || fail "--template $model"
+    [ "$(cat "$WORK/out")" = '<|end|><|begin|>' ] || fail "rendered: $(cat "$WORK/out")"
+    expect 0 "$HOTSET" run "$model" hello --max-tokens 4 --config "$WORK/empty.conf"
+done
 
 # Bad input: a sentence with its place, status 1.
 bad() {

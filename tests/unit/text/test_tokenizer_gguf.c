@@ -119,6 +119,13 @@ static void test_types(void **state)
     size_t len;
     assert_null(hs_tokenizer_token_bytes(t, 5, &len));
     hs_tokenizer_destroy(&t);
+    /* A control token that is a part of a character is not looked for. */
+    v.token_type = (const int32_t[]){N, N, N, C, D, X, U, D, N, N, C, C};
+    tokens[11] = (hs_bytes){"\x96", 1};
+    t = make(&v);
+    encodes(t, "ab\xe6\x96\x87<s>", true, IDS(2, 3));
+    decodes(t, (const uint32_t[]){2, 11}, 2, true, "ab");
+    hs_tokenizer_destroy(&t);
     /* Without types the tokens that the file names are control tokens. */
     v.token_type = NULL;
     t = make(&v);
