@@ -26,7 +26,7 @@ typedef struct hs_engine hs_engine;
 typedef enum hs_cache_kind { HS_CACHE_AUTO, HS_CACHE_BYTES, HS_CACHE_PERCENT } hs_cache_kind;
 
 typedef struct hs_engine_options {
-    const char *path;        /* packed folder or safetensors folder */
+    const char *path;        /* packed folder, safetensors folder or GGUF file */
     uint64_t memory_limit;   /* the whole process; 0 = what machine and cgroup leave, less a reserve */
     uint64_t memory_outside; /* what the rest of the process (server, other models) may take at its maxima */
     hs_cache_kind cache_kind;
@@ -62,7 +62,7 @@ typedef struct hs_plan {
     uint32_t n_slots, min_slots, n_experts, token_cycle; /* counts of experts, all layers */
     uint32_t context, parallel, prefill_chunk, threads, n_staging;
     uint64_t kv_per_token;
-    bool packed;
+    bool packed, gguf;
     char arch[32];
 } hs_plan;
 

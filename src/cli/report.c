@@ -23,7 +23,7 @@ void hs_plan_format(const hs_plan *p, const char *path, hs_buf *out)
                           {"runtime", p->runtime, "program, threads, libraries"},
                           {"outside", p->outside, "server, other models"}};
     char a[32], b[32], c[32];
-    hs_buf_printf(out, "%s (%s, %s)\n", path, p->arch, p->packed ? "packed" : "safetensors");
+    hs_buf_printf(out, "%s (%s, %s)\n", path, p->arch, p->packed ? "packed" : p->gguf ? "GGUF" : "safetensors");
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         hs_buf_printf(out, "  %-12s %12s   ", parts[i].name, hs_format_size(parts[i].bytes, a, sizeof a));
         if (parts[i].what)

@@ -248,6 +248,7 @@ int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *p, hs_e
     memset(p, 0, sizeof *p);
     snprintf(p->arch, sizeof p->arch, "%s", spec->arch);
     p->packed = hs_source_is_packed(o->source);
+    p->gguf = hs_source_checkpoint(o->source)->gguf;
     p->threads = opt->threads ? opt->threads : hs_cpu_count();
     if (opt->context > spec->max_context)
         return hs_err_set(err, -EINVAL, "a context of %u tokens exceeds the %u that the model was made for",
