@@ -39,7 +39,8 @@ static void *ask_on(void *arg)
         free(post);
         reader_init(&in, c->fd);
         reader_next(&in, &r);
-        if (r.end == REPLY_CUT)
+        bool is_told = r.status == 200 && r.body && strstr(r.body, "\"code\":\"shutting_down\""); /* an event */
+        if (r.end == REPLY_CUT || is_told)
             atomic_fetch_add(&cut, r.status != 0);
         else
             client_judge(c, &q, &r, "while the daemon ends");
