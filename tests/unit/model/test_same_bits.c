@@ -15,11 +15,17 @@
 
 #include "fixture.h"
 
-static const char *const archs[] = {"data/goldens/deepseek_v3",      "data/goldens/deepseek_v3_fp8",
-                                    "data/goldens/kimi_k2",          "data/goldens/glm4_moe_lite",
-                                    "data/goldens/deepseek_v2_lite", "data/goldens/deepseek_v2_group",
-                                    "data/goldens/qwen3_moe",        "data/goldens/mixtral",
-                                    "data/goldens/gpt_oss_mxfp4",    "models/tale-moe-fp8"};
+static const char *const archs[] = {"data/goldens/deepseek_v3",
+                                    "data/goldens/deepseek_v3_fp8",
+                                    "data/goldens/kimi_k2",
+                                    "data/goldens/glm4_moe_lite",
+                                    "data/goldens/deepseek_v2_lite",
+                                    "data/goldens/deepseek_v2_group",
+                                    "data/goldens/qwen3_moe",
+                                    "data/goldens/glm4_moe",
+                                    "data/goldens/mixtral",
+                                    "data/goldens/gpt_oss_mxfp4",
+                                    "models/tale-moe-fp8"};
 #define N_ARCHS (sizeof archs / sizeof *archs)
 
 #define N_Q8     3u /* the last ones, also with a cache of 8 bits */
