@@ -73,6 +73,8 @@ static int layer_block(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *e
     dense_block(m, p, layer);
     if (p->phase == HS_PHASE_DECODE)
         hs__predict_next(m, layer, p->n);
+    else
+        hs__predict_prompt(m, layer, p->n);
     return 0;
 }
 

@@ -71,7 +71,7 @@ static const char *check_lists(const hs_residency *r, const tally *t)
         return "guesses are lost";
     if (t->ready != hs_residency_resident(r))
         return "the number of READY slots is wrong";
-    return r->speculative_flying > r->cfg.prefetch_budget ? "the prefetch budget is exceeded" : NULL;
+    return r->speculative_flying > r->sweep_budget ? "the prefetch budget is exceeded" : NULL;
 }
 
 const char *hs_residency_check(const hs_residency *r)

@@ -6,6 +6,9 @@
  * max_guessed slots. Predicted experts that are resident are protected until their layer begins. Then every guess is
  * settled: useful, late, or wasted. A layer whose guesses come true too rarely is left alone, but for a try now and
  * then.
+ * In a sweep they bring the next layer's first experts while this layer ends and the next one's attention runs. There
+ * they take no victim of the policy and count into the sweep's window, which is also their budget; nothing is learnt
+ * from them: a prompt's tokens together are surer than one.
  */
 #include "residency/residency_int.h"
 
@@ -22,6 +25,8 @@
 
 static void learn(hs_residency *r, uint32_t slot, bool came_true)
 {
+    if (r->sweep)
+        return;
     float *w = &r->worth[r->slots[slot].object / r->cfg.n_experts][r->slots[slot].rank];
     *w += WORTH_STEP * ((came_true ? 1.0f : 0.0f) - *w);
 }
@@ -54,6 +59,7 @@ void hs__prefetch_lost(hs_residency *r, uint32_t slot)
 void hs__prefetch_pump(hs_residency *r)
 {
     const hs_objects *o = r->cfg.objects;
+    uint64_t budget = r->sweep ? r->sweep_budget : r->cfg.prefetch_budget;
     if (r->pending.head < r->pending.tail)
         return;
     for (; r->to_guess_at < r->n_to_guess; r->to_guess_at++) {
@@ -61,7 +67,7 @@ void hs__prefetch_pump(hs_residency *r)
         if (r->slot_of[object] != HS__NONE)
             continue;
         if (r->n_guessed == r->max_guessed || !hs__load_possible(r, object, true) ||
-            r->speculative_flying + hs_object_read_bytes(o, object) > r->cfg.prefetch_budget)
+            r->speculative_flying + hs_object_read_bytes(o, object) > budget)
             break;
         uint32_t slot = hs__slot_for_guess(r);
         if (slot == HS__NONE)
@@ -102,8 +108,8 @@ void hs__prefetch_step(hs_residency *r)
 void hs__hint(void *self, uint32_t layer, const hs_expert_guess *guesses, uint32_t n)
 {
     hs_residency *r = self;
-    bool on = is_on(r);
-    if (!r->cfg.prefetch || r->sweep || layer >= r->cfg.n_layers)
+    bool on = r->sweep || is_on(r);
+    if (!r->cfg.prefetch || layer >= r->cfg.n_layers)
         return;
     hs__load_drain(r);
     if (layer != r->guess_layer)
@@ -119,7 +125,7 @@ void hs__hint(void *self, uint32_t layer, const hs_expert_guess *guesses, uint32
         uint32_t rank = i / half < HS__RANKS ? i / half : HS__RANKS - 1;
         if (slot != HS__NONE)
             r->slots[slot].guess = r->guess_no;
-        else if (on && (r->worth[layer][rank] >= WORTH_LEAST || r->tick % TRY_EVERY == 0))
+        else if (on && (r->sweep || r->worth[layer][rank] >= WORTH_LEAST || r->tick % TRY_EVERY == 0))
             r->to_guess[r->n_to_guess++] = (hs__to_guess){object, rank};
     }
     hs__prefetch_pump(r);

@@ -118,6 +118,9 @@ static void set_sizes(hs_residency *r)
     uint32_t least = min_u32(hs_residency_min_slots(c->top_k), r->n_slots);
     r->max_guessed = min_u32((r->n_slots - least + 3) / 4, HS__MAX_LOADS / 2);
     r->sweep_window = min_u32(r->n_slots / 8 > least ? r->n_slots / 8 : least, r->n_loads);
+    r->sweep_budget = r->sweep_window * biggest;
+    if (!c->prefetch || r->sweep_budget < r->cfg.prefetch_budget)
+        r->sweep_budget = r->cfg.prefetch_budget;
     r->guess_no = 1;
     r->guess_layer = HS__NONE;
     r->trial.on = true;

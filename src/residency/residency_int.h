@@ -178,6 +178,7 @@ struct hs_residency {
     hs__to_guess *to_guess; /* [n_experts] not issued yet, best first, from to_guess_at on */
     uint32_t n_to_guess, to_guess_at;
     uint64_t speculative_flying; /* bytes submitted as speculative whose reads are not over */
+    uint64_t sweep_budget;       /* of them in a sweep: its window; in decoding the configured budget holds */
     float (*worth)[HS__RANKS];   /* [n_layers] share of guesses that came true lately, per class */
 
     hs__trial trial;

@@ -227,15 +227,21 @@ static uint32_t make_room(hs_residency *r, bool may_evict, uint32_t victim)
     return slot;
 }
 
+/* Whether the sweep's window has room for one more; what is read ahead is in it. */
+static bool in_window(const hs_residency *r)
+{
+    return r->n_loose + r->n_guessed < r->sweep_window;
+}
+
 uint32_t hs__slot_for_demand(hs_residency *r, uint32_t object, bool force, hs__kind *ret_kind)
 {
     if (r->empty != HS__NONE) {
-        *ret_kind = r->sweep && r->n_loose < r->sweep_window ? HS__LOOSE : HS__RESIDENT;
+        *ret_kind = r->sweep && in_window(r) ? HS__LOOSE : HS__RESIDENT;
         return pop_empty(r);
     }
     uint32_t victim = victim_of(r);
     bool admitted = admits(r, object, victim);
-    bool may_evict = admitted || force || !r->sweep || r->n_loose < r->sweep_window;
+    bool may_evict = admitted || force || !r->sweep || in_window(r);
     uint32_t slot = make_room(r, may_evict, victim);
     if (slot == HS__NONE && may_evict)
         slot = arrived_guess(r);
@@ -256,6 +262,6 @@ uint32_t hs__slot_for_guess(hs_residency *r)
 {
     if (r->empty != HS__NONE)
         return pop_empty(r);
-    uint32_t slot = make_room(r, true, victim_of(r));
+    uint32_t slot = make_room(r, !r->sweep, r->sweep ? HS_POLICY_NONE : victim_of(r));
     return slot == HS__NONE ? HS__NONE : evict(r, slot);
 }

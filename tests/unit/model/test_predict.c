@@ -34,6 +34,25 @@ static void r_hint(void *self, uint32_t moe_layer, const hs_expert_guess *guesse
     rec.ops->hint(self, moe_layer, guesses, n);
 }
 
+/* Each prompt of so many tokens has sent one hint for each layer with experts that has a layer below: votes, most
+ * first, top_k of each token. */
+static void check_prompt_hints(const fixture *f, uint32_t n_prompts)
+{
+    uint32_t per_prompt = rec.n / n_prompts, top_k = f->spec->top_k;
+    assert_int_equal(rec.n, n_prompts * per_prompt);
+    assert_true(per_prompt >= f->spec->n_moe_layers - 1);
+    for (uint32_t i = 0; i < rec.n; i++) {
+        float votes = 0, most = (float)(i / per_prompt + 1);
+        for (uint32_t k = 0; k < rec.count[i]; k++) {
+            float v = rec.guess[i][k].margin;
+            assert_true(v >= 1 && v <= most && (k == 0 || v <= rec.guess[i][k - 1].margin));
+            votes += v;
+        }
+        assert_true(votes == most * (float)top_k);
+        assert_true(rec.waits_before[i] == 0 || rec.layer[i] == 0);
+    }
+}
+
 /* One prompt and one decoded token with the given share of resident experts. */
 static void run_once(const fixture *f, uint32_t resident_mod, uint32_t batch)
 {
@@ -65,7 +84,8 @@ static void run_once(const fixture *f, uint32_t resident_mod, uint32_t batch)
         kvs[i] = &kv[i];
         assert_int_equal(hs_model_prefill(m, kvs[i], tokens, i + 1, NULL, 0, NULL, NULL, &err), 0);
     }
-    assert_int_equal(rec.n, 0); /* prefill reads everything anyway */
+    check_prompt_hints(f, batch);
+    rec.n = 0;
     assert_int_equal(hs_model_decode(m, kvs, tokens, batch, logits, &err), 0);
     hs_predict_stats s = hs_model_predict_stats(m);
     uint64_t guessed = 0;

@@ -170,18 +170,54 @@ static void guesses_do_not_evict_what_is_asked_for(void **state)
     fixture_close(&f);
 }
 
-static void none_in_prefill_or_when_off(void **state)
+/* A sweep drops what decoding has guessed, reads the next layer ahead once nothing of this one is pending, and takes no
+ * slot from what decoding uses: with guesses as without. */
+static void a_sweep_reads_the_next_layer_ahead(void **state)
 {
     (void)state;
     fixture f;
-    fixture_open(&f, FAKE_PLAIN, "ewma", 32, 8 * FAKE_PADDED);
+    fixture_open(&f, FAKE_PLAIN, "ewma", 24, FAKE_PADDED);
+    for (int token = 0; token < 50; token++) {
+        step(&f, HS_PHASE_DECODE, 1);
+        for (uint32_t l = 0; l < LAYERS; l++)
+            run_layer(&f, l, 0, 4);
+    }
+    hint(&f, 2, 8, 1);
+    assert_int_equal(fake.n_queue, 1);
+    step(&f, HS_PHASE_PREFILL, 64);
+    assert_int_equal(fake.cancels, 1);
+    fake_pump(1000);
+    uint64_t before = stats(&f).prefetch_issued;
+    uint32_t ahead = 0;
+    for (uint32_t l = 0; l < LAYERS; l++) {
+        ahead += begin(&f, l, 0, EXPERTS) > 4;
+        hint(&f, l + 1, 4, EXPERTS - 4);
+        if (l == 0)
+            assert_int_equal(stats(&f).prefetch_issued, before);
+        for (uint32_t i = 0; i < EXPERTS; i++) {
+            uint32_t index;
+            hs_err err;
+            fake_pump(1000);
+            assert_int_equal(wait_for(&f, 1, &index, &err), 1);
+            f.x.ops->release(f.x.self, index);
+        }
+        f.x.ops->end(f.x.self);
+        fixture_check(&f);
+        assert_in_range(f.r->n_loose + f.r->n_guessed, 0, 24 - 16);
+        fake_pump(1000);
+    }
+    assert_int_equal(ahead, LAYERS - 1);
+    assert_true(stats(&f).prefetch_issued - before > 3 * 1); /* more than the budget of decoding at a time */
     step(&f, HS_PHASE_DECODE, 1);
-    hint(&f, 2, 0, 2);
-    step(&f, HS_PHASE_PREFILL, 8);
-    assert_int_equal(fake.cancels, 2);
-    hint(&f, 1, 0, 4);
-    assert_int_equal(stats(&f).prefetch_issued, 2);
+    for (uint32_t l = 0; l < LAYERS; l++)
+        assert_int_equal(run_layer(&f, l, 0, 4), 4);
     fixture_close(&f);
+}
+
+static void none_when_off(void **state)
+{
+    (void)state;
+    fixture f;
     fixture_open(&f, FAKE_PLAIN, "ewma", 32, 0);
     step(&f, HS_PHASE_DECODE, 1);
     hint(&f, 1, 0, 4);
@@ -259,7 +295,8 @@ int main(void)
         cmocka_unit_test(predicted_residents_are_protected),
         cmocka_unit_test(demand_goes_before_protection),
         cmocka_unit_test(guesses_do_not_evict_what_is_asked_for),
-        cmocka_unit_test(none_in_prefill_or_when_off),
+        cmocka_unit_test(a_sweep_reads_the_next_layer_ahead),
+        cmocka_unit_test(none_when_off),
         cmocka_unit_test(a_useless_class_is_left_out),
         cmocka_unit_test(the_better_way_is_taken),
     };
