@@ -26,11 +26,12 @@ void hs__service_status(hs_server *s)
                         EXTEND_SECONDS * 1000000ull);
 }
 
-/* Everything that grows while a model works. */
+/* Everything that grows while a model works. Requests that leave the queue are no work: clients that give up and ask
+ * again would feed the watchdog of an engine that hangs. */
 static uint64_t progress_of(const hs_server *s, const hs__model *m, const hs_engine_stats *st)
 {
-    uint64_t n = st->steps + st->io_reads + st->expert_hits + st->expert_misses + st->requests_done +
-                 st->requests_failed + st->requests_cancelled;
+    uint64_t n =
+        st->steps + st->io_reads + st->expert_hits + st->expert_misses + st->requests_done + st->requests_failed;
     for (const hs__conn *c = s->conns; c; c = c->next)
         if (c->generation && hs__generation_model(c->generation) == m)
             n += hs__generation_advance(c->generation);

@@ -92,6 +92,19 @@ static int ask_for_long(const daemon_t *d)
     return fd;
 }
 
+/* The same while clients come and give up. */
+static unsigned beats_among_visitors(const daemon_t *d, int fd, double seconds)
+{
+    unsigned n = 0;
+    for (double end = now_s() + seconds; now_s() < end;) {
+        int visitor = ask_for_long(d);
+        n += beats(fd, 0.1);
+        close(visitor);
+        n += beats(fd, 0.1);
+    }
+    return n;
+}
+
 static void expect_beats(const daemon_t *d, int notify, const char *when, bool wanted)
 {
     beats(notify, WATCHDOG_S); /* what was on its way */
@@ -140,6 +153,10 @@ int main(int argc, char **argv)
     close(fd);
     close(again);
     expect_beats(&d, notify, "engine stands still, client gone", false);
+    unsigned n = beats_among_visitors(&d, notify, 3 * WATCHDOG_S);
+    printf("engine stands still, clients come and give up: %u beats\n", n);
+    if (n)
+        die("clients that give up feed the watchdog");
     ptrace(PTRACE_DETACH, engine, NULL, NULL);
     kill(d.pid, SIGTERM);
     int status = daemon_wait_end(&d, STUCK_S);

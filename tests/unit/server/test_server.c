@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -471,9 +472,12 @@ static void test_signal(void **state)
     assert_int_equal(H.result, 0);
 }
 
+static atomic_uint reloads;
+
 static int reload(void *ctx, hs_err *err)
 {
     (void)ctx;
+    atomic_fetch_add(&reloads, 1);
     O.max_tokens = 2;
     return hs_server_apply(H.server, &O, err);
 }
@@ -491,6 +495,31 @@ static void test_reload(void **state)
         ask_post(&H, COMPLETIONS, "{\"prompt\":\"x\",\"max_tokens\":3}", &B);
     }
     assert_has(&B, "limits.max_tokens is 2");
+}
+
+/* Once a server drains, nothing is read again. */
+static void test_reload_in_drain(void **state)
+{
+    prepare(state);
+    O.reload = reload;
+    harness_start(&H, &O, &F, false);
+    char *request = post(CHAT, "{\"stream\":true," USER("HANG") "}", NULL);
+    int fd = harness_connect(&H);
+    send_text(fd, request);
+    read_until(fd, &B, "assistant");
+    hs_server_stop(H.server);
+    check_error(CHAT, "{" USER("hi") "}", "503 ", "shutting down");
+    atomic_store(&reloads, 0);
+    kill(getpid(), SIGHUP);
+    for (int i = 0; i < 20; i++) {
+        usleep(5000);
+        ask(&H, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n", &B);
+        assert_has(&B, "503 ");
+    }
+    assert_int_equal(atomic_load(&reloads), 0);
+    close(fd);
+    harness_join(&H);
+    hs_free(request);
 }
 
 /* systemd's side of the datagrams. */
@@ -590,6 +619,7 @@ int main(void)
         cmocka_unit_test_teardown(test_loading, teardown),
         cmocka_unit_test_teardown(test_loading_fails, teardown),
         cmocka_unit_test_teardown(test_reload, teardown),
+        cmocka_unit_test_teardown(test_reload_in_drain, teardown),
         cmocka_unit_test_teardown(test_notify, teardown),
         cmocka_unit_test(test_names),
     };
