@@ -23,12 +23,22 @@
 #define SETTLE 2u   /* tokens after a change that still show the way before */
 #define LOSES  0.9f /* reading ahead ends only if it is clearly dearer: noise is no reason */
 
+/* A layer without guesses of its own yet is taken for an average one. */
+static float worth(const hs_residency *r, uint32_t layer, uint32_t rank)
+{
+    float own = r->worth[layer][rank];
+    return own < 0 ? r->worth_of_all[rank] : own;
+}
+
 static void learn(hs_residency *r, uint32_t slot, bool came_true)
 {
     if (r->sweep)
         return;
-    float *w = &r->worth[r->slots[slot].object / r->cfg.n_experts][r->slots[slot].rank];
-    *w += WORTH_STEP * ((came_true ? 1.0f : 0.0f) - *w);
+    uint32_t layer = r->slots[slot].object / r->cfg.n_experts, rank = r->slots[slot].rank;
+    float *own = &r->worth[layer][rank], *all = &r->worth_of_all[rank], is = came_true ? 1.0f : 0.0f;
+    *own = worth(r, layer, rank);
+    *own += WORTH_STEP * (is - *own);
+    *all += WORTH_STEP * (is - *all);
 }
 
 static void forget(hs_residency *r, uint32_t slot)
@@ -125,7 +135,7 @@ void hs__hint(void *self, uint32_t layer, const hs_expert_guess *guesses, uint32
         uint32_t rank = i / half < HS__RANKS ? i / half : HS__RANKS - 1;
         if (slot != HS__NONE)
             r->slots[slot].guess = r->guess_no;
-        else if (on && (r->sweep || r->worth[layer][rank] >= WORTH_LEAST || r->tick % TRY_EVERY == 0))
+        else if (on && (r->sweep || worth(r, layer, rank) >= WORTH_LEAST || r->tick % TRY_EVERY == 0))
             r->to_guess[r->n_to_guess++] = (hs__to_guess){object, rank};
     }
     hs__prefetch_pump(r);

@@ -160,7 +160,9 @@ int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_e
     memset(r->want_of, 0xff, cfg->n_experts * sizeof *r->want_of);
     for (uint32_t i = 0; i < cfg->n_layers; i++)
         for (uint32_t k = 0; k < HS__RANKS; k++)
-            r->worth[i][k] = 1;
+            r->worth[i][k] = -1;
+    for (uint32_t k = 0; k < HS__RANKS; k++)
+        r->worth_of_all[k] = 1;
     *ret = r;
     return 0;
 }

@@ -179,7 +179,8 @@ struct hs_residency {
     uint32_t n_to_guess, to_guess_at;
     uint64_t speculative_flying; /* bytes submitted as speculative whose reads are not over */
     uint64_t sweep_budget;       /* of them in a sweep: its window; in decoding the configured budget holds */
-    float (*worth)[HS__RANKS];   /* [n_layers] share of guesses that came true lately, per class */
+    float (*worth)[HS__RANKS];   /* [n_layers] share of guesses that came true lately, per class; negative: none yet */
+    float worth_of_all[HS__RANKS]; /* the same over all layers */
 
     hs__trial trial;
 
