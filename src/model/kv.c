@@ -39,16 +39,15 @@ char *hs__kv_row(const hs_model *m, const hs_kv *kv, uint32_t layer, uint32_t po
 /* n <= BLOCK values; a block with an infinity or NaN becomes NaN. */
 static void write_block(const hs_kernels *k, const float *x, uint32_t n, char *to)
 {
-    float max = 0, scale;
-    for (uint32_t i = 0; i < n; i++)
-        max = fabsf(x[i]) > max || isnan(x[i]) ? fabsf(x[i]) : max;
-    bool finite = isfinite(max);
+    float max = 0;
     uint16_t half;
     int8_t q[BLOCK] = {0};
-    scale = finite ? max / 127 : NAN;
+    for (uint32_t i = 0; i < n; i++)
+        max = fabsf(x[i]) > max || isnan(x[i]) ? fabsf(x[i]) : max;
+    float scale = max / 127;
     k->to_f16(&scale, &half, 1);
     k->from_f16(&half, &scale, 1);
-    float inverse = finite && scale > 0 ? 1 / scale : 0;
+    float inverse = scale > 0 ? 1 / scale : 0; /* 0 for infinity, too, and NaN */
     for (uint32_t i = 0; inverse > 0 && i < n; i++) {
         float v = rintf(x[i] * inverse);
         q[i] = (int8_t)(v > 127 ? 127 : v < -127 ? -127 : v);
