@@ -139,6 +139,15 @@ void *hs_map_alloc(size_t n)
     return p;
 }
 
+void hs_map_touch(void *p, size_t n)
+{
+#ifdef MADV_POPULATE_WRITE
+    (void)madvise(p, n, MADV_POPULATE_WRITE);
+#else
+    (void)p, (void)n;
+#endif
+}
+
 void hs_map_free(void *p, size_t n)
 {
     if (p)

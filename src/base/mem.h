@@ -27,6 +27,9 @@ void *hs_shrink(void *p, size_t n);
  * refused. Pages are committed when first touched. hs_map_free takes the same n. */
 void *hs_map_alloc(size_t n);
 void hs_map_free(void *p, size_t n);
+/* Gives a page-aligned piece of a mapping its memory now, contents unchanged, so that whoever writes there first does
+ * not wait for it. Best effort; any thread, also while others write there. */
+void hs_map_touch(void *p, size_t n);
 
 /* Test hook: after `after` more successful allocations every one fails until reset; -1 = off (the default). */
 void hs_mem_fail_after(int64_t after);

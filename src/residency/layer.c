@@ -7,6 +7,7 @@
  * what is asked for, then guesses, and only then it sleeps.
  */
 #include "base/clock.h"
+#include "base/mem.h"
 #include "residency/residency_int.h"
 
 #define LOOK_NS 20000000ull /* how often a wait for the drive looks up */
@@ -210,6 +211,31 @@ static bool reads_under_way(const hs_residency *r)
     return false;
 }
 
+#define TOUCH_BYTES (2u << 20)  /* of a thread at a time: some milliseconds at worst */
+#define TOUCH_AHEAD (64u << 20) /* of what slots in use take */
+
+static void touch_task(void *ctx, uint32_t index, uint32_t thread)
+{
+    hs_residency *r = ctx;
+    uint64_t at = r->touched + (uint64_t)index * TOUCH_BYTES, end = r->n_slots * r->slot_bytes;
+    (void)thread;
+    if (at < end)
+        hs_map_touch(r->arena + at, end - at < TOUCH_BYTES ? end - at : TOUCH_BYTES);
+}
+
+/* While the drive works: memory for the slots that are filled for the first time next. Else the I/O thread would clear
+ * each page when it submits the read, alone, with the drive idle. */
+static bool touch_ahead(hs_residency *r)
+{
+    uint64_t used = (hs_residency_resident(r) + r->n_loads - r->n_unused) * r->slot_bytes;
+    if (r->touched >= r->n_slots * r->slot_bytes || r->touched >= used + TOUCH_AHEAD)
+        return false;
+    uint32_t n = hs_pool_threads(r->cfg.pool);
+    hs_pool_run(r->cfg.pool, n, touch_task, r);
+    r->touched += (uint64_t)n * TOUCH_BYTES;
+    return true;
+}
+
 /* Nothing to hand out and nothing to decode: waits for the drive. *began: 0 the first time. 0: look again. */
 static int stand(hs_residency *r, uint32_t seen, uint64_t *began, hs_err *err)
 {
@@ -221,6 +247,8 @@ static int stand(hs_residency *r, uint32_t seen, uint64_t *began, hs_err *err)
     }
     if (stalled_want(r))
         return stall(r, err);
+    if (touch_ahead(r))
+        return 0;
     uint64_t since;
     *began = *began ? *began : hs_now_ns();
     if (sleep_until_event(r, seen, &since))

@@ -138,6 +138,7 @@ struct hs_residency {
     uint32_t n_objects, n_slots, n_loads, n_staging;
     uint64_t slot_bytes, staging_bytes; /* of one */
     uint8_t *arena, *staging;
+    uint64_t touched; /* bytes of the arena, from its start, that have their memory */
 
     const hs_policy *policy;
     void *policy_state;

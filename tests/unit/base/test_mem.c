@@ -68,6 +68,8 @@ static void mappings(void **state)
         assert_int_equal((uintptr_t)p % (sizes[i] >= 2u << 20 ? 2u << 20 : 4096u), 0);
         assert_true(p[0] == 0 && p[sizes[i] - 1] == 0);
         p[0] = p[sizes[i] - 1] = 1;
+        hs_map_touch(p, sizes[i]);
+        assert_true(p[0] == 1 && p[sizes[i] - 1] == 1);
         hs_map_free(p, sizes[i]);
     }
     assert_null(hs_map_alloc(0));
