@@ -53,13 +53,12 @@ static int on_prefill(void *ctx, uint64_t done, uint64_t total)
     return hs_stop_asked();
 }
 
-/* Brings into memory what a prompt of n_warm tokens and the step after it need, and forgets the tokens. */
+/* Brings into memory what the first n_warm of the tokens to be measured need, and forgets the tokens. */
 static int warm_up(bench *b, hs_err *err)
 {
     if (!b->n_warm)
         return 0;
     uint64_t random = b->random;
-    b->random = ~random;
     for (uint32_t i = 0; i < b->n_warm; i++)
         b->tokens[i] = random_token(b);
     int r = hs_session_prefill(b->session, b->tokens, b->n_warm, b->logits, 1, on_prefill, b, err);
@@ -349,7 +348,8 @@ static int run_bench(const hs_args *a)
 static const hs_flag flags[] = {
     {"prompt", HS_FLAG_INT, "N", 0, 16777216, "prompt tokens; default 128"},
     {"gen", HS_FLAG_INT, "N", 0, 16777216, "generated tokens; default 64"},
-    {"warm", HS_FLAG_INT, "N", 0, 16777216, "other tokens to run first, uncounted and forgotten; default 0"},
+    {"warm", HS_FLAG_INT, "N", 0, 16777216,
+     "run the first N of the tokens once before, uncounted and forgotten; default 0"},
     {"seed", HS_FLAG_INT, "N", 0, 4294967295.0, "other random tokens; default 1"},
     {"disk", HS_FLAG_TEXT, "PATH", 0, 0,
      "measure reading instead: the biggest file at PATH, sequential and random, in several sizes and depths"},

@@ -129,7 +129,7 @@ def main():
     threads, n_prompt, n_gen, seed, warm, repack = map(int, sys.argv[3:9])
     run = Run(name, path, threads, n_prompt + n_gen + warm + 64, repack)
     if warm:
-        ids = random_ids(seed + 1, run.vocab)
+        ids = random_ids(seed, run.vocab)
         run.decode([next(ids) for _ in range(warm)])
         run.decode([next(ids)])
         run.forget()

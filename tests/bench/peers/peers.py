@@ -65,7 +65,7 @@ def forget_file(path):
 
 
 def command(a, name, limit):
-    warm = 1 if limit else a.prompt
+    warm = 1 if limit else a.prompt + a.gen
     if name != "hotset":
         return [sys.executable, os.path.join(HERE, "engine.py"), name, a.model,
                 *(str(n) for n in (a.threads, a.prompt, a.gen, a.seed, warm, 0 if limit else 1))]
