@@ -17,8 +17,10 @@ static int elements_or_none(hs__jrun *r, const hs__jval *in, hs__jlist **ret)
 static hs__jargs rest(const hs__jargs *args, uint32_t from)
 {
     hs__jargs a = *args;
-    a.pos += from < a.n ? from : a.n;
-    a.n -= from < a.n ? from : a.n;
+    uint32_t n = from < a.n ? from : a.n;
+    if (n) /* without any there is no array */
+        a.pos += n;
+    a.n -= n;
     return a;
 }
 
