@@ -112,7 +112,8 @@ bool hs__pk_manifest_is_whole(const char *text, size_t len)
     char want[17];
     hs__pk_hex64(XXH3_64bits(text, len - tail), want);
     const char *p = text + len - tail;
-    return !memcmp(p, HS_PACK_SEAL_BEGIN, begin) && !memcmp(p + begin, want, 16) && !memcmp(p + begin + 16, HS_PACK_SEAL_END, end);
+    return !memcmp(p, HS_PACK_SEAL_BEGIN, begin) && !memcmp(p + begin, want, 16) &&
+           !memcmp(p + begin + 16, HS_PACK_SEAL_END, end);
 }
 
 static json_t *sources_json(const hs__pk_plan *p)

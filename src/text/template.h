@@ -29,8 +29,8 @@ typedef struct hs_template hs_template;
 int hs_template_load(const char *dir, hs_template **ret_template, hs_err *err) HS_MUST_CHECK;
 /* The same with the template's text from `file`, special tokens from dir (template MODEL --template FILE). */
 int hs_template_load_file(const char *dir, const char *file, hs_template **ret_template, hs_err *err) HS_MUST_CHECK;
-/* The template that a GGUF file carries (or, if file is not NULL, that file's text), special tokens from its vocabulary;
- * where names the GGUF file. -ENOENT if it has no template. */
+/* The template that a GGUF file carries (or, if file is not NULL, that file's text), special tokens from its
+ * vocabulary; where names the GGUF file. -ENOENT if it has no template. */
 int hs_template_create_gguf(const hs_vocab_data *v, const char *where, const char *file, hs_template **ret_template,
                             hs_err *err) HS_MUST_CHECK;
 /* From memory; where: name for sentences; tokenizer_config: an object, or NULL. */

@@ -113,14 +113,19 @@ static hs__kind decode_byte_alphabet(const char *text, size_t len, char *out, si
     return HS__PLAIN;
 }
 
+/* As the files write it, in capitals; -1: no hexadecimal digit. */
+static int digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 /* "<0x0A>": the byte, or -1. */
 static int byte_token(const char *text, size_t len)
 {
-    static const char digits[] = "0123456789ABCDEF";
     if (len != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>')
         return -1;
-    const char *high = memchr(digits, text[3], 16), *low = memchr(digits, text[4], 16);
-    return high && low ? (int)((high - digits) << 4 | (low - digits)) : -1;
+    int high = digit(text[3]), low = digit(text[4]);
+    return high >= 0 && low >= 0 ? high * 16 + low : -1;
 }
 
 static hs__kind decode_blank_mark(const char *text, size_t len, char *out, size_t *ret_len)
