@@ -281,6 +281,7 @@ void hs_engine_destroy(hs_engine **engine)
     hs_template_destroy(&e->template);
     hs_tokenizer_destroy(&e->tokenizer);
     hs_pool_destroy(&e->pool);
+    hs_model_spec_destroy(&e->opened.spec); /* the index and the files stay with the reads */
     if (!stays)
         hs__close(&e->opened);
     pthread_cond_destroy(&e->wake);
