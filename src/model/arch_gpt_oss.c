@@ -69,10 +69,7 @@ void hs__build_gpt_oss(hs__build *b)
     a->moe_width = hs__cfg_expert_width(b);
     a->glu_limit = (float)hs__cfg_num(b, "swiglu_limit", 1e-3, 1e6, GLU_LIMIT);
     a->glu_alpha = GLU_ALPHA;
-    uint8_t moe[HS__MAX_LAYERS];
-    for (uint32_t l = 0; l < s->n_layers; l++)
-        moe[l] = 1;
-    hs__set_moe_layers(b, moe);
+    hs__set_moe_layers(b, NULL);
     hs__take_ends(b);
     for (uint32_t l = 0; b->r == 0 && l < s->n_layers; l++)
         take_layer(b, l);

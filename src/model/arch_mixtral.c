@@ -18,10 +18,7 @@ void hs__build_mixtral(hs__build *b)
     s->top_k = hs__cfg_top_k(b, s->n_experts < 2 ? 1 : 2);
     a->router = (hs__router_rule){.n_group = 1, .topk_group = 1, .scale = 1, .normalise = true};
     a->moe_width = hs__cfg_expert_width(b);
-    uint8_t moe[HS__MAX_LAYERS];
-    for (uint32_t l = 0; l < s->n_layers; l++)
-        moe[l] = 1;
-    hs__set_moe_layers(b, moe);
+    hs__set_moe_layers(b, NULL);
     hs__take_ends(b);
     for (uint32_t l = 0; b->r == 0 && l < s->n_layers; l++) {
         hs__take_norms(b, l);

@@ -193,7 +193,7 @@ void hs__take_vec(hs__build *b, uint32_t *ret, uint32_t n, const char *fmt, ...)
 void hs__take_table(hs__build *b, uint32_t *ret, uint32_t rows, uint32_t cols, const char *fmt, ...) HS_PRINTF(5, 6);
 /* Embedding, final norm, head (or tied). */
 void hs__take_ends(hs__build *b);
-/* Marks layers with experts (moe[l] != 0) and allocates their parts; sizes come from spec and arch. */
+/* Marks layers with experts (moe[l] != 0; NULL: all) and allocates their parts; sizes come from spec and arch. */
 void hs__set_moe_layers(hs__build *b, const uint8_t *moe);
 /* Takes all experts: PREFIX.E.gate, .up and .down of each; of a GGUF file also where gate and up are one tensor. */
 void hs__take_experts(hs__build *b, const char *prefix, const char *gate, const char *up, const char *down);

@@ -225,9 +225,9 @@ void hs__set_moe_layers(hs__build *b, const uint8_t *moe)
         return;
     hs_model_spec *s = b->spec;
     for (uint32_t l = 0; l < s->n_layers; l++) {
-        b->arch->layers[l].moe = moe[l];
+        b->arch->layers[l].moe = !moe || moe[l];
         b->arch->layers[l].moe_index = s->n_moe_layers;
-        s->n_moe_layers += moe[l] != 0;
+        s->n_moe_layers += b->arch->layers[l].moe;
     }
     uint64_t n = (uint64_t)s->n_moe_layers * s->n_experts;
     if (!n) {
@@ -248,7 +248,7 @@ void hs__set_moe_layers(hs__build *b, const uint8_t *moe)
         return;
     }
     for (uint32_t l = 0; l < s->n_layers; l++)
-        if (moe[l])
+        if (b->arch->layers[l].moe)
             numbers[b->arch->layers[l].moe_index] = l;
 }
 

@@ -216,11 +216,6 @@ const int *hs_objects_fds(const hs_objects *o, uint32_t *ret_n)
     return o->fds;
 }
 
-const char *hs_objects_file_name(const hs_objects *o, uint32_t file)
-{
-    return o->s->files[file].name;
-}
-
 uint32_t hs_object_ranges(const hs_objects *o, uint32_t obj, hs_range ranges[HS_OBJECT_MAX_RANGES])
 {
     const object *x = &o->objects[obj];

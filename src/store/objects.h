@@ -54,7 +54,6 @@ uint64_t hs_objects_table_bytes(const hs_objects *o);   /* memory held by this i
 /* File descriptors the ranges' `file` indexes refer to, the index's own (hs_io_create takes them and switches O_DIRECT
  * on them). */
 const int *hs_objects_fds(const hs_objects *o, uint32_t *ret_n);
-const char *hs_objects_file_name(const hs_objects *o, uint32_t file);
 
 /* Fills ranges, returns their number (>= 1). */
 uint32_t hs_object_ranges(const hs_objects *o, uint32_t object, hs_range ranges[HS_OBJECT_MAX_RANGES]);
