@@ -38,8 +38,8 @@ uint8_t gguf_byte(uint64_t i);
 /* Writes the file and frees o. */
 void gguf_save(gguf_out *o, const char *folder, const char *name);
 
-/* A small model of one layer with 4 experts (gate and up Q4_K, down Q6_K, biases), of `parts` files NAME.gguf, or
- * NAME-00001-of-0000P.gguf: 1 or 3. The first of 3 has no tensors. */
+/* A small model of one layer with 4 experts (gate and up Q4_K, down Q6_K, a fourth part F32), of `parts` files
+ * NAME.gguf, or NAME-00001-of-0000P.gguf: 1 or 3. The first of 3 has no tensors. */
 void gguf_small(const char *folder, const char *name, uint32_t parts);
 
 #endif

@@ -1,6 +1,6 @@
 /* labels: unit */
 /* test_gguf_meta.c - metadata of every type into the config, and what a key may not say. */
-#include "unit/store/folder.h"
+#include "unit/store/gguf_fixture.h"
 #include "unit/store/gguf_write.h"
 
 #include <stdio.h>
@@ -10,25 +10,19 @@
 #include "base/json.h"
 #include "store/source.h"
 
-static char folder[FOLDER_PATH], path[FOLDER_PATH + 16];
-
 /* Writes o as a file and opens it. */
 static hs_source *accepted(gguf_out *o)
 {
-    hs_source *s = NULL;
-    hs_err err = {0};
     gguf_end(o, 32, 0);
-    gguf_save(o, folder, "m.gguf");
-    if (hs_source_open(path, &s, &err) < 0)
-        fail_msg("%s", err.text);
-    return s;
+    gguf_save(o, gguf_folder, "m.gguf");
+    return gguf_accepted();
 }
 
 static void refused(gguf_out *o, const char *sentence)
 {
     gguf_end(o, 32, 0);
-    gguf_save(o, folder, "m.gguf");
-    folder_refused(path, sentence);
+    gguf_save(o, gguf_folder, "m.gguf");
+    folder_refused(gguf_path, sentence);
 }
 
 static const json_t *value(const hs_source *s, const char *key)
@@ -211,21 +205,6 @@ static void the_alignment_must_be_a_power_of_two(void **state)
     refused(&o, "key general.alignment: an integer is expected");
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    folder_create(folder);
-    snprintf(path, sizeof path, "%s/m.gguf", folder);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    folder_destroy(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,5 +214,5 @@ int main(void)
         cmocka_unit_test(what_a_key_or_value_may_not_be),
         cmocka_unit_test(the_alignment_must_be_a_power_of_two),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, gguf_set_up, gguf_tear_down);
 }

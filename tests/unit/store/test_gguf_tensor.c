@@ -1,6 +1,6 @@
 /* labels: unit */
 /* test_gguf_tensor.c - tensor descriptions: types, shapes, places, stacks of experts, and what is refused. */
-#include "unit/store/folder.h"
+#include "unit/store/gguf_fixture.h"
 #include "unit/store/gguf_write.h"
 
 #include <stdio.h>
@@ -9,8 +9,6 @@
 
 #include "store/source.h"
 
-static char folder[FOLDER_PATH], path[FOLDER_PATH + 16];
-
 /* A file of one tensor in front of n bytes of data. */
 static void one(const char *name, uint32_t type, uint32_t n_dims, const uint64_t *ne, uint64_t offset, uint64_t n)
 {
@@ -18,16 +16,7 @@ static void one(const char *name, uint32_t type, uint32_t n_dims, const uint64_t
     gguf_begin(&o, 3);
     gguf_tensor(&o, name, type, n_dims, ne, offset);
     gguf_end(&o, 32, n);
-    gguf_save(&o, folder, "m.gguf");
-}
-
-static hs_source *accepted(void)
-{
-    hs_source *s = NULL;
-    hs_err err = {0};
-    if (hs_source_open(path, &s, &err) < 0)
-        fail_msg("%s", err.text);
-    return s;
+    gguf_save(&o, gguf_folder, "m.gguf");
 }
 
 static void every_type_has_its_size(void **state)
@@ -51,13 +40,13 @@ static void every_type_has_its_size(void **state)
     };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         one("x", types[i].type, 2, (uint64_t[]){256, 2}, 0, types[i].bytes);
-        hs_source *s = accepted();
+        hs_source *s = gguf_accepted();
         const hs_tensor *t = hs_source_checkpoint(s)->tensors;
         assert_int_equal(t->dtype, types[i].dtype);
         assert_int_equal(t->nbytes, types[i].bytes);
         hs_source_close(&s);
         one("x", types[i].type, 2, (uint64_t[]){256, 2}, 0, types[i].bytes - 1);
-        folder_refused(path, "tensor x: its");
+        folder_refused(gguf_path, "tensor x: its");
     }
 }
 
@@ -66,12 +55,12 @@ static void an_unknown_type_is_refused_by_name(void **state)
     (void)state;
     const uint64_t ne[1] = {256};
     one("x", 40, 1, ne, 0, 1024);
-    folder_refused(path, "tensor x: type 40 (NVFP4) is not supported; these are: F32 F16 Q4_0");
-    folder_refused(path, "TQ2_0 MXFP4");
+    folder_refused(gguf_path, "tensor x: type 40 (NVFP4) is not supported; these are: F32 F16 Q4_0");
+    folder_refused(gguf_path, "TQ2_0 MXFP4");
     one("x", 139, 1, ne, 0, 1024);
-    folder_refused(path, "tensor x: type 139 (IQ4_K) is not supported");
+    folder_refused(gguf_path, "tensor x: type 139 (IQ4_K) is not supported");
     one("x", 4711, 1, ne, 0, 1024);
-    folder_refused(path, "tensor x: type 4711 is not supported");
+    folder_refused(gguf_path, "tensor x: type 4711 is not supported");
 }
 
 static void shapes_that_cannot_be_are_refused(void **state)
@@ -95,11 +84,11 @@ static void shapes_that_cannot_be_are_refused(void **state)
         char sentence[200];
         one("x", cases[i].type, cases[i].n_dims, cases[i].ne, 0, 4096);
         snprintf(sentence, sizeof sentence, "%s", cases[i].sentence);
-        folder_refused(path, "tensor x: ");
-        folder_refused(path, sentence);
+        folder_refused(gguf_path, "tensor x: ");
+        folder_refused(gguf_path, sentence);
     }
     one("scalar", G_TYPE_F32, 0, NULL, 0, 4);
-    hs_source *s = accepted();
+    hs_source *s = gguf_accepted();
     assert_int_equal(hs_source_checkpoint(s)->tensors[0].nbytes, 4);
     hs_source_close(&s);
 }
@@ -109,24 +98,24 @@ static void places_that_cannot_be_are_refused(void **state)
     (void)state;
     const uint64_t ne[1] = {16};
     one("x", G_TYPE_F32, 1, ne, 33, 4096);
-    folder_refused(path, "tensor x: begins at byte 33 of the data, no multiple of the alignment of 32");
+    folder_refused(gguf_path, "tensor x: begins at byte 33 of the data, no multiple of the alignment of 32");
     one("x", G_TYPE_F32, 1, ne, 4096, 4096);
-    folder_refused(path, "tensor x: its 64 bytes at");
+    folder_refused(gguf_path, "tensor x: its 64 bytes at");
     one("x", G_TYPE_F32, 1, ne, UINT64_MAX - 31, 4096);
-    folder_refused(path, "tensor x: its 64 bytes at byte 18446744073709551584 of the data are outside the file");
+    folder_refused(gguf_path, "tensor x: its 64 bytes at byte 18446744073709551584 of the data are outside the file");
     gguf_out o;
     gguf_begin(&o, 3);
     gguf_tensor(&o, "first", G_TYPE_F32, 1, ne, 32);
     gguf_tensor(&o, "second", G_TYPE_F32, 1, ne, 64);
     gguf_end(&o, 32, 4096);
-    gguf_save(&o, folder, "m.gguf");
-    folder_refused(path, "tensor second: overlaps tensor first");
+    gguf_save(&o, gguf_folder, "m.gguf");
+    folder_refused(gguf_path, "tensor second: overlaps tensor first");
     gguf_begin(&o, 3);
     gguf_tensor(&o, "same", G_TYPE_F32, 1, ne, 0);
     gguf_tensor(&o, "same", G_TYPE_F32, 1, ne, 64);
     gguf_end(&o, 32, 128);
-    gguf_save(&o, folder, "m.gguf");
-    folder_refused(path, "tensor same appears twice");
+    gguf_save(&o, gguf_folder, "m.gguf");
+    folder_refused(gguf_path, "tensor same appears twice");
 }
 
 static void the_alignment_of_the_file_counts(void **state)
@@ -138,8 +127,8 @@ static void the_alignment_of_the_file_counts(void **state)
     gguf_tensor(&o, "x", G_TYPE_I8, 1, (uint64_t[]){10}, 0);
     gguf_tensor(&o, "y", G_TYPE_I8, 1, (uint64_t[]){10}, 4096);
     gguf_end(&o, 4096, 4106);
-    gguf_save(&o, folder, "m.gguf");
-    hs_source *s = accepted();
+    gguf_save(&o, gguf_folder, "m.gguf");
+    hs_source *s = gguf_accepted();
     assert_int_equal(hs_source_checkpoint(s)->tensors[0].offset, 4096);
     assert_int_equal(hs_source_checkpoint(s)->tensors[1].offset, 8192);
     hs_source_close(&s);
@@ -160,7 +149,7 @@ static void only_stacks_of_experts_are_taken_apart(void **state)
     const uint64_t ne[3] = {2, 3, 4};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         one(cases[i].name, G_TYPE_F32, cases[i].n_dims, ne, 0, 96);
-        hs_source *s = accepted();
+        hs_source *s = gguf_accepted();
         const hs_checkpoint *c = hs_source_checkpoint(s);
         assert_int_equal(c->n_tensors, cases[i].n);
         assert_int_equal(c->tensors[0].n_dims, cases[i].n_dims - (cases[i].n > 1));
@@ -168,22 +157,7 @@ static void only_stacks_of_experts_are_taken_apart(void **state)
         hs_source_close(&s);
     }
     one("blk.0.ffn_up_exps.weight", G_TYPE_I8, 3, (uint64_t[]){1, 1, 4097}, 0, 4097);
-    folder_refused(path, "tensor blk.0.ffn_up_exps.weight: 4097 experts; at most 4096 are possible");
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    folder_create(folder);
-    snprintf(path, sizeof path, "%s/m.gguf", folder);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    folder_destroy(folder);
-    return 0;
+    folder_refused(gguf_path, "tensor blk.0.ffn_up_exps.weight: 4097 experts; at most 4096 are possible");
 }
 
 int main(void)
@@ -193,5 +167,5 @@ int main(void)
         cmocka_unit_test(shapes_that_cannot_be_are_refused), cmocka_unit_test(places_that_cannot_be_are_refused),
         cmocka_unit_test(the_alignment_of_the_file_counts),  cmocka_unit_test(only_stacks_of_experts_are_taken_apart),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, gguf_set_up, gguf_tear_down);
 }

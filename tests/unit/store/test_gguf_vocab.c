@@ -1,6 +1,6 @@
 /* labels: unit */
 /* test_gguf_vocab.c - the vocabulary of a GGUF file: as it stands there, and what is refused. */
-#include "unit/store/folder.h"
+#include "unit/store/gguf_fixture.h"
 #include "unit/store/gguf_write.h"
 
 #include <stdio.h>
@@ -10,27 +10,16 @@
 #include "base/json.h"
 #include "store/source.h"
 
-static char folder[FOLDER_PATH], path[FOLDER_PATH + 16];
-
 static void finish(gguf_out *o)
 {
     gguf_end(o, 32, 0);
-    gguf_save(o, folder, "m.gguf");
+    gguf_save(o, gguf_folder, "m.gguf");
 }
 
 static void refused(gguf_out *o, const char *sentence)
 {
     finish(o);
-    folder_refused(path, sentence);
-}
-
-static hs_source *accepted(void)
-{
-    hs_source *s = NULL;
-    hs_err err = {0};
-    if (hs_source_open(path, &s, &err) < 0)
-        fail_msg("%s", err.text);
-    return s;
+    folder_refused(gguf_path, sentence);
 }
 
 static void put_tokens(gguf_out *o, uint64_t n)
@@ -43,8 +32,8 @@ static void put_tokens(gguf_out *o, uint64_t n)
 static void a_whole_vocabulary_is_read(void **state)
 {
     (void)state;
-    gguf_small(folder, "m", 1);
-    hs_source *s = accepted();
+    gguf_small(gguf_folder, "m", 1);
+    hs_source *s = gguf_accepted();
     const hs_vocab_data *v = hs_source_checkpoint(s)->vocab;
     assert_string_equal(v->model, "gpt2");
     assert_string_equal(v->pre, "qwen2");
@@ -76,7 +65,7 @@ static void a_file_without_one_has_an_empty_one(void **state)
     gguf_begin(&o, 3);
     gguf_key_u32(&o, "tokenizer.ggml.bos_token_id", 1);
     finish(&o);
-    hs_source *s = accepted();
+    hs_source *s = gguf_accepted();
     const hs_vocab_data *v = hs_source_checkpoint(s)->vocab;
     assert_null(v->model);
     assert_null(v->tokens);
@@ -103,7 +92,7 @@ static void ids_of_every_integer_type_are_read(void **state)
     gguf_key_u32(&o, "tokenizer.ggml.eom_token_id", 3);
     put_tokens(&o, 3);
     finish(&o);
-    hs_source *s = accepted();
+    hs_source *s = gguf_accepted();
     const hs_vocab_data *v = hs_source_checkpoint(s)->vocab;
     assert_int_equal(v->eos, 2);
     assert_int_equal(v->unknown, 1);
@@ -122,7 +111,7 @@ static void tokens_may_hold_any_bytes(void **state)
     gguf_put(&o, "\0\377a", 3);
     gguf_put_u64(&o, 0);
     finish(&o);
-    hs_source *s = accepted();
+    hs_source *s = gguf_accepted();
     const hs_vocab_data *v = hs_source_checkpoint(s)->vocab;
     assert_int_equal(v->tokens[0].len, 3);
     assert_memory_equal(v->tokens[0].data, "\0\377a", 4);
@@ -184,21 +173,6 @@ static void counts_beyond_the_limits_are_refused(void **state)
     refused(&o, "key tokenizer.ggml.tokens: 65536 bytes of a string do not fit");
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    folder_create(folder);
-    snprintf(path, sizeof path, "%s/m.gguf", folder);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    folder_destroy(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,5 +183,5 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_the_tokens_is_refused),
         cmocka_unit_test(counts_beyond_the_limits_are_refused),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, gguf_set_up, gguf_tear_down);
 }
