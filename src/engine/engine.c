@@ -262,7 +262,9 @@ void hs_engine_destroy(hs_engine **engine)
     hs_model_destroy(&e->model);
     /* Reads that a dead drive holds on to may still write into slots and call back: those rooms stay. */
     bool stays = e->io && hs_io_stop(e->io) < 0;
-    if (!stays) {
+    if (stays) {
+        hs_io_abandon(e->io);
+    } else {
         hs_residency_destroy(&e->residency);
         hs_io_destroy(&e->io);
     }

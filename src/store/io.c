@@ -151,6 +151,11 @@ int hs_io_stop(hs_io *io)
     return 0;
 }
 
+void hs_io_abandon(hs_io *io)
+{
+    pthread_detach(io->thread);
+}
+
 void hs_io_destroy(hs_io **io_ptr)
 {
     hs_io *io = *io_ptr;

@@ -79,6 +79,8 @@ int hs_io_create(const hs_io_config *cfg, hs_io **ret_io, hs_err *err) HS_MUST_C
  * requests and the memory that they read into must stay until the process ends. */
 #define HS_IO_STOP_NS 5000000000ull
 int hs_io_stop(hs_io *io) HS_MUST_CHECK;
+/* After -ETIMEDOUT, instead of destroying: the thread ends by itself once the drive has let go. Not to be used again. */
+void hs_io_abandon(hs_io *io);
 /* Waits for what is in flight, however long; queued requests get -ECANCELED. */
 void hs_io_destroy(hs_io **io);
 /* How long somebody who waits for reads should stand it that not a single byte arrives. */

@@ -397,8 +397,10 @@ static int set_up(loader *l, hs_pool *pool, const hs_io_config *how, hs_err *err
 
 static void tear_down(loader *l)
 {
-    if (l->io && hs_io_stop(l->io) < 0)
+    if (l->io && hs_io_stop(l->io) < 0) {
+        hs_io_abandon(l->io);
         return; /* the drive may still write into all of this */
+    }
     hs_io_destroy(&l->io);
     for (uint32_t i = 0; i < l->n_fds; i++)
         close(l->fds[i]);
