@@ -154,6 +154,13 @@ typedef struct hs_route_event {
     uint64_t expert_bytes;
 } hs_route_event;
 void hs_engine_on_route(hs_engine *e, void (*fn)(void *ctx, const hs_route_event *ev), void *ctx);
+/* Generated tokens use these experts instead of the router's (a trace is replayed): fn is called per session of the
+ * batch and MoE layer (from 0) and fills ret_experts[n] with distinct numbers; n = experts per token. NULL switches
+ * off. Sessions only. */
+void hs_engine_choose_routes(hs_engine *e,
+                             void (*fn)(void *ctx, uint32_t seq, uint32_t moe_layer, uint32_t *ret_experts), void *ctx);
+uint32_t hs_engine_experts_per_token(const hs_engine *e); /* of one layer */
+uint32_t hs_engine_experts_per_layer(const hs_engine *e);
 /* "# layer=…" lines of the trace header: number of MoE layers, and for each its number and bytes. */
 uint32_t hs_engine_moe_layers(const hs_engine *e, const uint32_t **ret_numbers);
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/option.h"
+#include "cli/bench_replay.h"
 #include "cli/disk.h"
 #include "cli/options.h"
 #include "cli/out.h"
@@ -334,11 +335,46 @@ static int bench_disk(const hs_args *a)
     return status;
 }
 
+static const char *const not_replayed[] = {"prompt", "gen", "seed", "disk", "seconds"};
+
+static int bench_replay(const hs_args *a)
+{
+    hs_config *config = NULL;
+    int status = hs_load_config(a, &config);
+    if (status)
+        return status;
+    hs_engine_options opt;
+    hs_engine_options_from_config(config, &opt);
+    opt.path = a->operands[0];
+    opt.without_text = true;
+    json_t *o = NULL;
+    hs_err err = {0};
+    if (hs_bench_replay(a, &opt, &o, &err) < 0) {
+        status = hs_fail(&err);
+    } else if (hs_args_has(a, "json")) {
+        status = hs_print_json(o);
+    } else {
+        hs_bench_replay_print(o);
+        json_decref(o);
+    }
+    hs_config_destroy(&config);
+    return status;
+}
+
 static int run_bench(const hs_args *a)
 {
     bool disk = hs_args_has(a, "disk");
     if (disk == (a->n_operands > 0))
         return hs_fail_usage(a->verb, "bench needs either a MODEL or --disk PATH");
+    if (!hs_args_has(a, "replay") && hs_args_has(a, "phase"))
+        return hs_fail_usage(a->verb, "--phase goes with --replay");
+    if (hs_args_has(a, "replay")) {
+        for (size_t i = 0; i < sizeof not_replayed / sizeof *not_replayed; i++)
+            if (hs_args_has(a, not_replayed[i]))
+                return hs_fail_usage(a->verb, "--%s does not go with --replay", not_replayed[i]);
+        hs_signals_setup();
+        return bench_replay(a);
+    }
     if (!disk && hs_args_int(a, "prompt", 128) + hs_args_int(a, "gen", 64) == 0)
         return hs_fail_usage(a->verb, "bench needs a prompt or something to generate");
     hs_signals_setup();
@@ -349,8 +385,14 @@ static const hs_flag flags[] = {
     {"prompt", HS_FLAG_INT, "N", 0, 16777216, "prompt tokens; default 128"},
     {"gen", HS_FLAG_INT, "N", 0, 16777216, "generated tokens; default 64"},
     {"warm", HS_FLAG_INT, "N", 0, 16777216,
-     "run the first N of the tokens once before, uncounted and forgotten; default 0"},
+     "run the first N of the tokens once before, uncounted and forgotten; default 0. With --replay: the trace's first "
+     "N "
+     "tokens fill the cache uncounted; default a quarter of them, at most 2000"},
     {"seed", HS_FLAG_INT, "N", 0, 4294967295.0, "other random tokens; default 1"},
+    {"replay", HS_FLAG_TEXT, "TRACE", 0, 0,
+     "generated tokens use the experts of this route trace (as hotset eval --routes writes it), not the router's; "
+     "counts what hotset sim --sets counts"},
+    {"phase", HS_FLAG_CHOICE, "decode|all", 0, 0, "with --replay: rows to replay; decode by default"},
     {"disk", HS_FLAG_TEXT, "PATH", 0, 0,
      "measure reading instead: the biggest file at PATH, sequential and random, in several sizes and depths"},
     {"seconds", HS_FLAG_NUMBER, "S", 0.05, 60, "with --disk: time for each of the 18 measurements; default 1"},

@@ -12,7 +12,6 @@
 
 #define MAX_POLICIES 8
 #define MAX_CACHES   32
-#define MAX_WARMUP   2000
 #define ALL_CACHES   "5%,10%,20%,30%,50%"
 
 typedef struct plan {
@@ -20,7 +19,7 @@ typedef struct plan {
     size_t n_policies;
     double percents[MAX_CACHES];
     size_t n_caches;
-    bool all, json;
+    bool all, json, sets;
     int64_t warmup; /* tokens; -1 = a quarter */
     json_t *results;
 } plan;
@@ -99,7 +98,7 @@ static int replay_cache(plan *p, const char *path, const hs_replay_trace *t, dou
         void *mem = hs_malloc(hs_replay_bytes(policy, t, slots));
         if (!mem)
             return hs_err_set(err, -ENOMEM, "%s: out of memory to replay it", path);
-        hs_replay_result r = hs_replay(policy, t, slots, false, mem);
+        hs_replay_result r = hs_replay(policy, t, slots, p->sets, mem);
         hs_free(mem);
         if (p->json && add_result(p, path, policy, percent, &r) < 0)
             return hs_err_set(err, -ENOMEM, "out of memory for the results");
@@ -127,9 +126,7 @@ static int replay_trace(plan *p, const char *path, hs_err *err)
     int r = hs_trace_read(path, p->all, &t, err);
     if (r < 0)
         return r;
-    uint32_t warmup = t.n_tokens / 4 < MAX_WARMUP ? t.n_tokens / 4 : MAX_WARMUP;
-    if (p->warmup >= 0)
-        warmup = (uint32_t)p->warmup;
+    uint32_t warmup = p->warmup >= 0 ? (uint32_t)p->warmup : hs_trace_warmup(&t);
     hs_replay_trace replay = {.object = t.object,
                               .token = t.token,
                               .n = t.n,
@@ -152,6 +149,7 @@ static int run_sim(const hs_args *a)
     const char *phase = hs_args_text(a, "phase");
     plan p = {.all = phase && !strcmp(phase, "all"),
               .json = hs_args_has(a, "json"),
+              .sets = hs_args_has(a, "sets"),
               .warmup = hs_args_int(a, "warmup", -1),
               .results = json_array()};
     hs_err err = {0};
@@ -177,6 +175,9 @@ static const hs_flag flags[] = {
     {"phase", HS_FLAG_CHOICE, "decode|all", 0, 0, "rows to replay; decode by default"},
     {"warmup", HS_FLAG_INT, "N", 0, 16777216,
      "tokens that fill the cache uncounted; a quarter by default, at most 2000"},
+    {"sets", HS_FLAG_SWITCH, NULL, 0, 0,
+     "as the daemon works: a layer's experts are looked up together, and what is not admitted takes a slot while it is "
+     "used; the counts are those of hotset bench --replay"},
     HS_FLAG_JSON,
     HS_FLAGS_END};
 

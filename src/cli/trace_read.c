@@ -298,6 +298,11 @@ int hs_trace_read(const char *path, bool all, hs_trace *ret, hs_err *err)
     return e;
 }
 
+uint32_t hs_trace_warmup(const hs_trace *t)
+{
+    return t->n_tokens / 4 < HS_TRACE_MAX_WARMUP ? t->n_tokens / 4 : HS_TRACE_MAX_WARMUP;
+}
+
 void hs_trace_deinit(hs_trace *t)
 {
     hs_free(t->expert_bytes);

@@ -35,5 +35,8 @@ int hs_trace_parse(const char *text, size_t len, const char *where, bool all, hs
 /* The same from a file, a pipe or - (stdin). */
 int hs_trace_read(const char *path, bool all, hs_trace *ret, hs_err *err) HS_MUST_CHECK;
 void hs_trace_deinit(hs_trace *t);
+/* Tokens that fill the cache uncounted unless the user says otherwise: a quarter, at most HS_TRACE_MAX_WARMUP. */
+#define HS_TRACE_MAX_WARMUP 2000u
+uint32_t hs_trace_warmup(const hs_trace *t);
 
 #endif

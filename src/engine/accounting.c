@@ -143,6 +143,12 @@ void hs_engine_on_route(hs_engine *e, void (*fn)(void *ctx, const hs_route_event
     e->on_route_ctx = ctx;
 }
 
+void hs_engine_choose_routes(hs_engine *e,
+                             void (*fn)(void *ctx, uint32_t seq, uint32_t moe_layer, uint32_t *ret_experts), void *ctx)
+{
+    hs_model_choose(e->model, fn, ctx);
+}
+
 void hs_engine_get_slot(const hs_engine *engine, uint32_t i, hs_slot *ret_slot)
 {
     hs_engine *e = (hs_engine *)(uintptr_t)engine; /* the locks are not part of the value */

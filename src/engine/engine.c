@@ -331,6 +331,16 @@ const struct json_t *hs_engine_generation_config(const hs_engine *e)
     return hs_source_checkpoint(e->opened.source)->generation_config;
 }
 
+uint32_t hs_engine_experts_per_token(const hs_engine *e)
+{
+    return e->opened.spec->top_k;
+}
+
+uint32_t hs_engine_experts_per_layer(const hs_engine *e)
+{
+    return e->opened.spec->n_experts;
+}
+
 uint32_t hs_engine_moe_layers(const hs_engine *e, const uint32_t **ret_numbers)
 {
     *ret_numbers = e->opened.spec->moe_layer_number;

@@ -313,6 +313,12 @@ void hs_model_destroy(hs_model **model)
     hs_free(m);
 }
 
+void hs_model_choose(hs_model *m, hs_choose_fn fn, void *ctx)
+{
+    m->choose = fn;
+    m->choose_ctx = ctx;
+}
+
 void hs_model_on_route(hs_model *m, hs_route_fn fn, void *ctx)
 {
     m->on_route = fn;

@@ -44,6 +44,22 @@ typedef struct hs_model_spec {
 int hs_model_spec_create(const hs_checkpoint *c, hs_model_spec **ret_spec, hs_err *err) HS_MUST_CHECK;
 void hs_model_spec_destroy(hs_model_spec **spec);
 
+/* The tensors of a model of which there is only the config.json, as if they were in one file. */
+typedef struct hs_described {
+    hs_tensor *tensors; /* names are owned */
+    uint32_t n_tensors;
+    bool gguf; /* stored as in a GGUF file; names are those of safetensors all the same */
+} hs_described;
+
+/* type: "published" (FP8 or MXFP4 where config says so, else BF16), "bf16", "q8_0", "q4_k_m", "mxfp4" (experts; the
+ * rest Q8_0). Experts of gpt-oss are MXFP4 always. A checkpoint of config and these tensors has a spec. Errors as
+ * hs_model_spec_create; name is for sentences. */
+int hs_model_describe(const char *name, const struct json_t *config, const char *type, hs_described *ret,
+                      hs_err *err) HS_MUST_CHECK;
+void hs_described_deinit(hs_described *d);
+/* The i-th type that hs_model_describe knows, NULL behind the last. */
+const char *hs_storage_name(uint32_t i);
+
 /* Q8: 8 bits and a binary16 scale for each 32 values. */
 typedef enum hs_kv_type { HS_KV_F32, HS_KV_F16, HS_KV_Q8 } hs_kv_type;
 
@@ -92,6 +108,12 @@ typedef struct hs_route {
 } hs_route;
 typedef void (*hs_route_fn)(void *ctx, const hs_route *route);
 void hs_model_on_route(hs_model *m, hs_route_fn fn, void *ctx);
+
+/* Experts of generated tokens that are not the router's choice, for replaying a trace: called once per token and MoE
+ * layer on the calling thread, fills ret_experts[top_k] with distinct numbers under n_experts. Their factors are those
+ * that the router's scores give them; they are summed in the order given. NULL: the router chooses. */
+typedef void (*hs_choose_fn)(void *ctx, uint32_t seq, uint32_t moe_layer, uint32_t *ret_experts);
+void hs_model_choose(hs_model *m, hs_choose_fn fn, void *ctx);
 
 /* Called between layers of a long pass; returning nonzero abandons it with -ECANCELED (kv->length is then as before the
  * call). done/total count layer-tokens of this call. */

@@ -134,6 +134,7 @@ typedef struct hs__build {
     const char *gguf_arch;
     json_t *derived;
     char key[128];
+    struct hs__describe *describe; /* not NULL: there are no tensors yet, taking one adds it */
     hs_err *err;
     int r;
 } hs__build;
@@ -227,6 +228,14 @@ typedef struct hs__recipe {
     void (*build)(hs__build *b);
 } hs__recipe;
 
+/* spec.c. Runs the recipe that the checkpoint's config asks for; hs__spec_end ends b, also after an error. */
+int hs__spec_build(const hs_checkpoint *c, struct hs__describe *describe, hs__build *b, hs_err *err) HS_MUST_CHECK;
+void hs__spec_end(hs__build *b);
+/* describe.c. The index of the tensor, which is new; HS_NO_TENSOR with b->r set. */
+uint32_t hs__describe_add(hs__build *b, const char *name, uint32_t rows, uint32_t cols, bool expert);
+/* Whether a model of that config has a tensor that only some have. */
+bool hs__describe_has(const hs__build *b, const char *name);
+
 void hs__build_deepseek_v2(hs__build *b);
 void hs__build_deepseek_v3(hs__build *b);
 void hs__build_qwen3_moe(hs__build *b);
@@ -299,6 +308,8 @@ struct hs_model {
     hs_experts experts;
     hs_route_fn on_route;
     void *route_ctx;
+    hs_choose_fn choose;
+    void *choose_ctx;
     hs_model_times times;
     void *memory;
     uint64_t memory_bytes;
@@ -470,8 +481,9 @@ void hs__residual_add(hs_model *m, const float *y, uint32_t n);
 void hs__route_scores(const hs_model *m, const float *logits, const float *bias, float *score, float *pick);
 /* The router's logits of n tokens x, [n][E]. */
 void hs__router_logits(hs_model *m, hs_phase phase, const hs__layer *l, const float *x, uint32_t n, float *logits);
-/* The k experts of token i of the pass by falling weight, into m->ids, weight, normalised. */
-void hs__route_token(hs_model *m, const hs__layer *l, uint32_t i);
+/* The k experts of token i of the pass, into m->ids, weight, normalised: the router's choice by falling weight, or
+ * chosen[k] in that order unless it is NULL. */
+void hs__route_token(hs_model *m, const hs__layer *l, uint32_t i, const uint32_t *chosen);
 
 /* ffn.c */
 void hs__ffn_decode(hs_model *m, hs__ffn_item *items, uint32_t n_items);

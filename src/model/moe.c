@@ -14,8 +14,13 @@ static void route_all(hs_model *m, const hs__pass *p, uint32_t layer)
 {
     const hs__layer *l = &m->layers[layer];
     hs__router_logits(m, p->phase, l, m->norm, p->n, m->logits);
-    for (uint32_t i = 0; i < p->n; i++)
-        hs__route_token(m, l, i);
+    for (uint32_t i = 0; i < p->n; i++) {
+        uint32_t chosen[HS__MAX_TOP_K];
+        bool forced = m->choose && p->phase == HS_PHASE_DECODE;
+        if (forced)
+            m->choose(m->choose_ctx, i, m->a->layers[layer].moe_index, chosen);
+        hs__route_token(m, l, i, forced ? chosen : NULL);
+    }
     if (!l->w[HS__W_SHARED_GATE].data)
         return;
     hs__product s = {&l->w[HS__W_SHARED_GATE], m->norm, m->shared_gate, m->spec->hidden, 1};
@@ -182,7 +187,8 @@ static int compute_decode(hs_model *m, const hs__pass *p, uint32_t layer, uint32
         got += n;
         n_ready = n_ready > n ? n_ready - n : 0;
         if (!hinted && !n_ready) {
-            hs__predict_next(m, layer, p->n);
+            if (!m->choose)
+                hs__predict_next(m, layer, p->n);
             hinted = true;
         }
     } while (got < n_wants);

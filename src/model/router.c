@@ -63,14 +63,11 @@ void hs__route_scores(const hs_model *m, const float *logits, const float *bias,
         mask_groups(m, pick);
 }
 
-void hs__route_token(hs_model *m, const hs__layer *l, uint32_t i)
+/* The k best by m->pick, with their scores, by falling score. */
+static void choose(const hs_model *m, uint32_t *ids, float *w)
 {
-    const hs__router_rule *r = &m->a->router;
-    uint32_t k = m->spec->top_k, *ids = m->ids + (size_t)i * k, best[HS__MAX_TOP_K];
-    float *w = m->weight + (size_t)i * k, *norm = m->normalised + (size_t)i * k;
-    hs__route_scores(m, m->logits + (size_t)i * m->spec->n_experts, l->v[HS__V_ROUTER_BIAS], m->score, m->pick);
+    uint32_t k = m->spec->top_k, best[HS__MAX_TOP_K];
     hs_topk(m->pick, m->spec->n_experts, k, best);
-    float sum = 0;
     for (uint32_t j = 0; j < k; j++) {
         uint32_t e = best[j], at = j;
         float s = m->score[e];
@@ -81,6 +78,21 @@ void hs__route_token(hs_model *m, const hs__layer *l, uint32_t i)
         }
         w[at] = s;
         ids[at] = e;
+    }
+}
+
+void hs__route_token(hs_model *m, const hs__layer *l, uint32_t i, const uint32_t *chosen)
+{
+    const hs__router_rule *r = &m->a->router;
+    uint32_t k = m->spec->top_k, *ids = m->ids + (size_t)i * k;
+    float *w = m->weight + (size_t)i * k, *norm = m->normalised + (size_t)i * k, sum = 0;
+    hs__route_scores(m, m->logits + (size_t)i * m->spec->n_experts, l->v[HS__V_ROUTER_BIAS], m->score, m->pick);
+    if (chosen) {
+        memcpy(ids, chosen, k * sizeof *ids);
+        for (uint32_t j = 0; j < k; j++)
+            w[j] = m->score[ids[j]];
+    } else {
+        choose(m, ids, w);
     }
     for (uint32_t j = 0; j < k; j++)
         sum += w[j];

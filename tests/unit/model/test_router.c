@@ -56,7 +56,7 @@ static void test_bias_selects_but_does_not_weigh(void **state)
         b.logits[e] = logit(s[e]);
     b.bias[1] = 5;
     b.bias[0] = -1;
-    hs__route_token(&b.m, &b.layer, 0);
+    hs__route_token(&b.m, &b.layer, 0, NULL);
     assert_int_equal(b.ids[0], 3); /* by falling factor, not by selection score */
     assert_int_equal(b.ids[1], 1);
     assert_true(fabsf(b.weight[0] - 2.5f * 0.8f / 0.9f) < 1e-5f);
@@ -75,7 +75,7 @@ static void test_groups_left_out_are_out(void **state)
         b.bias[e] = -3;
     }
     b.bias[4] = b.bias[5] = -2;
-    hs__route_token(&b.m, &b.layer, 0);
+    hs__route_token(&b.m, &b.layer, 0, NULL);
     assert_int_equal(b.ids[0], 4);
     assert_int_equal(b.ids[1], 5);
     assert_true(isinf(b.pick[0]) && isinf(b.pick[6]) && !isinf(b.pick[4]));
@@ -92,7 +92,7 @@ static void test_group_scores(void **state)
               (hs__router_rule){.sigmoid = true, .n_group = 4, .topk_group = 1, .group_max = only_best, .scale = 1});
         for (uint32_t e = 0; e < E; e++)
             b.logits[e] = logit(s[e]);
-        hs__route_token(&b.m, &b.layer, 0);
+        hs__route_token(&b.m, &b.layer, 0, NULL);
         assert_int_equal(b.ids[0], only_best ? 0 : 2);
     }
 }
@@ -104,7 +104,7 @@ static void test_softmax_and_ties(void **state)
     setup(&b, 3, (hs__router_rule){.n_group = 1, .topk_group = 1, .scale = 1});
     b.layer.v[HS__V_ROUTER_BIAS] = NULL;
     b.logits[6] = 1;
-    hs__route_token(&b.m, &b.layer, 0); /* the rest is equal: lower numbers first */
+    hs__route_token(&b.m, &b.layer, 0, NULL); /* the rest is equal: lower numbers first */
     assert_int_equal(b.ids[0], 6);
     assert_int_equal(b.ids[1], 0);
     assert_int_equal(b.ids[2], 1);
@@ -120,12 +120,26 @@ static void test_nan_logits_choose_distinct_experts(void **state)
     setup(&b, 4, (hs__router_rule){.sigmoid = true, .n_group = 2, .topk_group = 1, .normalise = true, .scale = 1});
     for (uint32_t e = 0; e < E; e++)
         b.logits[e] = NAN;
-    hs__route_token(&b.m, &b.layer, 0);
+    hs__route_token(&b.m, &b.layer, 0, NULL);
     for (uint32_t i = 0; i < 4; i++) {
         assert_true(b.ids[i] < E);
         for (uint32_t j = 0; j < i; j++)
             assert_int_not_equal(b.ids[i], b.ids[j]);
     }
+}
+
+/* What somebody else has chosen keeps its order and gets the factors that the router's scores give it. */
+static void test_choice_of_somebody_else(void **state)
+{
+    (void)state;
+    bench b;
+    setup(&b, 2, (hs__router_rule){.sigmoid = true, .n_group = 1, .topk_group = 1, .normalise = true, .scale = 1});
+    for (uint32_t e = 0; e < E; e++)
+        b.logits[e] = logit(0.1f * (float)(e + 1));
+    const uint32_t chosen[2] = {1, 2};
+    hs__route_token(&b.m, &b.layer, 0, chosen);
+    assert_memory_equal(b.ids, chosen, sizeof chosen);
+    assert_true(fabsf(b.weight[0] - 0.4f) < 1e-5f && fabsf(b.weight[1] - 0.6f) < 1e-5f);
 }
 
 int main(void)
@@ -136,6 +150,7 @@ int main(void)
         cmocka_unit_test(test_group_scores),
         cmocka_unit_test(test_softmax_and_ties),
         cmocka_unit_test(test_nan_logits_choose_distinct_experts),
+        cmocka_unit_test(test_choice_of_somebody_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,179 @@
+/* bench_replay.c - see bench_replay.h. */
+#include "cli/bench_replay.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/option.h"
+#include "cli/options.h"
+#include "cli/out.h"
+#include "cli/progress.h"
+#include "cli/trace_read.h"
+
+#define MOST_CONTEXT 2048u /* tokens after which a sequence begins anew */
+
+typedef struct replay {
+    const char *path;
+    hs_trace trace;
+    uint32_t warmup;
+    const uint32_t *at; /* first use of the token under way */
+    hs_engine *engine;
+    hs_session *session;
+    uint32_t vocab, context;
+    float *logits; /* [vocab] */
+    hs_engine_stats start, end;
+    uint64_t ns;
+} replay;
+
+static void choose(void *ctx, uint32_t seq, uint32_t moe_layer, uint32_t *ret_experts)
+{
+    const replay *r = ctx;
+    uint32_t k = r->trace.top_k;
+    (void)seq;
+    for (uint32_t i = 0; i < k; i++)
+        ret_experts[i] = r->at[moe_layer * k + i] % r->trace.n_experts;
+}
+
+/* Every token names top_k different experts of each layer. */
+static int check_whole(const replay *r, hs_err *err)
+{
+    const hs_trace *t = &r->trace;
+    uint64_t cycle = (uint64_t)t->n_moe_layers * t->top_k;
+    for (uint64_t i = 0; i < t->n; i++) {
+        bool whole = t->token[i] == i / cycle && t->object[i] / t->n_experts == i % cycle / t->top_k;
+        for (uint64_t j = i - i % t->top_k; whole && j < i; j++)
+            whole = t->object[j] != t->object[i];
+        if (!whole)
+            return hs_err_set(err, -EINVAL, "%s: token %llu does not use %u different experts of every layer", r->path,
+                              (unsigned long long)(i / cycle), t->top_k);
+    }
+    if (t->n != cycle * t->n_tokens)
+        return hs_err_set(err, -EINVAL, "%s: the last token does not use experts of every layer", r->path);
+    return 0;
+}
+
+static int check_model(const replay *r, const char *model, hs_err *err)
+{
+    const uint32_t *numbers;
+    uint32_t layers = hs_engine_moe_layers(r->engine, &numbers);
+    uint32_t experts = hs_engine_experts_per_layer(r->engine), k = hs_engine_experts_per_token(r->engine);
+    if (layers == r->trace.n_moe_layers && experts == r->trace.n_experts && k == r->trace.top_k)
+        return 0;
+    return hs_err_set(err, -EINVAL, "%s: %u layers of %u experts, %u used, but %s has %u of %u, %u used", r->path,
+                      r->trace.n_moe_layers, r->trace.n_experts, r->trace.top_k, model, layers, experts, k);
+}
+
+static int prepare(replay *r, const hs_args *a, const hs_engine_options *given, hs_err *err)
+{
+    const char *phase = hs_args_text(a, "phase");
+    int e = hs_trace_read(r->path, phase && !strcmp(phase, "all"), &r->trace, err);
+    if (e < 0)
+        return e;
+    int64_t warmup = hs_args_int(a, "warm", -1);
+    r->warmup = warmup >= 0 ? (uint32_t)warmup : hs_trace_warmup(&r->trace);
+    if (r->warmup >= r->trace.n_tokens)
+        return hs_err_set(err, -EINVAL, "%s: --warm %u leaves none of its %u tokens", r->path, r->warmup,
+                          r->trace.n_tokens);
+    e = check_whole(r, err);
+    if (e < 0)
+        return e;
+    hs_engine_options opt = *given;
+    if (!opt.context)
+        opt.context = r->trace.n_tokens < MOST_CONTEXT ? r->trace.n_tokens : MOST_CONTEXT;
+    e = hs_load_engine(&opt, &r->engine, err);
+    if (e == 0)
+        e = check_model(r, opt.path, err);
+    if (e == 0)
+        e = hs_session_create(r->engine, &r->session, err);
+    if (e < 0)
+        return e;
+    r->vocab = hs_engine_vocab(r->engine);
+    r->context = hs_engine_plan(r->engine)->context;
+    r->logits = hs_calloc(r->vocab, sizeof *r->logits);
+    return r->logits ? 0 : hs_err_set(err, -ENOMEM, "bench: out of memory");
+}
+
+static int run(replay *r, hs_progress *progress, hs_err *err)
+{
+    uint64_t cycle = (uint64_t)r->trace.n_moe_layers * r->trace.top_k, t0 = 0;
+    hs_engine_choose_routes(r->engine, choose, r);
+    for (uint32_t i = 0; i < r->trace.n_tokens; i++) {
+        if (hs_stop_asked())
+            return hs_err_set(err, -ECANCELED, "stopped as asked");
+        if (i == r->warmup) {
+            r->start = hs_engine_get_stats(r->engine);
+            t0 = hs_now_ns();
+        }
+        if (hs_session_length(r->session) == r->context)
+            hs_session_reset(r->session);
+        uint32_t token = i % r->vocab;
+        r->at = r->trace.object + i * cycle;
+        hs_progress_update(progress, "replay", HS_PROGRESS_PERCENT, i, r->trace.n_tokens, hs_now_ns());
+        int e = hs_session_decode(&r->session, &token, 1, r->logits, err);
+        if (e < 0)
+            return e;
+    }
+    r->ns = hs_now_ns() - t0;
+    r->end = hs_engine_get_stats(r->engine);
+    return 0;
+}
+
+static json_t *figures(const replay *r, const char *model)
+{
+    const hs_engine_stats *a = &r->start, *z = &r->end;
+    uint64_t hits = z->expert_hits - a->expert_hits, all = hits + z->expert_misses - a->expert_misses;
+    uint64_t busy = z->io_busy_ns - a->io_busy_ns, bytes = z->bytes_read - a->bytes_read;
+    uint64_t compute = z->attention_ns + z->dense_ffn_ns + z->expert_ns + z->router_ns + z->head_ns -
+                       (a->attention_ns + a->dense_ffn_ns + a->expert_ns + a->router_ns + a->head_ns);
+    uint32_t tokens = r->trace.n_tokens - r->warmup;
+    const hs_plan *p = hs_engine_plan(r->engine);
+    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:o}", "model", model, "trace",
+                     r->path, "slots", (int)p->n_slots, "experts", (int)p->n_experts, "tokens", (int)tokens, "accesses",
+                     (json_int_t)all, "hits", (json_int_t)hits, "hit_rate", (double)hits / (double)all, "bytes_read",
+                     (json_int_t)bytes, "seconds", (double)r->ns * 1e-9, "tokens_per_s",
+                     (double)tokens / ((double)r->ns * 1e-9), "compute_ms_per_token", (double)compute * 1e-6 / tokens,
+                     "disk_wait_s", (double)(z->disk_wait_ns - a->disk_wait_ns) * 1e-9, "disk_bytes_per_s",
+                     busy ? json_real((double)bytes / ((double)busy * 1e-9)) : json_null());
+}
+
+int hs_bench_replay(const hs_args *a, const hs_engine_options *opt, json_t **ret, hs_err *err)
+{
+    replay r = {.path = hs_args_text(a, "replay")};
+    hs_progress progress;
+    hs_progress_init(&progress, stderr);
+    int e = prepare(&r, a, opt, err);
+    if (e == 0)
+        e = run(&r, &progress, err);
+    hs_progress_clear(&progress);
+    if (e == 0) {
+        json_t *o = figures(&r, opt->path);
+        e = o ? 0 : hs_err_set(err, -ENOMEM, "bench: out of memory");
+        if (o)
+            *ret = o;
+    }
+    hs_session_destroy(&r.session);
+    hs_engine_destroy(&r.engine);
+    hs_free(r.logits);
+    hs_trace_deinit(&r.trace);
+    return e;
+}
+
+static double number(const json_t *o, const char *key)
+{
+    return json_number_value(json_object_get(o, key));
+}
+
+void hs_bench_replay_print(const json_t *o)
+{
+    char a[32], b[32];
+    printf("%s as in %s: %.0f of %.0f experts resident\n", json_string_value(json_object_get(o, "model")),
+           json_string_value(json_object_get(o, "trace")), number(o, "slots"), number(o, "experts"));
+    printf("  decode    %8.1f tokens/s   %.0f tokens in %.2f s; compute %.2f ms a token, disk wait %.2f s\n",
+           number(o, "tokens_per_s"), number(o, "tokens"), number(o, "seconds"), number(o, "compute_ms_per_token"),
+           number(o, "disk_wait_s"));
+    printf("  hit rate  %8.3f            %.0f of %.0f; read %s at %s/s\n", number(o, "hit_rate"), number(o, "hits"),
+           number(o, "accesses"), hs_format_size((uint64_t)number(o, "bytes_read"), a, sizeof a),
+           hs_format_size((uint64_t)number(o, "disk_bytes_per_s"), b, sizeof b));
+}
