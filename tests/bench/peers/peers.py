@@ -7,61 +7,10 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+from group import Group, forget_file, size  # noqa: E402
 PEERS = ("llama.cpp", "ik_llama.cpp")
 FIGURES = ("prefill_tokens_per_s", "decode_tokens_per_s", "prefill_cpu_s", "decode_cpu_s")
-
-
-def size(text):
-    unit = {"k": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1])
-    return int(float(text[:-1]) * unit) if unit else int(text)
-
-
-class Group:
-    """A memory cgroup, v1 or v2, whose limit covers page cache too; limit None: no group."""
-
-    def __init__(self, limit):
-        self.path = None
-        if limit is None:
-            return
-        v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
-        path = f"/sys/fs/cgroup/{'' if v2 else 'memory/'}hotset-peers-{os.getpid()}"
-        os.mkdir(path)
-        self.path, self.v2 = path, v2
-        self.write("memory.max" if v2 else "memory.limit_in_bytes", limit)
-        if v2:
-            self.write("memory.swap.max", 0)
-
-    def write(self, name, value):
-        with open(os.path.join(self.path, name), "w", encoding="ascii") as f:
-            f.write(str(value))
-
-    def read(self, name):
-        try:
-            with open(os.path.join(self.path, name), encoding="ascii") as f:
-                return f.read()
-        except OSError:
-            return "0"
-
-    def enter(self):
-        """In the child, before exec."""
-        if self.path:
-            self.write("cgroup.procs", os.getpid())
-
-    def close(self):
-        """What it held: peak and file cache in bytes; the group is gone afterwards."""
-        if not self.path:
-            return {}
-        peak = int(self.read("memory.peak" if self.v2 else "memory.max_usage_in_bytes"))
-        stat = dict(line.split() for line in self.read("memory.stat").splitlines())
-        os.rmdir(self.path)
-        return {"group_peak": peak, "group_file_cache": int(stat["file" if self.v2 else "cache"])}
-
-
-def forget_file(path):
-    """Drops the model's pages from the page cache, so that none is free for a group."""
-    fd = os.open(path, os.O_RDONLY)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(fd)
 
 
 def command(a, name, limit):
