@@ -148,6 +148,11 @@ void hs_map_touch(void *p, size_t n)
 #endif
 }
 
+void hs_map_give_back(void *p, size_t n)
+{
+    (void)madvise(p, n, MADV_DONTNEED);
+}
+
 void hs_map_free(void *p, size_t n)
 {
     if (p)

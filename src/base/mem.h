@@ -27,6 +27,8 @@ void *hs_shrink(void *p, size_t n);
  * refused. Pages are committed when first touched. hs_map_free takes the same n. */
 void *hs_map_alloc(size_t n);
 void hs_map_free(void *p, size_t n);
+/* Gives the memory of a page-aligned piece of a mapping back to the system; it reads as zeros afterwards. */
+void hs_map_give_back(void *p, size_t n);
 /* Gives a page-aligned piece of a mapping its memory now, contents unchanged, so that whoever writes there first does
  * not wait for it. Best effort; any thread, also while others write there. */
 void hs_map_touch(void *p, size_t n);

@@ -4,16 +4,19 @@
 #include <stdio.h>
 
 typedef struct tally {
-    uint32_t empty, loose, listed, ready, loading, guesses;
+    uint32_t empty, leaving, loose, listed, ready, loading, guesses;
 } tally;
 
 static const char *check_slot(const hs_residency *r, uint32_t slot, tally *t)
 {
     const hs__slot *s = &r->slots[slot];
     if (s->state == HS__EMPTY) {
-        t->empty++;
+        t->empty += slot < r->n_slots;
         return s->object != HS__NONE || s->want != HS__NONE || s->pins ? "an EMPTY slot holds something" : NULL;
     }
+    t->leaving += slot >= r->n_slots;
+    if ((slot + 1) * r->slot_bytes > r->memory_end)
+        return "a slot holds something in memory that has been given back";
     bool loading = s->state == HS__READING || s->state == HS__DECODING;
     t->ready += s->state == HS__READY;
     t->loading += loading;
@@ -53,7 +56,7 @@ static const char *check_lists(const hs_residency *r, const tally *t)
     uint32_t empty = 0, listed = 0, active = 0, unused = 0, staged = 0;
     for (uint32_t s = r->empty; s != HS__NONE && empty <= r->n_slots; s = r->slots[s].next)
         empty++;
-    for (uint32_t s = r->loose_first; s != HS__NONE && listed <= r->n_slots; s = r->slots[s].next)
+    for (uint32_t s = r->loose_first; s != HS__NONE && listed <= r->max_slots; s = r->slots[s].next)
         listed++;
     for (const hs__load *l = r->active_first; l && active <= r->n_loads; l = l->next) {
         active++;
@@ -65,9 +68,11 @@ static const char *check_lists(const hs_residency *r, const tally *t)
         return "the lists of slots do not have what they should";
     if (active != t->loading || active + unused != r->n_loads || unused != r->n_unused)
         return "loads are lost";
+    if (t->leaving != r->n_leaving)
+        return "slots that are leaving are lost";
     if (staged + r->n_staging_free != r->n_staging)
         return "staging buffers are lost";
-    if (t->guesses != r->n_guessed || r->n_guessed > r->max_guessed)
+    if (t->guesses != r->n_guessed || r->n_guessed > r->guessed_room)
         return "guesses are lost";
     if (t->ready != hs_residency_resident(r))
         return "the number of READY slots is wrong";
@@ -80,12 +85,12 @@ const char *hs_residency_check(const hs_residency *r)
     uint32_t mapped = 0;
     for (uint32_t i = 0; i < r->n_objects; i++)
         mapped += r->slot_of[i] != HS__NONE;
-    for (uint32_t s = 0; s < r->n_slots; s++) {
+    for (uint32_t s = 0; s < r->max_slots; s++) {
         const char *wrong = check_slot(r, s, &t);
         if (wrong)
             return wrong;
     }
-    if (mapped + t.empty != r->n_slots)
+    if (mapped + t.empty != r->n_slots + r->n_leaving)
         return "an object is in no slot or in two";
     const char *wrong = check_wants(r);
     return wrong ? wrong : check_lists(r, &t);

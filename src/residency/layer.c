@@ -269,6 +269,7 @@ static int wait_some(void *self, uint32_t max, uint32_t *ret_index, hs_expert *r
     for (;;) {
         uint32_t seen = atomic_load_explicit(&r->n_event, memory_order_acquire);
         hs__load_drain(r);
+        hs__resize(r);
         if (r->failed) {
             if (err)
                 *err = r->failure;

@@ -76,7 +76,7 @@ void hs__prefetch_pump(hs_residency *r)
         uint32_t object = r->to_guess[r->to_guess_at].object;
         if (r->slot_of[object] != HS__NONE)
             continue;
-        if (r->n_guessed == r->max_guessed || !hs__load_possible(r, object, true) ||
+        if (r->n_guessed >= r->max_guessed || !hs__load_possible(r, object, true) ||
             r->speculative_flying + hs_object_read_bytes(o, object) > budget)
             break;
         uint32_t slot = hs__slot_for_guess(r);

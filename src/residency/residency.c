@@ -76,11 +76,11 @@ static int check_config(const hs_residency_config *c, const hs_policy **ret_poli
 static bool allocate(hs_residency *r)
 {
     const hs_residency_config *c = &r->cfg;
-    hs_policy_shape shape = {.n_objects = r->n_objects, .n_slots = r->n_slots, .seed = c->seed};
-    r->arena = hs_map_alloc(r->n_slots * r->slot_bytes);
+    hs_policy_shape shape = {.n_objects = r->n_objects, .n_slots = r->max_slots, .seed = c->seed};
+    r->arena = hs_map_alloc(r->max_slots * r->slot_bytes);
     r->staging = r->n_staging ? hs_map_alloc(r->n_staging * r->staging_bytes) : NULL;
     r->policy_state = hs_malloc(r->policy->bytes(&shape));
-    r->slots = hs_calloc(r->n_slots, sizeof *r->slots);
+    r->slots = hs_calloc(r->max_slots, sizeof *r->slots);
     r->slot_of = hs_calloc(r->n_objects, sizeof *r->slot_of);
     r->loads = hs_calloc(r->n_loads, sizeof *r->loads);
     r->staging_free = hs_calloc(r->n_staging, sizeof *r->staging_free);
@@ -89,7 +89,7 @@ static bool allocate(hs_residency *r)
     r->want_of = hs_calloc(c->n_experts, sizeof *r->want_of);
     r->ready.item = hs_calloc(c->n_experts, sizeof *r->ready.item);
     r->pending.item = hs_calloc(c->n_experts, sizeof *r->pending.item);
-    r->guessed = hs_calloc(r->max_guessed, sizeof *r->guessed);
+    r->guessed = hs_calloc(r->guessed_room, sizeof *r->guessed);
     r->to_guess = hs_calloc(c->n_experts, sizeof *r->to_guess);
     r->worth = hs_calloc(c->n_layers, sizeof *r->worth);
     r->decoders = hs_calloc(r->n_decoders, sizeof *r->decoders);
@@ -102,22 +102,31 @@ static bool allocate(hs_residency *r)
     return true;
 }
 
+void hs__set_shares(hs_residency *r)
+{
+    uint32_t least = min_u32(hs_residency_min_slots(r->cfg.top_k), r->n_slots);
+    r->max_guessed = min_u32((r->n_slots - least + 3) / 4, r->guessed_room);
+    r->sweep_window = min_u32(r->n_slots / 8 > least ? r->n_slots / 8 : least, r->n_loads);
+}
+
 static void set_sizes(hs_residency *r)
 {
     const hs_residency_config *c = &r->cfg;
     r->n_objects = hs_objects_count(c->objects);
     r->n_slots = min_u32(c->n_slots, r->n_objects);
-    r->n_loads = loads_for(r->n_slots);
+    r->max_slots = min_u32(c->max_slots > c->n_slots ? c->max_slots : c->n_slots, r->n_objects);
+    r->asked_slots = r->shown_slots = r->n_slots;
+    r->n_loads = loads_for(r->max_slots);
     r->slot_bytes = round_up(hs_objects_slot_bytes(c->objects));
     r->staging_bytes = round_up(hs_objects_staging_bytes(c->objects));
     r->n_staging = r->staging_bytes ? c->n_staging : 0;
     r->n_decoders = hs_pool_threads(c->pool);
+    r->memory_end = r->n_slots * r->slot_bytes;
     uint64_t biggest = r->slot_bytes > r->staging_bytes ? r->slot_bytes : r->staging_bytes;
     if (c->prefetch && c->prefetch_budget < biggest)
         r->cfg.prefetch_budget = biggest;
-    uint32_t least = min_u32(hs_residency_min_slots(c->top_k), r->n_slots);
-    r->max_guessed = min_u32((r->n_slots - least + 3) / 4, HS__MAX_LOADS / 2);
-    r->sweep_window = min_u32(r->n_slots / 8 > least ? r->n_slots / 8 : least, r->n_loads);
+    r->guessed_room = HS__MAX_LOADS / 2;
+    hs__set_shares(r);
     r->sweep_budget = r->sweep_window * biggest;
     if (!c->prefetch || r->sweep_budget < r->cfg.prefetch_budget)
         r->sweep_budget = r->cfg.prefetch_budget;
@@ -147,7 +156,7 @@ int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_e
     pthread_condattr_destroy(&attr);
     set_sizes(r);
     if (!allocate(r))
-        e = hs_err_set(err, -ENOMEM, "residency: out of memory for %u slots of %llu bytes", r->n_slots,
+        e = hs_err_set(err, -ENOMEM, "residency: out of memory for %u slots of %llu bytes", r->max_slots,
                        (unsigned long long)r->slot_bytes);
     for (uint32_t i = 0; e == 0 && i < r->n_decoders; i++)
         e = hs_decoder_create(&r->decoders[i], err);
@@ -206,7 +215,7 @@ void hs_residency_destroy(hs_residency **residency)
     stop_loads(r);
     for (uint32_t i = 0; r->decoders && i < r->n_decoders; i++)
         hs_decoder_destroy(&r->decoders[i]);
-    hs_map_free(r->arena, r->n_slots * r->slot_bytes);
+    hs_map_free(r->arena, r->max_slots * r->slot_bytes);
     hs_map_free(r->staging, r->n_staging * r->staging_bytes);
     void *const tables[] = {r->policy_state, r->slots,    r->slot_of, r->loads,      r->staging_free,
                             r->batch,        r->wants,    r->want_of, r->ready.item, r->pending.item,
@@ -228,14 +237,14 @@ uint32_t hs_residency_buffers(const hs_residency *r, struct iovec *iov, uint32_t
     uint32_t n = 0;
     if (r->n_staging && n < max)
         iov[n++] = (struct iovec){.iov_base = r->staging, .iov_len = r->n_staging * r->staging_bytes};
-    if (n < max)
+    if (!r->cfg.max_slots && n < max)
         iov[n++] = (struct iovec){.iov_base = r->arena, .iov_len = r->n_slots * r->slot_bytes};
     return n;
 }
 
 uint32_t hs_residency_slots(const hs_residency *r)
 {
-    return r->n_slots;
+    return atomic_load_explicit(&r->shown_slots, memory_order_relaxed);
 }
 
 uint32_t hs_residency_resident(const hs_residency *r)

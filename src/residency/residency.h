@@ -27,6 +27,7 @@ typedef struct hs_residency_config {
     uint32_t n_layers, n_experts; /* n_layers * n_experts == hs_objects_count */
     uint32_t top_k;
     uint32_t n_slots;   /* >= hs_residency_min_slots */
+    uint32_t max_slots; /* to which hs_residency_resize may raise it; 0 = its size is fixed */
     const char *policy; /* "lru", "lfu", "ewma" */
     uint32_t n_staging; /* staging buffers; 0 if nothing is staged */
     bool prefetch;
@@ -50,13 +51,23 @@ void hs_residency_attach_io(hs_residency *r, hs_io *io);
 void hs_residency_destroy(hs_residency **r);
 /* The vtable for the model; valid while the residency lives. */
 hs_experts hs_residency_experts(hs_residency *r);
-/* Memory that reads land in, for hs_io_config.buffers: staging if there is any, then the arena; at most max entries,
- * the number is returned. Mapped until destroy; no read of the residency is under way after that. */
+/* Memory that reads land in, for hs_io_config.buffers: staging if there is any, then the arena unless its size may
+ * change; at most max entries, the number is returned. Mapped until destroy; no read of the residency is under way
+ * after that. */
 uint32_t hs_residency_buffers(const hs_residency *r, struct iovec *iov, uint32_t max);
 
-/* The policy's name and the number of slots; how many are READY now. */
+/* How many slots there are, and how many are READY now. Any thread. */
 uint32_t hs_residency_slots(const hs_residency *r);
 uint32_t hs_residency_resident(const hs_residency *r);
+
+/* From now on there shall be n slots, within hs_residency_min_slots and max_slots; no effect if the size is fixed. Any
+ * thread. The engine thread follows while it waits for experts, or in hs_residency_settle. What is given up is worth
+ * least; the memory goes back to the system. */
+void hs_residency_resize(hs_residency *r, uint32_t n);
+/* Is there something for hs_residency_settle to do? Any thread. */
+bool hs_residency_is_resizing(const hs_residency *r);
+/* Engine thread, between passes: follows at once, as far as reads that are still out let it. */
+void hs_residency_settle(hs_residency *r);
 
 typedef struct hs_residency_stats {
     /* Per expert use. A hit had all its bytes in memory when its layer began; one whose read was under way then is a
@@ -70,6 +81,8 @@ typedef struct hs_residency_stats {
     uint64_t wait_ns;        /* engine thread stood in wait without anything to decode */
     uint64_t decode_ns;      /* engine thread spent decoding frames */
     uint64_t errors;         /* reads that failed or brought damaged frames, first tries included */
+    uint64_t shrinks, grows; /* changes of the number of slots */
+    uint64_t moves;          /* experts copied into a slot that stays */
 } hs_residency_stats;
 hs_residency_stats hs_residency_get_stats(const hs_residency *r);
 

@@ -125,7 +125,10 @@ typedef struct hs__task {
     X(miss_predicted)                                                                                                  \
     X(wait_ns)                                                                                                         \
     X(decode_ns)                                                                                                       \
-    X(errors)
+    X(errors)                                                                                                          \
+    X(shrinks)                                                                                                         \
+    X(grows)                                                                                                           \
+    X(moves)
 
 typedef struct hs__counters {
 #define X(name) _Atomic uint64_t name;
@@ -135,10 +138,15 @@ typedef struct hs__counters {
 
 struct hs_residency {
     hs_residency_config cfg;
-    uint32_t n_objects, n_slots, n_loads, n_staging;
-    uint64_t slot_bytes, staging_bytes; /* of one */
+    uint32_t n_objects, n_loads, n_staging;
+    uint32_t n_slots, max_slots;               /* in use; in the arena. Slots from n_slots on are EMPTY or leaving */
+    uint32_t n_leaving;                        /* slots from n_slots on that hold something */
+    _Atomic uint32_t asked_slots, shown_slots; /* any thread's wish for n_slots; a copy of it to look at */
+    _Atomic bool gives_back;                   /* the memory of slots that are not in use has not all gone back */
+    uint64_t slot_bytes, staging_bytes;        /* of one */
     uint8_t *arena, *staging;
-    uint64_t touched; /* bytes of the arena, from its start, that have their memory */
+    uint64_t touched;    /* bytes of the arena, from its start, that have their memory */
+    uint64_t memory_end; /* bytes of the arena behind which nothing is touched */
 
     const hs_policy *policy;
     void *policy_state;
@@ -175,7 +183,7 @@ struct hs_residency {
     /* Guesses. */
     uint32_t guess_no, guess_layer; /* who is protected, and until which layer's begin */
     uint32_t *guessed;              /* [max_guessed] slots of kind GUESS */
-    uint32_t n_guessed, max_guessed;
+    uint32_t n_guessed, max_guessed, guessed_room;
     hs__to_guess *to_guess; /* [n_experts] not issued yet, best first, from to_guess_at on */
     uint32_t n_to_guess, to_guess_at;
     uint64_t speculative_flying; /* bytes submitted as speculative whose reads are not over */
@@ -236,6 +244,19 @@ void hs__slot_unwant(hs_residency *r, uint32_t slot);
 void hs__slot_judge(hs_residency *r, uint32_t slot);
 /* Changes what it is held for; takes it out of, or brings it into, list and policy. */
 void hs__slot_set_kind(hs_residency *r, uint32_t slot, hs__kind kind);
+/* n slots in use from now on; those behind them that hold something are leaving, or belong again. */
+void hs__slots_limit(hs_residency *r, uint32_t n);
+/* A leaving slot gives up what it holds, or takes a slot that stays for it if that is worth more than what is there.
+ * False: it is in use, or something is on its way into it. */
+bool hs__slot_leave(hs_residency *r, uint32_t slot);
+
+/* ---- residency.c ---- */
+/* Sets what depends on the number of slots. */
+void hs__set_shares(hs_residency *r);
+
+/* ---- resize.c ---- */
+/* Follows hs_residency_resize; costs a few loads if there is nothing to do. */
+void hs__resize(hs_residency *r);
 
 /* ---- load.c ---- */
 void hs__loads_init(hs_residency *r);

@@ -9,11 +9,12 @@
  *
  * A slot is given up in this order: EMPTY, the oldest loose one, the policy's victim. Loose slots hold what was used
  * without being admitted: what a prefill sweep leaves behind, and what the policy let pass. A slot that is asked for is
- * never given up; a predicted one only for a demand that would otherwise wait.
+ * never given up; a predicted one only for a demand that would otherwise wait. Slots from n_slots on are leaving: they
+ * are given up like the others, but nothing comes into them any more.
  */
 #include "residency/residency_int.h"
 
-#include <stdio.h>
+#include <string.h>
 
 /* ---- lists ---- */
 
@@ -61,9 +62,10 @@ static bool is_in_policy(const hs__slot *s)
 void hs__slots_init(hs_residency *r)
 {
     r->empty = r->loose_first = r->loose_last = HS__NONE;
-    for (uint32_t i = r->n_slots; i-- > 0;) {
+    for (uint32_t i = r->max_slots; i-- > 0;) {
         r->slots[i] = (hs__slot){.object = HS__NONE, .want = HS__NONE, .load = HS__NONE};
-        push_empty(r, i);
+        if (i < r->n_slots)
+            push_empty(r, i);
     }
     for (uint32_t i = 0; i < r->n_objects; i++)
         r->slot_of[i] = HS__NONE;
@@ -133,7 +135,10 @@ void hs__slot_clear(hs_residency *r, uint32_t slot)
     r->slot_of[s->object] = HS__NONE;
     s->state = HS__EMPTY;
     s->object = s->load = s->want = HS__NONE;
-    push_empty(r, slot);
+    if (slot < r->n_slots)
+        push_empty(r, slot);
+    else
+        r->n_leaving--;
 }
 
 void hs__slot_set_kind(hs_residency *r, uint32_t slot, hs__kind kind)
@@ -193,11 +198,10 @@ static uint32_t pop_empty(hs_residency *r)
     return slot;
 }
 
-static uint32_t evict(hs_residency *r, uint32_t slot)
+static void evict(hs_residency *r, uint32_t slot)
 {
     hs__count(&r->count.evictions, 1);
     hs__slot_clear(r, slot);
-    return pop_empty(r);
 }
 
 static uint32_t oldest_loose(const hs_residency *r)
@@ -233,12 +237,9 @@ static bool in_window(const hs_residency *r)
     return r->n_loose + r->n_guessed < r->sweep_window;
 }
 
-uint32_t hs__slot_for_demand(hs_residency *r, uint32_t object, bool force, hs__kind *ret_kind)
+/* A slot in use, or leaving, that a demand may have; *ret_admitted: its object is worth more than what is there. */
+static uint32_t give_up(hs_residency *r, uint32_t object, bool force, bool *ret_admitted)
 {
-    if (r->empty != HS__NONE) {
-        *ret_kind = r->sweep && in_window(r) ? HS__LOOSE : HS__RESIDENT;
-        return pop_empty(r);
-    }
     uint32_t victim = victim_of(r);
     bool admitted = admits(r, object, victim);
     bool may_evict = admitted || force || !r->sweep || in_window(r);
@@ -250,18 +251,85 @@ uint32_t hs__slot_for_demand(hs_residency *r, uint32_t object, bool force, hs__k
         slot = make_room(r, true, victim_of(r));
         r->ignore_guesses = false;
     }
-    if (slot == HS__NONE)
-        return HS__NONE;
+    *ret_admitted = admitted;
+    return slot;
+}
+
+uint32_t hs__slot_for_demand(hs_residency *r, uint32_t object, bool force, hs__kind *ret_kind)
+{
+    if (r->empty != HS__NONE) {
+        *ret_kind = r->sweep && in_window(r) ? HS__LOOSE : HS__RESIDENT;
+        return pop_empty(r);
+    }
+    bool admitted = false;
+    while (r->empty == HS__NONE) {
+        uint32_t slot = give_up(r, object, force, &admitted);
+        if (slot == HS__NONE)
+            return HS__NONE;
+        evict(r, slot);
+    }
     if (!admitted)
         hs__count(&r->count.bypasses, 1);
     *ret_kind = admitted ? HS__RESIDENT : HS__LOOSE;
-    return evict(r, slot);
+    return pop_empty(r);
 }
 
 uint32_t hs__slot_for_guess(hs_residency *r)
 {
-    if (r->empty != HS__NONE)
-        return pop_empty(r);
-    uint32_t slot = make_room(r, !r->sweep, r->sweep ? HS_POLICY_NONE : victim_of(r));
-    return slot == HS__NONE ? HS__NONE : evict(r, slot);
+    while (r->empty == HS__NONE) {
+        uint32_t slot = make_room(r, !r->sweep, r->sweep ? HS_POLICY_NONE : victim_of(r));
+        if (slot == HS__NONE)
+            return HS__NONE;
+        evict(r, slot);
+    }
+    return pop_empty(r);
+}
+
+/* ---- fewer and more ---- */
+
+void hs__slots_limit(hs_residency *r, uint32_t n)
+{
+    r->n_slots = n;
+    r->empty = HS__NONE;
+    r->n_leaving = 0;
+    for (uint32_t i = r->max_slots; i-- > 0;) {
+        bool holds = r->slots[i].state != HS__EMPTY;
+        if (i >= n)
+            r->n_leaving += holds;
+        else if (!holds)
+            push_empty(r, i);
+    }
+    atomic_store_explicit(&r->shown_slots, n, memory_order_relaxed);
+    hs__set_shares(r);
+}
+
+/* What is READY and admitted changes its slot; nobody looks at it now. */
+static void move(hs_residency *r, uint32_t from, uint32_t to)
+{
+    hs__slot *f = &r->slots[from];
+    memcpy(hs__slot_memory(r, to), hs__slot_memory(r, from), r->slot_bytes);
+    r->slots[to] = *f;
+    r->slot_of[f->object] = to;
+    f->state = HS__EMPTY;
+    f->object = HS__NONE;
+    r->n_leaving--;
+    hs__count(&r->count.moves, 1);
+}
+
+bool hs__slot_leave(hs_residency *r, uint32_t slot)
+{
+    const hs__slot *s = &r->slots[slot];
+    if (s->state != HS__READY || s->want != HS__NONE || s->kind == HS__GUESS)
+        return false;
+    if (s->kind == HS__LOOSE) {
+        evict(r, slot);
+        return true;
+    }
+    while (r->empty == HS__NONE && s->state == HS__READY) {
+        uint32_t other = make_room(r, true, victim_of(r));
+        evict(r, other == HS__NONE ? slot : other);
+    }
+    if (s->state == HS__READY)
+        move(r, slot, pop_empty(r));
+    return true;
 }

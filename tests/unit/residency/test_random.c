@@ -23,7 +23,7 @@ typedef struct world {
     uint32_t rng;
     uint64_t asked;
     uint32_t errors;
-    bool failing;
+    bool failing, resizing;
 } world;
 
 static uint32_t below(world *w, uint32_t n)
@@ -36,6 +36,19 @@ static void check(world *w)
     const char *wrong = hs_residency_check(w->r);
     if (wrong)
         fail_msg("%s", wrong);
+}
+
+/* More slots or fewer, now and then, from the fewest there can be to one for everything. */
+static void resize(world *w)
+{
+    if (!w->resizing || below(w, 12))
+        return;
+    hs_residency_resize(w->r, below(w, 4) ? TOP_K + below(w, OBJECTS) : below(w, 2) ? 0 : UINT32_MAX);
+    if (!w->r->in_layer && below(w, 2)) {
+        hs_residency_settle(w->r);
+        assert_int_equal(w->r->n_slots, w->r->asked_slots);
+    }
+    check(w);
 }
 
 /* n distinct experts. */
@@ -65,11 +78,12 @@ static void guess(world *w, uint32_t layer)
 /* Delivers and releases in random order, now and then holding some back. False after an error. */
 static bool consume(world *w, uint32_t layer, const hs_expert_want *wants, uint32_t n)
 {
-    uint32_t held[N_EXPERTS], n_held = 0, most = w->r->n_slots < n ? 1 : n;
+    uint32_t held[N_EXPERTS], n_held = 0;
     for (uint32_t got = 0; got < n;) {
-        uint32_t index[N_EXPERTS], k = 0;
+        uint32_t index[N_EXPERTS], k = 0, most = w->r->n_slots < n || w->resizing ? 1 : n;
         hs_expert e[N_EXPERTS];
         hs_err err = {0};
+        resize(w);
         int code = w->x.ops->wait(w->x.self, 1 + below(w, most), index, e, &k, &err);
         if (code < 0) {
             assert_true(w->failing);
@@ -118,15 +132,17 @@ static void layer(world *w, uint32_t l, uint32_t n)
     consume(w, l, wants, n);
     w->x.ops->end(w->x.self);
     check(w);
+    resize(w);
 }
 
-static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, bool failing, uint32_t seed)
+static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, bool failing, bool resizing,
+                uint32_t seed)
 {
-    world w = {.objects.n = OBJECTS, .rng = seed, .failing = failing};
+    world w = {.objects.n = OBJECTS, .rng = seed, .failing = failing, .resizing = resizing};
     hs_err err;
     fake_reset(kind, seed);
-    print_message("policy %s, kind %d, %u slots, prefetch %d, failing %d, seed %u\n", policy, kind, n_slots, prefetch,
-                  failing, seed);
+    print_message("policy %s, kind %d, %u slots, prefetch %d, failing %d, resizing %d, seed %u\n", policy, kind,
+                  n_slots, prefetch, failing, resizing, seed);
     assert_int_equal(hs_pool_create(2, &w.pool, &err), 0);
     hs_residency_config cfg = {.objects = &w.objects,
                                .pool = w.pool,
@@ -134,6 +150,7 @@ static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, b
                                .n_experts = N_EXPERTS,
                                .top_k = TOP_K,
                                .n_slots = n_slots,
+                               .max_slots = resizing ? OBJECTS : 0,
                                .policy = policy,
                                .n_staging = hs_residency_min_staging(&w.objects) + below(&w, 4),
                                .prefetch = prefetch,
@@ -155,6 +172,7 @@ static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, b
     assert_true(prefetch || s.prefetch_issued == 0);
     assert_true(failing || s.errors == 0);
     assert_true(s.errors >= w.errors);
+    assert_true(resizing ? s.shrinks > 5 && s.grows > 5 : s.shrinks + s.grows + s.moves == 0);
     hs_residency_destroy(&w.r);
     fake_stop();
     assert_int_equal(fake.n_queue, 0);
@@ -170,7 +188,8 @@ static void every_setting(void **state)
     for (uint32_t p = 0; p < 3; p++)
         for (uint32_t s = 0; s < 4; s++)
             for (int kind = FAKE_PLAIN; kind <= FAKE_MIXED; kind++, seed++)
-                run(policies[p], kind, slots[s], seed % 3 != 0, seed % 2 == 0, seed);
+                for (int resizing = 0; resizing < 2; resizing++)
+                    run(policies[p], kind, slots[s], seed % 3 != 0, seed % 2 == 0, resizing, seed);
 }
 
 int main(void)

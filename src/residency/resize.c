@@ -1,0 +1,95 @@
+/*
+ * resize.c - fewer slots when memory is short, and more again: what the number of slots is to be, and giving memory
+ * back.
+ *
+ * The wish may come from any thread; the engine thread follows while it waits for experts, so that a shrink is on its
+ * way within one layer. From then on slots behind n_slots are leaving: nothing comes into them, and from the arena's
+ * end on they move what is worth it into slots that stay. What is in use or being read waits for the next turn. Memory
+ * goes back in one piece, or in big ones: from the last slot that still holds something to the end.
+ */
+#include "base/mem.h"
+#include "residency/residency_int.h"
+
+#define MOVE_BYTES (128ull << 20) /* copied at a time: some 20 ms */
+#define GIVE_BYTES (64ull << 20)  /* given back at a time, unless it is all there is */
+#define HUGE_PAGE  (2ull << 20)
+
+void hs_residency_resize(hs_residency *r, uint32_t n)
+{
+    uint32_t least = hs_residency_min_slots(r->cfg.top_k);
+    if (!r->cfg.max_slots)
+        return;
+    least = least < r->n_objects ? least : r->n_objects;
+    n = n < least ? least : n > r->max_slots ? r->max_slots : n;
+    atomic_store_explicit(&r->asked_slots, n, memory_order_relaxed);
+}
+
+bool hs_residency_is_resizing(const hs_residency *r)
+{
+    return atomic_load_explicit(&r->asked_slots, memory_order_relaxed) !=
+               atomic_load_explicit(&r->shown_slots, memory_order_relaxed) ||
+           atomic_load_explicit(&r->gives_back, memory_order_relaxed);
+}
+
+/* Bytes of the arena that slots in use, and those that still hold something, take. */
+static uint64_t end_of_use(const hs_residency *r)
+{
+    uint32_t n = r->n_slots;
+    for (uint32_t i = r->max_slots; r->n_leaving && n == r->n_slots && i-- > r->n_slots;)
+        if (r->slots[i].state != HS__EMPTY)
+            n = i + 1;
+    return n * r->slot_bytes;
+}
+
+/* A huge page that is half in use stays whole. */
+static void give_back(hs_residency *r)
+{
+    uint64_t end = hs_align_up(end_of_use(r), HUGE_PAGE);
+    bool all = r->n_leaving == 0;
+    if (end < r->memory_end && (all || r->memory_end - end >= GIVE_BYTES)) {
+        hs_map_give_back(r->arena + end, r->memory_end - end);
+        r->memory_end = end;
+        r->touched = r->touched < end ? r->touched : end;
+    }
+    atomic_store_explicit(&r->gives_back, !all, memory_order_relaxed);
+}
+
+static void leave(hs_residency *r)
+{
+    uint64_t before = atomic_load_explicit(&r->count.moves, memory_order_relaxed);
+    for (uint32_t i = r->max_slots; r->n_leaving && i-- > r->n_slots;) {
+        uint64_t moves = atomic_load_explicit(&r->count.moves, memory_order_relaxed) - before;
+        if (moves * r->slot_bytes >= MOVE_BYTES)
+            break;
+        if (r->slots[i].state != HS__EMPTY)
+            hs__slot_leave(r, i);
+    }
+    give_back(r);
+}
+
+void hs__resize(hs_residency *r)
+{
+    uint32_t n = atomic_load_explicit(&r->asked_slots, memory_order_relaxed);
+    if (n != r->n_slots) {
+        hs__count(n < r->n_slots ? &r->count.shrinks : &r->count.grows, 1);
+        hs__slots_limit(r, n);
+        uint64_t end = n * r->slot_bytes;
+        r->memory_end = r->memory_end > end ? r->memory_end : end;
+        atomic_store_explicit(&r->gives_back, true, memory_order_relaxed);
+    }
+    if (atomic_load_explicit(&r->gives_back, memory_order_relaxed))
+        leave(r);
+}
+
+void hs_residency_settle(hs_residency *r)
+{
+    if (!hs_residency_is_resizing(r))
+        return;
+    hs__load_drain(r);
+    hs__prefetch_drop_all(r);
+    uint32_t before;
+    do {
+        before = r->n_leaving;
+        hs__resize(r);
+    } while (r->n_leaving && r->n_leaving < before);
+}
