@@ -35,7 +35,7 @@ static tile_scratch scratch_of(const hs__tiles *t, uint32_t thread)
 static void begin_rows(const hs__tiles *t, uint32_t head, uint32_t i0, uint32_t i1)
 {
     for (uint32_t i = i0; i < i1; i++) {
-        size_t row = (size_t)head * t->m->cfg.prefill_chunk + i;
+        size_t row = (size_t)head * t->m->block + i;
         t->m->row_max[row] = -INFINITY;
         t->m->row_sum[row] = 0;
         memset(t->m->att + (size_t)i * t->m->a->out_width + head * t->v_dim, 0, t->v_dim * sizeof(float));
@@ -45,7 +45,7 @@ static void begin_rows(const hs__tiles *t, uint32_t head, uint32_t i0, uint32_t 
 static void end_rows(const hs__tiles *t, uint32_t head, uint32_t i0, uint32_t i1)
 {
     for (uint32_t i = i0; i < i1; i++) {
-        size_t row = (size_t)head * t->m->cfg.prefill_chunk + i;
+        size_t row = (size_t)head * t->m->block + i;
         float sum = t->m->row_sum[row];
         if (t->sinks)
             sum += expf(t->sinks[head] - t->m->row_max[row]);
@@ -60,7 +60,7 @@ static void attend(const hs__tiles *t, const hs_attend_block *b, uint32_t head, 
                    float *p)
 {
     hs_model *m = t->m;
-    size_t row = (size_t)head * m->cfg.prefill_chunk + i0;
+    size_t row = (size_t)head * m->block + i0;
     hs_attend_queries q = {.q = m->q + (size_t)i0 * m->a->q_width + head * t->qk_dim,
                            .acc = m->att + (size_t)i0 * m->a->out_width + head * t->v_dim,
                            .max = m->row_max + row,

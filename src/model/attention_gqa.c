@@ -54,8 +54,8 @@ static void store(hs_model *m, const hs__pass *p, uint32_t layer)
     for (uint32_t i = 0; i < p->n; i++) {
         float *row = m->kv_new + (size_t)i * a->kv_row, *q = m->q + (size_t)i * a->q_width;
         finish_projection(m, l, q, row);
-        heads_norm_rope(m, q, a->heads, a->norm_rows ? NULL : l->v[HS__V_Q_NORM], i);
-        heads_norm_rope(m, row, a->kv_heads, a->norm_rows ? NULL : l->v[HS__V_KV_NORM], i);
+        heads_norm_rope(m, q, a->heads, a->norm_rows ? NULL : l->v[HS__V_Q_NORM], p->first + i);
+        heads_norm_rope(m, row, a->kv_heads, a->norm_rows ? NULL : l->v[HS__V_KV_NORM], p->first + i);
         hs__kv_write(m, hs__pass_kv(p, i), layer, hs__pass_position(p, i), row);
     }
 }
@@ -120,7 +120,7 @@ static void run(hs_model *m, const hs__pass *p, uint32_t layer)
                    .kv = p->kvs[0],
                    .layer = layer,
                    .n = p->n,
-                   .first = p->kvs[0]->length,
+                   .first = hs__pass_position(p, 0),
                    .sinks = m->layers[layer].v[HS__V_SINKS],
                    .window = a->layers[layer].window,
                    .units = a->kv_heads,

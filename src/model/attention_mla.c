@@ -35,10 +35,10 @@ static void store(hs_model *m, const hs__pass *p, uint32_t layer)
     for (uint32_t i = 0; i < p->n; i++) {
         float *row = m->kv_new + (size_t)i * a->kv_row;
         m->k->rmsnorm(row, m->layers[layer].v[HS__V_KV_NORM], a->kv_lora, a->inner_eps, row);
-        hs__rope_apply(m, row + a->kv_lora, i);
+        hs__rope_apply(m, row + a->kv_lora, p->first + i);
         hs__kv_write(m, hs__pass_kv(p, i), layer, hs__pass_position(p, i), row);
         for (uint32_t h = 0; h < a->heads; h++)
-            hs__rope_apply(m, m->q + (size_t)i * a->q_width + h * (a->nope + a->rope_dim) + a->nope, i);
+            hs__rope_apply(m, m->q + (size_t)i * a->q_width + h * (a->nope + a->rope_dim) + a->nope, p->first + i);
     }
 }
 
@@ -226,7 +226,7 @@ static void run(hs_model *m, const hs__pass *p, uint32_t layer)
                    .kv = p->kvs[0],
                    .layer = layer,
                    .n = p->n,
-                   .first = p->kvs[0]->length,
+                   .first = hs__pass_position(p, 0),
                    .units = a->heads,
                    .heads_per_unit = 1,
                    .qk_dim = a->nope + a->rope_dim,

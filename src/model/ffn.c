@@ -199,37 +199,41 @@ static void by_matrix(hs_model *m, const hs_mat *w, const float *x, const void *
         hs_matvec_q8(m->k, m->pool, w, x8, n, y8);
 }
 
-/* The 8-bit vectors of w's kind of the tokens, from m->norm; NULL: it takes floats. */
-static const void **prompt_q8(hs_model *m, const hs_mat *w, const uint32_t *tokens, uint32_t n, uint32_t list)
+/* The 8-bit vectors of w's kind of the tokens (NULL: from `first` on), from m->norm; NULL: it takes floats. */
+static const void **prompt_q8(hs_model *m, const hs_mat *w, const uint32_t *tokens, uint32_t first, uint32_t n,
+                              uint32_t list)
 {
     hs_act a = hs__act(m, w);
     if (a == HS_ACT_F32)
         return NULL;
     hs__make_q8(m, &m->q8_in[a], a, m->norm, m->spec->hidden, m->spec->hidden, m->n_norm);
     if (!tokens)
-        return m->q8_in[a].rows;
+        return m->q8_in[a].rows + first;
     const void **rows = m->x_rows + (size_t)list * m->n_max;
     for (uint32_t i = 0; i < n; i++)
         rows[i] = m->q8_in[a].rows[tokens[i]];
     return rows;
 }
 
-static const float *prompt_floats(hs_model *m, const hs__ffn_item *it, const uint32_t *tokens, uint32_t n)
+static const float *prompt_floats(hs_model *m, const hs__ffn_item *it, const uint32_t *tokens, uint32_t first,
+                                  uint32_t n)
 {
     uint32_t hidden = m->spec->hidden;
     bool floats = hs__act(m, &it->gate) == HS_ACT_F32 || hs__act(m, &it->up) == HS_ACT_F32;
     if (!tokens || !floats)
-        return m->norm;
+        return m->norm + (size_t)first * hidden;
     for (uint32_t i = 0; i < n; i++)
         memcpy(m->gather + (size_t)i * hidden, m->norm + (size_t)tokens[i] * hidden, hidden * sizeof(float));
     return m->gather;
 }
 
-void hs__ffn_prompt(hs_model *m, const hs__ffn_item *it, const uint32_t *tokens, uint32_t n, float *const *out)
+static void ffn_block(hs_model *m, const hs__ffn_item *it, const uint32_t *tokens, uint32_t first, uint32_t n,
+                      float *const *out)
 {
     uint32_t width = it->gate.rows, hidden = m->spec->hidden;
-    const float *x = prompt_floats(m, it, tokens, n);
-    const void **gate8 = prompt_q8(m, &it->gate, tokens, n, 0), **up8 = prompt_q8(m, &it->up, tokens, n, 1);
+    const float *x = prompt_floats(m, it, tokens, first, n);
+    const void **gate8 = prompt_q8(m, &it->gate, tokens, first, n, 0);
+    const void **up8 = prompt_q8(m, &it->up, tokens, first, n, 1);
     by_matrix(m, &it->gate, x, gate8, n, m->gate, width, hs__y_rows(m, 0, m->gate, width, n));
     by_matrix(m, &it->up, x, up8, n, m->up, width, hs__y_rows(m, 0, m->up, width, n));
     inner_job j = {m, it, n, width};
@@ -245,4 +249,11 @@ void hs__ffn_prompt(hs_model *m, const hs__ffn_item *it, const uint32_t *tokens,
     }
     for (uint32_t i = 0; it->down_bias && i < n; i++)
         hs_add(it->down_bias, out[i], hidden);
+}
+
+void hs__ffn_prompt(hs_model *m, const hs__ffn_item *it, const uint32_t *tokens, uint32_t n, float *const *out)
+{
+    for (uint32_t first = 0; first < n; first += m->block)
+        ffn_block(m, it, tokens ? tokens + first : NULL, first, n - first < m->block ? n - first : m->block,
+                  out + first);
 }

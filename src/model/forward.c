@@ -1,7 +1,7 @@
 /*
  * forward.c - the way of a pass through the layers: x += attention(norm(x)); x += ffn(norm(x)); logits at the end.
- * Prefill goes layer by layer over chunks of the prompt, so that an expert is read once per chunk; decode goes layer by
- * layer over one token of each sequence.
+ * Prefill goes layer by layer over chunks of the prompt, so that an expert is read once per chunk; within a layer,
+ * attention and dense FFNs take a chunk block by block. Decode goes layer by layer over one token of each sequence.
  */
 #include <string.h>
 
@@ -16,15 +16,27 @@ static void embed(hs_model *m, const uint32_t *tokens, uint32_t n)
         hs_scale(m->a->embed_scale, m->x, (size_t)n * hidden);
 }
 
-void hs__residual_add(hs_model *m, const float *y, uint32_t n)
+/* x += residual_scale y, the rows of a part. */
+static void residual_add(hs_model *m, const hs__pass *p, const float *y)
 {
     uint32_t hidden = m->spec->hidden;
-    for (size_t i = 0; i < n; i++) {
+    float *x = m->x + (size_t)p->first * hidden;
+    for (size_t i = 0; i < p->n; i++) {
         if (m->a->residual_scale == 1)
-            hs_add(y + i * hidden, m->x + i * hidden, hidden);
+            hs_add(y + i * hidden, x + i * hidden, hidden);
         else
-            m->k->axpy(m->a->residual_scale, y + i * hidden, m->x + i * hidden, hidden);
+            m->k->axpy(m->a->residual_scale, y + i * hidden, x + i * hidden, hidden);
     }
+}
+
+/* The part of a pass from token `first` on that fits a block; n = 0: there is nothing left. */
+static hs__pass part_of(const hs_model *m, const hs__pass *p, uint32_t first)
+{
+    hs__pass part = *p;
+    uint32_t most = p->phase == HS_PHASE_DECODE ? p->n : m->block;
+    part.first = first;
+    part.n = p->n - first < most ? p->n - first : most;
+    return part;
 }
 
 /* n rows of the residual into m->norm. */
@@ -35,42 +47,47 @@ static void norm(hs_model *m, const float *x, const float *weight, uint32_t n)
     hs__norm_changed(m, n);
 }
 
-static void attention_block(hs_model *m, const hs__pass *p, uint32_t layer)
+static void attention_part(hs_model *m, const hs__pass *p, uint32_t layer)
 {
-    uint64_t t0 = hs_now_ns();
     uint32_t hidden = m->spec->hidden;
     const hs__layer *l = &m->layers[layer];
-    norm(m, m->x, l->v[HS__V_ATTN_NORM], p->n);
+    norm(m, m->x + (size_t)p->first * hidden, l->v[HS__V_ATTN_NORM], p->n);
     m->a->attention->run(m, p, layer);
     hs__product o = {&l->w[HS__W_O], m->att, m->proj, m->a->out_width, hidden};
     hs__linear(m, p->phase, &o, 1, p->n);
     for (uint32_t i = 0; l->v[HS__V_O_BIAS] && i < p->n; i++)
         hs_add(l->v[HS__V_O_BIAS], m->proj + (size_t)i * hidden, hidden);
-    hs__residual_add(m, m->proj, p->n);
-    m->times.attention_ns += hs_now_ns() - t0;
+    residual_add(m, p, m->proj);
 }
 
-static void dense_block(hs_model *m, const hs__pass *p, uint32_t layer)
+static void dense_part(hs_model *m, const hs__pass *p, uint32_t layer)
 {
-    uint64_t t0 = hs_now_ns();
+    uint32_t hidden = m->spec->hidden;
+    norm(m, m->x + (size_t)p->first * hidden, m->layers[layer].v[HS__V_FFN_NORM], p->n);
     if (p->phase == HS_PHASE_DECODE) {
         hs__ffn_own(m, layer, p->n, m->proj, 0, &m->items[0]);
         hs__ffn_decode(m, m->items, 1);
     } else {
         hs__ffn_item own = hs__ffn_own_item(m, layer);
-        hs__ffn_prompt(m, &own, NULL, p->n, hs__y_rows(m, 1, m->proj, m->spec->hidden, p->n));
+        hs__ffn_prompt(m, &own, NULL, p->n, hs__y_rows(m, 1, m->proj, hidden, p->n));
     }
-    hs__residual_add(m, m->proj, p->n);
-    m->times.dense_ffn_ns += hs_now_ns() - t0;
+    residual_add(m, p, m->proj);
 }
 
 static int layer_block(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *err)
 {
-    attention_block(m, p, layer);
-    norm(m, m->x, m->layers[layer].v[HS__V_FFN_NORM], p->n);
-    if (m->a->layers[layer].moe)
+    uint64_t t0 = hs_now_ns();
+    for (hs__pass part = part_of(m, p, 0); part.n; part = part_of(m, p, part.first + part.n))
+        attention_part(m, &part, layer);
+    m->times.attention_ns += hs_now_ns() - t0;
+    if (m->a->layers[layer].moe) {
+        norm(m, m->x, m->layers[layer].v[HS__V_FFN_NORM], p->n);
         return hs__moe_run(m, p, layer, err);
-    dense_block(m, p, layer);
+    }
+    t0 = hs_now_ns();
+    for (hs__pass part = part_of(m, p, 0); part.n; part = part_of(m, p, part.first + part.n))
+        dense_part(m, &part, layer);
+    m->times.dense_ffn_ns += hs_now_ns() - t0;
     if (p->phase == HS_PHASE_DECODE)
         hs__predict_next(m, layer, p->n);
     else
@@ -121,7 +138,7 @@ int hs_model_prefill(hs_model *m, hs_kv *kv, const uint32_t *tokens, uint32_t n,
     n_logits = logits ? n_logits : 0;
     for (uint32_t done = 0; r == 0 && done < n;) {
         uint32_t count = n - done < m->cfg.prefill_chunk ? n - done : m->cfg.prefill_chunk;
-        hs__pass p = {HS_PHASE_PREFILL, count, &kv};
+        hs__pass p = {.phase = HS_PHASE_PREFILL, .n = count, .kvs = &kv};
         m->experts.ops->step(m->experts.self, HS_PHASE_PREFILL, count);
         m->predict.layer = UINT32_MAX;
         embed(m, tokens + done, count);
@@ -156,7 +173,7 @@ int hs_model_decode(hs_model *m, hs_kv *const *kvs, const uint32_t *tokens, uint
         r = check_room(m, kvs[i], 1, err);
     if (r < 0)
         return r;
-    hs__pass p = {HS_PHASE_DECODE, n, kvs};
+    hs__pass p = {.phase = HS_PHASE_DECODE, .n = n, .kvs = kvs};
     m->experts.ops->step(m->experts.self, HS_PHASE_DECODE, n);
     m->predict.layer = UINT32_MAX;
     embed(m, tokens, n);

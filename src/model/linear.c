@@ -64,13 +64,24 @@ static void quantise_task(void *ctx, uint32_t index, uint32_t thread)
 
 void hs__make_q8(hs_model *m, hs__q8 *to, hs_act a, const float *x, size_t x_stride, uint32_t cols, uint32_t n)
 {
-    bool is_norm = x == m->norm && to == &m->q8_in[a];
+    bool is_norm = to == &m->q8_in[a];
     if (is_norm && m->q8_norm[a])
         return;
     quantise_job j = {m->k, to, a, x, x_stride, cols, n};
     hs__run(m, (uint64_t)n * cols, (n + QUANTISE_ROWS - 1) / QUANTISE_ROWS, quantise_task, &j);
-    if (to == &m->q8_in[a])
-        m->q8_norm[a] = is_norm;
+    if (is_norm)
+        m->q8_norm[a] = true;
+}
+
+/* A product's n vectors as 8-bit ones; NULL: its matrix takes floats. */
+static const void **product_q8(hs_model *m, const hs__product *p, uint32_t n)
+{
+    hs_act a = hs__act(m, p->w);
+    if (a == HS_ACT_F32)
+        return NULL;
+    hs__q8 *to = p->x == m->norm ? &m->q8_in[a] : &m->q8_other[a];
+    hs__make_q8(m, to, a, p->x, p->x_stride, p->w->cols, n);
+    return to->rows;
 }
 
 typedef struct vec_job {
@@ -109,12 +120,9 @@ static void by_vectors(hs_model *m, const hs__product *p, uint32_t n_products, u
     for (uint32_t i = 0; i < n_products; i++) {
         j.rows[i] = hs__tile_rows(m, bytes, hs_mat_bytes(p[i].w) / p[i].w->rows);
         j.first[i + 1] = j.first[i] + (p[i].w->rows + j.rows[i] - 1) / j.rows[i];
-        hs_act a = hs__act(m, p[i].w);
-        if (a == HS_ACT_F32)
-            continue;
-        hs__make_q8(m, &m->q8_in[a], a, p[i].x, p[i].x_stride, p[i].w->cols, n);
-        j.x8[i] = m->q8_in[a].rows;
-        j.y8[i] = hs__y_rows(m, i, p[i].y, p[i].y_stride, n);
+        j.x8[i] = product_q8(m, &p[i], n);
+        if (j.x8[i])
+            j.y8[i] = hs__y_rows(m, i, p[i].y, p[i].y_stride, n);
     }
     hs__run(m, bytes * n, j.first[n_products], vec_task, &j);
 }
@@ -126,13 +134,11 @@ void hs__linear(hs_model *m, hs_phase phase, const hs__product *p, uint32_t n_pr
         return;
     }
     for (uint32_t i = 0; i < n_products; i++) {
-        hs_act a = hs__act(m, p[i].w);
-        if (a == HS_ACT_F32) {
+        const void **x8 = product_q8(m, &p[i], n);
+        if (x8)
+            hs_matvec_q8(m->k, m->pool, p[i].w, x8, n, hs__y_rows(m, 0, p[i].y, p[i].y_stride, n));
+        else
             hs_gemm(m->k, m->pool, p[i].w, p[i].x, p[i].x_stride, n, p[i].y, p[i].y_stride, m->gemm);
-            continue;
-        }
-        hs__make_q8(m, &m->q8_in[a], a, p[i].x, p[i].x_stride, p[i].w->cols, n);
-        hs_matvec_q8(m->k, m->pool, p[i].w, m->q8_in[a].rows, n, hs__y_rows(m, 0, p[i].y, p[i].y_stride, n));
     }
 }
 

@@ -67,6 +67,7 @@ static void carve_norms(hs_model *m, carver *c)
     CARVE(c, m->inv_freq, m->a->rope.dim / 2);
 }
 
+/* n: tokens at a time. */
 static void carve_attention(hs_model *m, carver *c, uint64_t n, uint64_t batch, uint64_t threads)
 {
     const hs_arch *a = m->a;
@@ -74,10 +75,10 @@ static void carve_attention(hs_model *m, carver *c, uint64_t n, uint64_t batch, 
     CARVE(c, m->latent, n * a->q_lora);
     CARVE(c, m->kv_new, n * a->kv_row);
     CARVE(c, m->att, n * a->out_width);
-    CARVE(c, m->cos, n * (a->rope.dim / 2));
-    CARVE(c, m->sin, n * (a->rope.dim / 2));
-    CARVE(c, m->row_max, (uint64_t)a->heads * m->cfg.prefill_chunk);
-    CARVE(c, m->row_sum, (uint64_t)a->heads * m->cfg.prefill_chunk);
+    CARVE(c, m->cos, (uint64_t)m->n_max * (a->rope.dim / 2));
+    CARVE(c, m->sin, (uint64_t)m->n_max * (a->rope.dim / 2));
+    CARVE(c, m->row_max, (uint64_t)a->heads * m->block);
+    CARVE(c, m->row_sum, (uint64_t)a->heads * m->block);
     bool mla = a->kv_lora > 0;
     m->n_ranges = hs__decode_ranges(m->cfg.max_context);
     uint64_t slots = batch * m->n_ranges * a->heads;
@@ -91,14 +92,22 @@ static void carve_attention(hs_model *m, carver *c, uint64_t n, uint64_t batch, 
     m->gemm = carve(c, 1, hs_gemm_scratch_bytes((uint32_t)threads));
 }
 
+static bool has_shared_expert(const hs_model *m)
+{
+    for (uint32_t l = 0; l < m->spec->n_layers; l++)
+        if (m->a->layers[l].moe && m->a->layers[l].ffn_width)
+            return true;
+    return false;
+}
+
 static void carve_moe(hs_model *m, carver *c, uint64_t n, uint64_t batch)
 {
-    uint64_t e = m->spec->n_experts, k = m->spec->top_k, hidden = m->spec->hidden, chunk = m->cfg.prefill_chunk;
-    CARVE(c, m->shared, n * hidden);
+    uint64_t e = m->spec->n_experts, k = m->spec->top_k, hidden = m->spec->hidden;
+    CARVE(c, m->shared, has_shared_expert(m) ? n * hidden : 0);
     CARVE(c, m->shared_gate, n);
     CARVE(c, m->part, n * k * hidden);
-    CARVE(c, m->gather, chunk * hidden);
-    CARVE(c, m->out, chunk * hidden);
+    CARVE(c, m->gather, m->block * hidden);
+    CARVE(c, m->out, m->block * hidden);
     CARVE(c, m->logits, n * e);
     CARVE(c, m->score, e);
     CARVE(c, m->pick, e);
@@ -135,12 +144,12 @@ static void carve_q8(hs__q8 *q, carver *c, uint64_t rows, uint64_t row_bytes)
 }
 
 /* Lists of vectors, and those with 8-bit elements of the kinds that the model's matrices take. */
-static void carve_vectors(hs_model *m, carver *c, uint64_t n, uint64_t batch)
+static void carve_vectors(hs_model *m, carver *c, uint64_t n, uint64_t block, uint64_t batch)
 {
     const hs_arch *a = m->a;
-    uint64_t pairs = batch * (m->spec->top_k + 1), in = m->spec->hidden, inner = a->ffn_width_max;
-    in = a->out_width > in ? a->out_width : in;
-    in = a->q_lora > in ? a->q_lora : in;
+    uint64_t pairs = batch * (m->spec->top_k + 1), hidden = m->spec->hidden, other = hidden, inner = a->ffn_width_max;
+    other = a->out_width > other ? a->out_width : other;
+    other = a->q_lora > other ? a->q_lora : other;
     inner = a->moe_width > inner ? a->moe_width : inner;
     CARVE(c, m->y_rows, 3 * n);
     CARVE(c, m->x_rows, 2 * n);
@@ -149,19 +158,20 @@ static void carve_vectors(hs_model *m, carver *c, uint64_t n, uint64_t batch)
     CARVE(c, m->lists.up, pairs);
     CARVE(c, m->lists.out, pairs);
     for (uint32_t kind = 0; kind < HS_ACT_COUNT; kind++) {
-        uint64_t rows = m->cfg.q8 && a->kinds[kind] ? n : 0;
         CARVE(c, m->lists.x[kind], pairs);
-        carve_q8(&m->q8_in[kind], c, rows, rows ? hs_act_bytes((hs_act)kind, (uint32_t)in) : 0);
-        rows = rows && pairs > rows ? pairs : rows;
-        carve_q8(&m->q8_inner[kind], c, rows, rows ? hs_act_bytes((hs_act)kind, (uint32_t)inner) : 0);
+        if (!m->cfg.q8 || !a->kinds[kind])
+            continue;
+        carve_q8(&m->q8_in[kind], c, n, hs_act_bytes((hs_act)kind, (uint32_t)hidden));
+        carve_q8(&m->q8_other[kind], c, block, hs_act_bytes((hs_act)kind, (uint32_t)other));
+        carve_q8(&m->q8_inner[kind], c, pairs > block ? pairs : block, hs_act_bytes((hs_act)kind, (uint32_t)inner));
     }
 }
 
-/* Inner rows of FFNs: in prefill one FFN at a time over the chunk; in decode the shared one and all experts' pairs. */
+/* Inner rows of FFNs: in prefill one FFN at a time over a block; in decode the shared one and all experts' pairs. */
 static uint64_t inner_floats(const hs_model *m, uint64_t batch)
 {
     uint64_t own = m->a->ffn_width_max, expert = m->a->moe_width;
-    uint64_t prefill = m->cfg.prefill_chunk * (own > expert ? own : expert);
+    uint64_t prefill = m->block * (own > expert ? own : expert);
     uint64_t decode = batch * own + batch * m->spec->top_k * expert;
     return prefill > decode ? prefill : decode;
 }
@@ -172,15 +182,17 @@ static void lay_out(hs_model *m, carver *c, uint64_t threads)
     uint64_t batch = m->cfg.max_batch;
     uint64_t n = batch > m->cfg.prefill_chunk ? batch : m->cfg.prefill_chunk, hidden = m->spec->hidden;
     m->n_max = (uint32_t)n;
+    m->block = m->cfg.prefill_chunk < HS__BLOCK ? m->cfg.prefill_chunk : HS__BLOCK;
+    uint64_t block = batch > m->block ? batch : m->block;
     carve_norms(m, c);
     CARVE(c, m->x, n * hidden);
     CARVE(c, m->norm, n * hidden);
-    CARVE(c, m->proj, n * hidden);
-    carve_attention(m, c, n, batch, threads);
+    CARVE(c, m->proj, block * hidden);
+    carve_attention(m, c, block, batch, threads);
     CARVE(c, m->gate, inner_floats(m, batch));
     CARVE(c, m->up, inner_floats(m, batch));
     carve_moe(m, c, n, batch);
-    carve_vectors(m, c, n, batch);
+    carve_vectors(m, c, n, block, batch);
 }
 
 uint64_t hs_model_scratch_bytes(const hs_model_spec *spec, const hs_model_config *cfg, uint32_t n_threads)

@@ -319,16 +319,17 @@ struct hs_model {
     hs__layer *layers;
     float *inv_freq; /* [rope/2] */
 
-    uint32_t n_max;               /* most tokens in a pass */
+    uint32_t n_max;               /* N: most tokens in a pass */
+    uint32_t block;               /* most tokens of a prompt in a block */
     float *x;                     /* [N][hidden] residual */
     float *norm;                  /* [N][hidden] */
-    float *q;                     /* [N][q_width] */
-    float *latent;                /* [N][q_lora] */
-    float *kv_new;                /* [N][kv_row] keys and values of the pass's tokens */
-    float *att;                   /* [N][out_width] */
-    float *proj;                  /* [N][hidden] */
+    float *q;                     /* [B][q_width]; B = block or max_batch, whichever is more */
+    float *latent;                /* [B][q_lora] */
+    float *kv_new;                /* [B][kv_row] keys and values of the block's tokens */
+    float *att;                   /* [B][out_width] */
+    float *proj;                  /* [B][hidden] */
     float *cos, *sin;             /* [N][rope/2] */
-    float *row_max, *row_sum;     /* [H][prefill_chunk] online softmax of prefill */
+    float *row_max, *row_sum;     /* [H][block] online softmax of prefill */
     float *absorbed;              /* [max_batch][H][kv_row] queries of MLA decode */
     float *v_out;                 /* [max_batch][kv_b rows] MLA decode */
     uint32_t n_ranges;            /* of a sequence's keys in decode */
@@ -339,10 +340,10 @@ struct hs_model {
     char *gemm; /* hs_gemm's */
 
     float *gate, *up;            /* FFN inner rows, see model.c */
-    float *shared;               /* [N][hidden] */
+    float *shared;               /* [N][hidden], where there is a shared expert */
     float *shared_gate;          /* [N] its factor */
     float *part;                 /* [N][k][hidden] */
-    float *gather, *out;         /* [chunk][hidden] prefill experts */
+    float *gather, *out;         /* [block][hidden] prefill experts */
     float *logits;               /* [N][E] of the router */
     float *score, *pick, *group; /* [E] each: scratch of a routing decision */
     uint32_t *ids;               /* [N][k] by falling weight */
@@ -360,8 +361,9 @@ struct hs_model {
     hs__ffn_item *items;         /* [E + 1] */
     hs__ffn_row *rows;           /* [max_batch * (k + 1)] */
     hs__ffn_lists lists;
-    hs__q8 q8_in[HS_ACT_COUNT];    /* [N] what matrices read; of kinds that the model has */
-    hs__q8 q8_inner[HS_ACT_COUNT]; /* [N, or max_batch * (k + 1)] what down matrices read */
+    hs__q8 q8_in[HS_ACT_COUNT];    /* [N] m->norm, of kinds that the model has */
+    hs__q8 q8_other[HS_ACT_COUNT]; /* [B] what else matrices read */
+    hs__q8 q8_inner[HS_ACT_COUNT]; /* [B, or max_batch * (k + 1)] what down matrices read */
     uint32_t n_norm;               /* rows of m->norm */
     bool q8_norm[HS_ACT_COUNT];    /* q8_in holds m->norm as it is now */
     float **y_rows;                /* [3][N] where products go */
@@ -371,11 +373,16 @@ struct hs_model {
 
 /* ---- blocks ---- */
 
-/* A pass: n tokens; in prefill of one sequence at positions first.., in decode one of each sequence. */
+/* Prompt tokens that go through attention, or through one FFN, at a time: more would need more scratch and not compute
+ * faster. */
+#define HS__BLOCK 512u
+
+/* A pass: n tokens; in prefill of one sequence, in decode one of each sequence. */
 typedef struct hs__pass {
     hs_phase phase;
     uint32_t n;
     hs_kv *const *kvs; /* prefill: [1]; decode: [n] */
+    uint32_t first;    /* of a part of a prefill's chunk: tokens of the chunk before it */
 } hs__pass;
 
 static inline hs_kv *hs__pass_kv(const hs__pass *p, uint32_t i)
@@ -384,7 +391,7 @@ static inline hs_kv *hs__pass_kv(const hs__pass *p, uint32_t i)
 }
 static inline uint32_t hs__pass_position(const hs__pass *p, uint32_t i)
 {
-    return p->phase == HS_PHASE_PREFILL ? p->kvs[0]->length + i : p->kvs[i]->length;
+    return p->phase == HS_PHASE_PREFILL ? p->kvs[0]->length + p->first + i : p->kvs[i]->length;
 }
 
 /* Attention: reads m->norm, appends keys and values to the caches, leaves the heads' outputs in m->att. */
@@ -474,9 +481,6 @@ double hs__yarn_mscale(double factor, double mscale);
 void hs__rope_angles(hs_model *m, const hs__pass *p);
 void hs__rope_apply(const hs_model *m, float *x, uint32_t token);
 
-/* forward.c: x += residual_scale y, [n][hidden]. */
-void hs__residual_add(hs_model *m, const float *y, uint32_t n);
-
 /* router.c: logits [E] -> score (unbiased) and pick (what selection compares; -INFINITY outside chosen groups). */
 void hs__route_scores(const hs_model *m, const float *logits, const float *bias, float *score, float *pick);
 /* The router's logits of n tokens x, [n][E]. */
@@ -489,7 +493,7 @@ void hs__route_token(hs_model *m, const hs__layer *l, uint32_t i, const uint32_t
 void hs__ffn_decode(hs_model *m, hs__ffn_item *items, uint32_t n_items);
 uint64_t hs__ffn_item_bytes(const hs__ffn_item *it);
 /* Prompt tokens through the matrices, biases and activation of it: rows tokens[i] of m->norm (NULL: row i), results to
- * out[i], n <= prefill_chunk. The item's rows are not looked at. */
+ * out[i]. The item's rows are not looked at. */
 void hs__ffn_prompt(hs_model *m, const hs__ffn_item *it, const uint32_t *tokens, uint32_t n, float *const *out);
 /* The layer's own FFN (dense or shared), without rows. */
 hs__ffn_item hs__ffn_own_item(const hs_model *m, uint32_t layer);

@@ -251,8 +251,7 @@ static void sum_task(void *ctx, uint32_t index, uint32_t thread)
     uint32_t k = m->spec->top_k, hidden = m->spec->hidden;
     uint32_t token = index / j->pieces, from = index % j->pieces * SUM_PIECE;
     uint32_t n = hidden - from < SUM_PIECE ? hidden - from : SUM_PIECE;
-    float *y = m->proj + (size_t)token * hidden + from;
-    memset(y, 0, n * sizeof *y);
+    float y[SUM_PIECE] = {0};
     for (uint32_t r = 0; r < k; r++) {
         size_t pair = (size_t)token * k + r;
         m->k->axpy(m->weight[pair], m->part + pair * hidden + from, y, n);

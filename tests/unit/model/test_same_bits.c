@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "fixture.h"
+#include "model/model_int.h"
 
 static const char *const archs[] = {"data/goldens/deepseek_v3",
                                     "data/goldens/deepseek_v3_fp8",
@@ -157,6 +158,49 @@ static void test_same_bits(void **state)
     fixture_close(&f);
 }
 
+/* All logits of a prompt of n tokens in chunks. */
+static float *long_prompt(const fixture *f, uint32_t chunk, uint32_t n)
+{
+    run r;
+    hs_err err = {0};
+    uint32_t *tokens = calloc(n, sizeof *tokens);
+    float *out = calloc((size_t)n * f->spec->vocab, sizeof *out);
+    assert_true(tokens && out);
+    for (uint32_t i = 0; i < n; i++)
+        tokens[i] = prompt_token(f, 0, i);
+    run_create(&r, f, (run_options){.threads = 2, .chunk = chunk, .context = n, .order = 2, .resident_mod = 3});
+    if (hs_model_prefill(r.model, &r.kv[0], tokens, n, out, n, NULL, NULL, &err) < 0)
+        fail_msg("%s", err.text);
+    run_destroy(&r);
+    free(tokens);
+    return out;
+}
+
+/* A chunk that goes through attention and FFNs in several blocks, the last one not whole. */
+static void test_blocks_of_a_chunk(void **state)
+{
+    (void)state;
+    static const char *const some[] = {"data/goldens/deepseek_v3", "data/goldens/deepseek_v2_lite",
+                                       "data/goldens/qwen3_moe", "data/goldens/gpt_oss_mxfp4"};
+    const uint32_t n = 2 * HS__BLOCK + HS__BLOCK / 2 + 3;
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        char dir[600];
+        snprintf(dir, sizeof dir, "%s/%s", TESTS_DIR, some[i]);
+        fixture f;
+        hs_err err = {0};
+        fixture_open(&f, dir);
+        assert_int_equal(fixture_spec(&f, &err), 0);
+        float *whole = long_prompt(&f, n, n), *pieces = long_prompt(&f, 300, n);
+        for (uint32_t t = 0; t < n; t++)
+            if (memcmp(whole + (size_t)t * f.spec->vocab, pieces + (size_t)t * f.spec->vocab,
+                       f.spec->vocab * sizeof *whole))
+                fail_msg("%s: position %u differs", some[i], t);
+        free(whole);
+        free(pieces);
+        fixture_close(&f);
+    }
+}
+
 /* A cache of 8 bits rounds, but always in the same way. */
 static void test_q8_cache_same_bits(void **state)
 {
@@ -242,7 +286,7 @@ static void test_q8_cache(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[2 * N_ARCHS + N_Q8 + 1];
+    struct CMUnitTest tests[2 * N_ARCHS + N_Q8 + 2];
     for (size_t i = 0; i < N_ARCHS; i++) {
         void *arch = (void *)(uintptr_t)archs[i];
         tests[2 * i] = (struct CMUnitTest){archs[i], test_same_bits, NULL, NULL, arch};
@@ -251,5 +295,6 @@ int main(void)
             tests[N_ARCHS + N_Q8 + i] = (struct CMUnitTest){archs[i], test_q8_cache, NULL, NULL, arch};
     }
     tests[2 * N_ARCHS + N_Q8] = (struct CMUnitTest){"q8 cache, same bits", test_q8_cache_same_bits, NULL, NULL, NULL};
+    tests[2 * N_ARCHS + N_Q8 + 1] = (struct CMUnitTest){"blocks of a chunk", test_blocks_of_a_chunk, NULL, NULL, NULL};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
