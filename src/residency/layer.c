@@ -129,8 +129,9 @@ static int begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32
         uint32_t object = layer * r->cfg.n_experts + wants[i].expert, slot = r->slot_of[object];
         uint32_t uses = wants[i].n_tokens < 1 ? 1 : wants[i].n_tokens > r->span ? r->span : wants[i].n_tokens;
         r->wants[i] = (hs__want){.object = object, .slot = HS__NONE, .state = HS__WANT_PENDING};
+        r->wants[i].is_hit = is_in_memory(r, slot);
         if (ret_resident)
-            ret_resident[i] = is_in_memory(r, slot);
+            ret_resident[i] = r->wants[i].is_hit;
         r->policy->access(r->policy_state, object, uses, r->span, r->tick);
         if (slot != HS__NONE) {
             arrived |= meet(r, i, slot);
@@ -289,6 +290,19 @@ static int wait_some(void *self, uint32_t max, uint32_t *ret_index, hs_expert *r
     return 0;
 }
 
+/* Nobody of the layer asks for it any more. In the order of the wants, hits first, unless slots are short: what is
+ * given up next does not depend on which read ended first. */
+static void let_go(hs_residency *r, hs__want *w)
+{
+    if (w->slot == HS__NONE)
+        return;
+    r->slots[w->slot].pins = 0;
+    hs__slot_unwant(r, w->slot);
+    if (w->state == HS__WANT_LOADING)
+        hs__load_abandon(r, &r->loads[r->slots[w->slot].load]);
+    w->slot = HS__NONE;
+}
+
 static void release(void *self, uint32_t index)
 {
     hs_residency *r = self;
@@ -297,27 +311,23 @@ static void release(void *self, uint32_t index)
         return;
     w->state = HS__WANT_RELEASED;
     r->slots[w->slot].pins = 0;
-    hs__slot_unwant(r, w->slot);
-    if (r->pending.head < r->pending.tail) {
-        hs__load_drain(r);
-        issue(r, false);
-    }
+    if (r->pending.head == r->pending.tail)
+        return;
+    let_go(r, w);
+    hs__load_drain(r);
+    issue(r, false);
 }
 
 static void end(void *self)
 {
     hs_residency *r = self;
     r->pending.head = r->pending.tail;
-    for (uint32_t i = 0; i < r->n_wants; i++) {
-        hs__want *w = &r->wants[i];
-        r->want_of[w->object % r->cfg.n_experts] = HS__NONE;
-        if (w->state == HS__WANT_RELEASED || w->slot == HS__NONE)
-            continue;
-        r->slots[w->slot].pins = 0;
-        hs__slot_unwant(r, w->slot);
-        if (w->state == HS__WANT_LOADING)
-            hs__load_abandon(r, &r->loads[r->slots[w->slot].load]);
-    }
+    for (int hit = 1; hit >= 0; hit--)
+        for (uint32_t i = 0; i < r->n_wants; i++)
+            if (r->wants[i].is_hit == hit)
+                let_go(r, &r->wants[i]);
+    for (uint32_t i = 0; i < r->n_wants; i++)
+        r->want_of[r->wants[i].object % r->cfg.n_experts] = HS__NONE;
     r->n_wants = r->n_undelivered = 0;
     r->in_layer = false;
     hs__load_drain(r);

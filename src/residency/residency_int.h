@@ -25,7 +25,7 @@ typedef enum hs__state { HS__EMPTY, HS__READING, HS__DECODING, HS__READY } hs__s
 
 /* Why a slot that is not EMPTY holds what it holds. */
 typedef enum hs__kind {
-    HS__RESIDENT, /* admitted: the policy knows it once it is READY */
+    HS__RESIDENT, /* admitted: the policy knows it */
     HS__LOOSE,    /* used without being admitted: the first to go */
     HS__GUESS     /* read ahead, not used yet */
 } hs__kind;
@@ -83,6 +83,7 @@ typedef enum hs__want_state {
 typedef struct hs__want {
     uint32_t object, slot;
     uint8_t state;
+    bool is_hit;
 } hs__want;
 
 typedef struct hs__queue { /* of places in wants; each enters once per layer */

@@ -54,9 +54,11 @@ static bool is_listed(const hs__slot *s)
     return s->state == HS__READY && s->kind == HS__LOOSE && s->want == HS__NONE;
 }
 
+/* From the start of its read: the policy hears of what comes in the order in which it was asked for, whatever the order
+ * in which it arrives. */
 static bool is_in_policy(const hs__slot *s)
 {
-    return s->state == HS__READY && s->kind == HS__RESIDENT;
+    return s->state != HS__EMPTY && s->kind == HS__RESIDENT;
 }
 
 void hs__slots_init(hs_residency *r)
@@ -117,10 +119,10 @@ void hs__slot_fill(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kin
 void hs__slot_ready(hs_residency *r, uint32_t slot)
 {
     hs__slot *s = &r->slots[slot];
-    leave(r, slot);
     s->load = HS__NONE;
     s->state = HS__READY;
-    join(r, slot);
+    if (is_listed(s))
+        loose_append(r, slot);
     count_ready(r, 1);
 }
 
@@ -171,7 +173,7 @@ static bool must_stay(void *ctx, uint32_t object)
 {
     const hs_residency *r = ctx;
     const hs__slot *s = &r->slots[r->slot_of[object]];
-    return s->want != HS__NONE || hs__is_protected(r, s);
+    return s->want != HS__NONE || s->state != HS__READY || hs__is_protected(r, s);
 }
 
 static uint32_t victim_of(hs_residency *r)
