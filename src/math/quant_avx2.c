@@ -10,29 +10,39 @@ static const hs__q8 *functions_of(hs_dtype t)
     return functions[t];
 }
 
-static void multiply(hs__times_fn *times, const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x,
-                     uint32_t n_vec, float *const *y)
+/* NULL: AVX2's. */
+static hs__q8_fn *rows512_of(hs_dtype t)
 {
-    const hs__q8 *q8 = functions_of(w->dtype);
+#define ENTRY512(type, name) [HS_DTYPE_##type] = hs__rows512_##name,
+    static hs__q8_fn *const functions[HS_DTYPE_COUNT] = {HS__FORMATS_512(ENTRY512)};
+    return functions[t];
+}
+
+static void multiply(const hs__q8 *q8, hs__q8_fn *by_rows, hs__times_fn *times, const hs_mat *w, uint32_t row0,
+                     uint32_t row1, const void *const *x, uint32_t n_vec, float *const *y)
+{
     if (n_vec > HS__FEW_VECS) {
         uint32_t end = row0 + (row1 - row0) / 8 * 8;
         hs__by_panels(q8, times, w, row0, end, x, n_vec, y);
         row0 = end;
     }
     if (row0 < row1)
-        q8->rows(w, row0, row1, x, n_vec, y);
+        by_rows(w, row0, row1, x, n_vec, y);
 }
 
 void hs__matvec_q8_avx2(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
                         float *const *y)
 {
-    multiply(hs__times_avx2, w, row0, row1, x, n_vec, y);
+    const hs__q8 *q8 = functions_of(w->dtype);
+    multiply(q8, q8->rows, hs__times_avx2, w, row0, row1, x, n_vec, y);
 }
 
 void hs__matvec_q8_avx512(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
                           float *const *y)
 {
-    multiply(hs__times_avx512, w, row0, row1, x, n_vec, y);
+    const hs__q8 *q8 = functions_of(w->dtype);
+    hs__q8_fn *rows = rows512_of(w->dtype);
+    multiply(q8, rows ? rows : q8->rows, hs__times_avx512, w, row0, row1, x, n_vec, y);
 }
 
 void hs__dequant_quant_avx2(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out)

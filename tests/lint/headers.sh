@@ -14,7 +14,10 @@ trap 'rm -rf "$tmp"' EXIT
 for h in $(find src cache include -name '*.h' | sort); do
     printf '#include "%s"\n' "$PWD/$h" > "$tmp/alone.c"
     arch=
-    case $h in *avx2*) arch="-mavx2 -mfma -mf16c" ;; esac
+    case $h in
+    *avx512*) arch="-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni" ;;
+    *avx2*) arch="-mavx2 -mfma -mf16c" ;;
+    esac
     # shellcheck disable=SC2086
     $cc $flags $arch -fsyntax-only "$tmp/alone.c" || { echo "$h: does not compile alone"; bad=1; }
 done
