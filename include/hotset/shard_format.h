@@ -51,9 +51,40 @@
 
 typedef enum hs_codec {
     HS_CODEC_RAW = 0,
-    HS_CODEC_ZSTD = 1,       /* each frame is one zstd frame */
-    HS_CODEC_ZSTD_PLANES = 2 /* 2-byte elements: all high bytes of the frame, then all low bytes, then one zstd frame */
+    HS_CODEC_ZSTD = 1,        /* each frame is one zstd frame */
+    HS_CODEC_ZSTD_PLANES = 2, /* 2-byte elements: all high bytes of the frame, then all low bytes, then one zstd frame
+                               */
+    HS_CODEC_EXPONENT_8 = 3,  /* FP8 e4m3: hs_exponent_frame */
+    HS_CODEC_EXPONENT_16 = 4, /* BF16: hs_exponent_frame */
+    HS_CODEC_END              /* the first unknown one */
 } hs_codec;
+
+/*
+ * A frame whose elements' exponents are coded by rank. Sign and mantissa are noise and stay as they are; an exponent is
+ * one of the 12 commonest of its frame, or is written out. Ranks are coded in levels of 2 bits: 0 to 2 name one of the
+ * level's three exponents, 3 says that the next level has it; behind the last level it is a whole byte. On weights that
+ * is within 1 % of what Huffman codes take, without a bit stream: 32 and more elements are decoded at a time.
+ *
+ * Stored: this header; the rest of each element; codes of level 0, 1, 2, 3; literals. n elements are taken as groups of
+ * HS_EXPONENT_GROUP, the last one filled up with zeros (elements, or codes):
+ *   rest      EXPONENT_8: sign << 3 | mantissa, two in a byte: of each half of a group, elements i and i + 64 in byte i
+ *             (low 4 bits, high ones). EXPONENT_16: sign << 7 | mantissa, a byte each.
+ *   codes     elements i, i + 64, i + 128, i + 192 of a group in byte i, from the low bits up. Level 0 has n codes,
+ *             level k + 1 has as many as level k has threes (escapes[k]).
+ *   literals  escapes[3] bytes
+ * A frame that would not get smaller is stored as it is: then stored and raw size are the same.
+ * escapes[0] <= n / 2: with more of them the codec gains nothing, and a reader's scratch is bounded.
+ */
+#define HS_EXPONENT_LEVELS 4u
+#define HS_EXPONENT_GROUP  256u
+
+typedef struct hs_exponent_frame {
+    uint8_t symbol[HS_EXPONENT_LEVELS][3]; /* exponents; those of EXPONENT_8 are under 16 */
+    uint32_t elements;
+    uint32_t escapes[HS_EXPONENT_LEVELS];
+} hs_exponent_frame;
+
+static_assert(sizeof(hs_exponent_frame) == 32, "layout");
 
 typedef struct hs_shard_header {
     char magic[8];

@@ -102,7 +102,7 @@ static int report_pack(const hs_args *a, const follow *f)
 
 static int run_pack(const hs_args *a)
 {
-    static const char *const codecs[] = {"auto", "zstd", "raw"};
+    static const char *const codecs[] = {"auto", "zstd", "exponent", "any", "raw"};
     const char *codec = hs_args_text(a, "codec");
     hs_pack_options o = {.src = a->operands[0],
                          .dst = a->operands[1],
@@ -112,7 +112,7 @@ static int run_pack(const hs_args *a)
                          .disk_bw = hs_args_size(a, "disk-bw", 0),
                          .cores = (uint32_t)hs_args_int(a, "cores", 0),
                          .check = hs_args_has(a, "check")};
-    for (int i = 0; codec && i < 3; i++)
+    for (int i = 0; codec && i < 5; i++)
         if (!strcmp(codec, codecs[i]))
             o.codec = (hs_pack_codec)i;
     o.measure = o.codec == HS_PACK_AUTO && !o.disk_bw;
@@ -130,12 +130,16 @@ static int run_pack(const hs_args *a)
 
 static const hs_flag pack_flags[] = {
     {"check", HS_FLAG_SWITCH, NULL, 0, 0, "write nothing: verify DST and compare it with SRC byte for byte"},
-    {"codec", HS_FLAG_CHOICE, "auto|zstd|raw", 0, 0,
-     "auto (default) compresses unless this machine would read faster than it could decompress"},
+    {"codec", HS_FLAG_CHOICE, "auto|zstd|exponent|any|raw", 0, 0,
+     "how; auto (default) takes what this machine reads fastest, measured, and says why: exponents (of FP8 and BF16) "
+     "coded "
+     "by rank, any (zstd where that is smaller), or raw"},
     {"level", HS_FLAG_INT, "N", 1, HS_PACK_LEVEL_MAX, "zstd level; default 1, weights gain next to nothing from more"},
     {"shard-size", HS_FLAG_SIZE, "SIZE", 1 << 20, 0, "weights per shard file; default 4G"},
-    {"disk-bw", HS_FLAG_SIZE, "SIZE", 1, 0, "bytes per second of the drive that will serve, instead of measuring it"},
-    {"cores", HS_FLAG_INT, "N", 1, HS_PACK_THREADS_MAX, "processors of the machine that will serve"},
+    {"disk-bw", HS_FLAG_SIZE, "SIZE", 1, 0,
+     "bytes per second of the drive that will serve, for auto; default: measured"},
+    {"cores", HS_FLAG_INT, "N", 1, HS_PACK_THREADS_MAX,
+     "processors of the machine that will serve, for auto; default all of this one"},
     {"threads", HS_FLAG_INT, "N", 1, HS_PACK_THREADS_MAX, "threads that compress; default all processors"},
     HS_FLAG_JSON,
     HS_FLAGS_END};

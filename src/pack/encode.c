@@ -1,7 +1,7 @@
 /*
  * encode.c - the frames of one record: read from the source, encoded, handed to the shard writer in order.
  *
- * Owns the batch: HS__PK_BATCH frames, raw and stored, and one zstd context and plane buffer per thread; that is all
+ * Owns the batch: HS__PK_BATCH frames, raw and stored, and one zstd context and some scratch per thread; that is all
  * the memory a record of any size needs. Frames are independent: pool tasks read and encode them; hashes and writes are
  * done between two batches by the caller, while the kernel reads the next batch ahead.
  *
@@ -10,6 +10,7 @@
  * threads.
  */
 #include <fcntl.h>
+#include <math.h>
 #include <string.h>
 #include <zstd.h>
 
@@ -22,7 +23,10 @@
 #define SAMPLE_ONE_IN   16u   /* frames per tried one */
 #define SAMPLE_HOPELESS 0.95  /* a sample this bad is not worth trying the whole */
 #define SMALL_PART      4096u /* bytes: a part this small stays raw, a frame to decode costs more than it saves */
+#define PREFER_EXPONENT 0.97  /* of two codecs of about the same size the one that is decoded many times faster */
 #define AHEAD           (512u << 10) /* bytes per readahead request: the kernel cuts longer ones off */
+
+#define SCRATCH (2u * HS_FRAME_RAW) /* planes, or elements taken apart */
 
 typedef struct slot {
     const hs__pk_container *from;
@@ -30,10 +34,11 @@ typedef struct slot {
     uint32_t bytes;  /* of the tensor */
     uint32_t raw;    /* padded */
     uint32_t part;   /* of the record, from 0 */
+    uint32_t element;
     hs_codec codec;
-    bool sample;     /* only sizes are wanted */
-    uint32_t stored; /* result */
-    uint32_t planes; /* result of a sample: stored with planes; 0 = not tried */
+    bool sample;                  /* only sizes are wanted, of the part's candidates */
+    uint32_t tried[HS_CODEC_END]; /* result of a sample; 0 = not tried */
+    uint32_t stored;              /* result */
     uint32_t check;
     const uint8_t *data; /* stored bytes */
     int error;
@@ -42,15 +47,16 @@ typedef struct slot {
 struct hs__pk_encoder {
     hs__pk_work *w;
     int level;
+    uint32_t allowed; /* HS__PK_ZSTD, HS__PK_EXPONENT: what samples try */
     uint32_t threads;
     ZSTD_CCtx **zstd;
-    uint8_t *planes; /* [threads][HS_FRAME_RAW] */
-    uint8_t *raw;    /* [HS__PK_BATCH][HS_FRAME_RAW] */
-    uint8_t *stored; /* [HS__PK_BATCH][HS_FRAME_MAX_STORED] */
+    uint8_t *scratch; /* [threads][SCRATCH] */
+    uint8_t *raw;     /* [HS__PK_BATCH][HS_FRAME_RAW] */
+    uint8_t *stored;  /* [HS__PK_BATCH][HS_FRAME_MAX_STORED] */
     slot slots[HS__PK_BATCH];
     XXH3_state_t *raw_hash, *stored_hash;
-    uint8_t *codecs; /* [cap_parts] of the record at work, then per part sample sums */
-    uint64_t (*sums)[3];
+    uint8_t *codecs;                /* [cap_parts] of the record at work */
+    uint64_t (*sums)[HS_CODEC_END]; /* [cap_parts] bytes of it: raw, and stored with each codec that was used */
     uint32_t cap_parts;
 };
 
@@ -63,19 +69,46 @@ static void split_planes(const uint8_t *raw, uint8_t *planes, uint32_t n)
     }
 }
 
-static int deflate(hs__pk_encoder *e, uint32_t thread, hs_codec codec, const uint8_t *raw, uint32_t n, uint8_t *out,
-                   uint32_t *ret)
+/* A frame with a codec that is not RAW. */
+static int encode(hs__pk_encoder *e, uint32_t thread, hs_codec codec, const uint8_t *raw, uint32_t n, uint8_t *out,
+                  uint32_t *ret)
 {
+    uint8_t *scratch = e->scratch + (size_t)thread * SCRATCH;
+    if (codec == HS_CODEC_EXPONENT_8 || codec == HS_CODEC_EXPONENT_16) {
+        *ret = hs__pk_exponent_frame(codec, raw, n, scratch, out);
+        return 0;
+    }
     if (codec == HS_CODEC_ZSTD_PLANES) {
-        uint8_t *planes = e->planes + (size_t)thread * HS_FRAME_RAW;
-        split_planes(raw, planes, n / 2);
-        raw = planes;
+        split_planes(raw, scratch, n / 2);
+        raw = scratch;
     }
     size_t k = ZSTD_compressCCtx(e->zstd[thread], out, HS_FRAME_MAX_STORED, raw, n, e->level);
     if (ZSTD_isError(k))
         return -ENOMEM; /* the only way it can fail with room for the worst case */
     *ret = (uint32_t)k;
     return 0;
+}
+
+/* Is the codec made for elements of this size? 1 also for what is no number at all. */
+static bool fits(hs_codec codec, uint32_t element, uint32_t allowed)
+{
+    switch (codec) {
+    case HS_CODEC_ZSTD:
+        return allowed & HS__PK_ZSTD;
+    case HS_CODEC_ZSTD_PLANES:
+        return element == 2 && allowed & HS__PK_ZSTD;
+    case HS_CODEC_EXPONENT_8:
+        return element == 1 && allowed & HS__PK_EXPONENT;
+    case HS_CODEC_EXPONENT_16:
+        return element == 2 && allowed & HS__PK_EXPONENT;
+    default:
+        return false;
+    }
+}
+
+static double weight(int codec, uint64_t bytes)
+{
+    return (double)bytes * (codec == HS_CODEC_EXPONENT_8 || codec == HS_CODEC_EXPONENT_16 ? PREFER_EXPONENT : 1);
 }
 
 static void run_slot(void *ctx, uint32_t index, uint32_t thread)
@@ -87,15 +120,19 @@ static void run_slot(void *ctx, uint32_t index, uint32_t thread)
     if (s->error < 0)
         return;
     memset(raw + s->bytes, 0, s->raw - s->bytes);
+    if (s->sample) {
+        for (int c = 0; s->error == 0 && c < HS_CODEC_END; c++)
+            if (fits((hs_codec)c, s->element, e->allowed))
+                s->error = encode(e, thread, (hs_codec)c, raw, s->raw, stored, &s->tried[c]);
+        return;
+    }
     s->data = raw;
     s->stored = s->raw;
-    if (s->sample && s->codec == HS_CODEC_ZSTD_PLANES)
-        s->error = deflate(e, thread, HS_CODEC_ZSTD_PLANES, raw, s->raw, stored, &s->planes);
-    if (s->error == 0 && s->codec != HS_CODEC_RAW) {
-        s->error = deflate(e, thread, s->sample ? HS_CODEC_ZSTD : s->codec, raw, s->raw, stored, &s->stored);
+    if (s->codec != HS_CODEC_RAW) {
+        s->error = encode(e, thread, s->codec, raw, s->raw, stored, &s->stored);
         s->data = stored;
     }
-    if (s->error == 0 && !s->sample)
+    if (s->error == 0)
         s->check = (uint32_t)XXH3_64bits(s->data, s->stored);
 }
 
@@ -118,6 +155,7 @@ static slot slot_of(const hs__pk_plan *p, const hs__pk_part *part, uint32_t numb
                   .bytes = hs__pk_frame_bytes(part->bytes, frame),
                   .raw = hs__pk_frame_raw(part->bytes, frame),
                   .part = number,
+                  .element = part->element,
                   .codec = codec};
 }
 
@@ -128,32 +166,57 @@ static int flush_samples(hs__pk_encoder *e, uint32_t *n, hs_err *err)
     int r = run_slots(e, *n, err);
     for (uint32_t i = 0; r == 0 && i < *n; i++) {
         const slot *s = &e->slots[i];
-        e->sums[s->part][0] += s->raw;
-        e->sums[s->part][1] += s->stored;
-        e->sums[s->part][2] += s->planes;
+        e->sums[s->part][HS_CODEC_RAW] += s->raw;
+        for (int c = HS_CODEC_RAW + 1; c < HS_CODEC_END; c++)
+            e->sums[s->part][c] += s->tried[c];
     }
     *n = 0;
     return r;
 }
 
-/* Codecs worth trying: planes only where elements have two bytes. */
-static int choose_codecs(hs__pk_encoder *e, const hs__pk_plan *p, const hs__pk_record *rec, hs_err *err)
+/* From the sums of a part's sample. */
+static hs_codec best_codec(const uint64_t sum[HS_CODEC_END])
+{
+    int best = HS_CODEC_RAW;
+    for (int c = HS_CODEC_RAW + 1; c < HS_CODEC_END; c++)
+        if (sum[c] && (best == HS_CODEC_RAW || weight(c, sum[c]) < weight(best, sum[best])))
+            best = c;
+    return (double)sum[best] > SAMPLE_HOPELESS * (double)sum[HS_CODEC_RAW] ? HS_CODEC_RAW : (hs_codec)best;
+}
+
+/* The codecs that a part may have: their number; the last one. */
+static uint32_t candidates(const hs__pk_part *part, uint32_t allowed, hs_codec *ret_last)
+{
+    uint32_t n = 0;
+    *ret_last = HS_CODEC_RAW;
+    for (int c = 0; part->bytes >= SMALL_PART && c < HS_CODEC_END; c++)
+        if (fits((hs_codec)c, part->element, allowed)) {
+            *ret_last = (hs_codec)c;
+            n++;
+        }
+    return n;
+}
+
+static int choose_codecs(hs__pk_encoder *e, const hs__pk_plan *p, const hs__pk_record *rec, uint32_t allowed,
+                         hs_err *err)
 {
     uint32_t n = 0;
     int r = 0;
     memset(e->sums, 0, rec->n_parts * sizeof *e->sums);
+    e->allowed = allowed;
     for (uint32_t i = 0; r == 0 && i < rec->n_parts; i++) {
         const hs__pk_part *part = &p->parts[rec->first_part + i];
-        uint32_t frames = hs__pk_n_frames(part->bytes);
-        bool two = part->element == 2;
-        e->codecs[i] = part->bytes < SMALL_PART ? HS_CODEC_RAW : two ? HS_CODEC_ZSTD_PLANES : HS_CODEC_ZSTD;
-        if (e->codecs[i] == HS_CODEC_RAW || (!two && frames < SAMPLE_ONE_IN))
+        uint32_t frames = hs__pk_n_frames(part->bytes), choice;
+        hs_codec only;
+        choice = candidates(part, allowed, &only);
+        e->codecs[i] = (uint8_t)only;
+        if (!choice || (choice == 1 && frames < SAMPLE_ONE_IN))
             continue; /* one codec and little work: trying it all is as good as a sample */
         uint32_t tries = frames / SAMPLE_ONE_IN;
         tries = tries < 1 ? 1 : tries > SAMPLE_MAX ? SAMPLE_MAX : tries;
         for (uint32_t k = 0; r == 0 && k < tries; k++) {
             uint32_t frame = (uint32_t)((uint64_t)frames * (2 * k + 1) / (2 * tries));
-            e->slots[n] = slot_of(p, part, i, frame, (hs_codec)e->codecs[i]);
+            e->slots[n] = slot_of(p, part, i, frame, HS_CODEC_RAW);
             e->slots[n].sample = true;
             if (++n == HS__PK_BATCH)
                 r = flush_samples(e, &n, err);
@@ -161,18 +224,9 @@ static int choose_codecs(hs__pk_encoder *e, const hs__pk_plan *p, const hs__pk_r
     }
     if (r == 0 && n)
         r = flush_samples(e, &n, err);
-    for (uint32_t i = 0; r == 0 && i < rec->n_parts; i++) {
-        const uint64_t *sum = e->sums[i];
-        if (!sum[0])
-            continue;
-        uint64_t best = sum[1];
-        if (e->codecs[i] == HS_CODEC_ZSTD_PLANES && sum[2] < sum[1])
-            best = sum[2];
-        else
-            e->codecs[i] = HS_CODEC_ZSTD;
-        if ((double)best > SAMPLE_HOPELESS * (double)sum[0])
-            e->codecs[i] = HS_CODEC_RAW;
-    }
+    for (uint32_t i = 0; r == 0 && i < rec->n_parts; i++)
+        if (e->sums[i][HS_CODEC_RAW])
+            e->codecs[i] = (uint8_t)best_codec(e->sums[i]);
     return r;
 }
 
@@ -182,12 +236,13 @@ static bool correct_codecs(hs__pk_encoder *e, const hs__pk_record *rec)
     bool changed = false;
     uint64_t raw = 0, stored = 0;
     for (uint32_t i = 0; i < rec->n_parts; i++) {
-        raw += e->sums[i][0];
-        if (e->codecs[i] != HS_CODEC_RAW && (double)e->sums[i][1] > HS_PACK_RAW_RATIO * (double)e->sums[i][0]) {
+        const uint64_t *sum = e->sums[i];
+        raw += sum[HS_CODEC_RAW];
+        if ((double)sum[e->codecs[i]] > HS_PACK_RAW_RATIO * (double)sum[HS_CODEC_RAW]) {
+            changed |= e->codecs[i] != HS_CODEC_RAW;
             e->codecs[i] = HS_CODEC_RAW;
-            changed = true;
         }
-        stored += e->codecs[i] == HS_CODEC_RAW ? e->sums[i][0] : e->sums[i][1];
+        stored += sum[e->codecs[i]];
     }
     if ((double)stored > HS_PACK_RAW_RATIO * (double)raw) {
         for (uint32_t i = 0; i < rec->n_parts; i++) {
@@ -258,8 +313,9 @@ static int pass(hs__pk_encoder *e, const hs__pk_plan *p, const hs__pk_record *re
             if (!out)
                 continue;
             XXH3_64bits_update(e->stored_hash, s->data, s->stored);
-            e->sums[s->part][0] += s->raw;
-            e->sums[s->part][1] += s->stored;
+            e->sums[s->part][HS_CODEC_RAW] += s->raw;
+            if (s->codec != HS_CODEC_RAW)
+                e->sums[s->part][s->codec] += s->stored;
             r = hs__pk_writer_frame(out, s->data, s->stored, s->check, err);
         }
         uint64_t bytes = 0;
@@ -283,15 +339,13 @@ static int need_parts(hs__pk_encoder *e, uint32_t n, hs_err *err)
     return 0;
 }
 
-int hs__pk_encode_record(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t record, bool compress, hs__pk_writer *out,
+int hs__pk_encode_record(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t record, uint32_t allowed, hs__pk_writer *out,
                          hs_err *err)
 {
     const hs__pk_record *rec = &p->records[record];
     int r = need_parts(e, rec->n_parts, err);
-    if (r == 0 && compress)
-        r = choose_codecs(e, p, rec, err);
-    else if (r == 0)
-        memset(e->codecs, HS_CODEC_RAW, rec->n_parts);
+    if (r == 0)
+        r = choose_codecs(e, p, rec, allowed, err);
     uint64_t done = e->w->done;
     for (bool again = true; r == 0 && again;) {
         e->w->done = done;
@@ -316,22 +370,11 @@ int hs__pk_hash_record(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t record,
     return r;
 }
 
-int hs__pk_decode_speed(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t part, double *ret, hs_err *err)
+/* Decodes the frames in slots again and again: raw bytes per second of one thread, the best of some rounds. */
+static int decode_speed(hs__pk_encoder *e, uint32_t n, hs_codec codec, hs_decoder *d, double *ret)
 {
-    const hs__pk_part *x = &p->parts[part];
-    hs_codec codec = x->element == 2 ? HS_CODEC_ZSTD_PLANES : HS_CODEC_ZSTD;
-    uint32_t frames = hs__pk_n_frames(x->bytes), n = frames < 16 ? frames : 16;
-    hs_decoder *d;
+    int r = 0;
     *ret = 0;
-    if (!n)
-        return 0;
-    for (uint32_t i = 0; i < n; i++)
-        e->slots[i] = slot_of(p, x, 0, i, codec);
-    int r = run_slots(e, n, err);
-    if (r == 0)
-        r = hs_decoder_create(&d, err);
-    if (r < 0)
-        return r;
     for (uint32_t round = 0; r == 0 && round < 5; round++) {
         uint64_t bytes = 0, begin = hs_now_ns();
         for (uint32_t i = 0; r == 0 && i < n; i++) {
@@ -342,8 +385,41 @@ int hs__pk_decode_speed(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t part, 
         double speed = (double)bytes * 1e9 / (double)(hs_now_ns() - begin + 1);
         *ret = speed > *ret ? speed : *ret;
     }
+    return r;
+}
+
+int hs__pk_try(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t part, uint32_t allowed, hs__pk_trial *ret, hs_err *err)
+{
+    const hs__pk_part *x = &p->parts[part];
+    uint32_t frames = hs__pk_n_frames(x->bytes), n = frames < 16 ? frames : 16;
+    hs_decoder *d;
+    int r = hs_decoder_create(&d, err);
+    *ret = (hs__pk_trial){.ratio = 1};
+    double best = HUGE_VAL;
+    for (int c = 0; r == 0 && n && c < HS_CODEC_END; c++) {
+        if (!fits((hs_codec)c, x->element, allowed))
+            continue;
+        uint64_t raw = 0, stored = 0;
+        double speed;
+        for (uint32_t i = 0; i < n; i++)
+            e->slots[i] = slot_of(p, x, 0, i, (hs_codec)c);
+        r = run_slots(e, n, err);
+        if (r < 0)
+            break;
+        for (uint32_t i = 0; i < n; i++) {
+            raw += e->slots[i].raw;
+            stored += e->slots[i].stored;
+        }
+        r = decode_speed(e, n, (hs_codec)c, d, &speed);
+        if (r < 0)
+            hs_err_set(err, r, "%s: a frame cannot be decoded again", p->containers[x->source].path);
+        else if (stored < raw && weight(c, stored) < best) {
+            best = weight(c, stored);
+            *ret = (hs__pk_trial){.ratio = (double)stored / (double)raw, .bytes_per_s = speed};
+        }
+    }
     hs_decoder_destroy(&d);
-    return r < 0 ? hs_err_set(err, r, "%s: a frame cannot be decoded again", p->containers[x->source].path) : 0;
+    return r;
 }
 
 int hs__pk_encoder_create(hs__pk_work *w, int level, hs__pk_encoder **ret, hs_err *err)
@@ -355,12 +431,12 @@ int hs__pk_encoder_create(hs__pk_work *w, int level, hs__pk_encoder **ret, hs_er
     e->level = level;
     e->threads = hs_pool_threads(w->pool);
     e->zstd = hs_calloc(e->threads, sizeof(ZSTD_CCtx *));
-    e->planes = hs_malloc((size_t)e->threads * HS_FRAME_RAW);
+    e->scratch = hs_malloc((size_t)e->threads * SCRATCH);
     e->raw = hs_malloc((size_t)HS__PK_BATCH * HS_FRAME_RAW);
     e->stored = hs_malloc((size_t)HS__PK_BATCH * HS_FRAME_MAX_STORED);
     e->raw_hash = XXH3_createState();
     e->stored_hash = XXH3_createState();
-    bool ok = e->zstd && e->planes && e->raw && e->stored && e->raw_hash && e->stored_hash;
+    bool ok = e->zstd && e->scratch && e->raw && e->stored && e->raw_hash && e->stored_hash;
     for (uint32_t i = 0; ok && i < e->threads; i++)
         ok = (e->zstd[i] = ZSTD_createCCtx()) != NULL;
     if (!ok) {
@@ -380,7 +456,7 @@ void hs__pk_encoder_destroy(hs__pk_encoder **encoder)
     for (uint32_t i = 0; e->zstd && i < e->threads; i++)
         ZSTD_freeCCtx(e->zstd[i]);
     hs_free(e->zstd);
-    hs_free(e->planes);
+    hs_free(e->scratch);
     hs_free(e->raw);
     hs_free(e->stored);
     hs_free(e->codecs);

@@ -48,7 +48,7 @@ bool hs__pk_parse_hex64(const char *text, uint64_t *ret)
 
 void hs__pk_identity(const hs__pk_recipe *r, uint8_t ret[16])
 {
-    uint64_t options[3] = {r->compress, r->compress ? (uint64_t)r->level : 0, r->shard_bytes};
+    uint64_t options[3] = {r->codecs, r->codecs ? (uint64_t)r->level : 0, r->shard_bytes};
     uint8_t all[sizeof r->stamp + sizeof options];
     memcpy(all, r->stamp, sizeof r->stamp);
     memcpy(all + sizeof r->stamp, options, sizeof options);
@@ -75,7 +75,7 @@ int hs__pk_state_read(const char *dst, hs__pk_recipe *ret, hs_err *err)
             e = hs_err_set(err, -EINVAL, "%s: not the state of an unfinished pack", path);
     }
     if (e == 0)
-        e = hs_json_int(j, path, "compress", 0, 1, &compress, err);
+        e = hs_json_int(j, path, "compress", 0, HS__PK_ZSTD | HS__PK_EXPONENT, &compress, err);
     if (e == 0)
         e = hs_json_int(j, path, "level", 1, HS_PACK_LEVEL_MAX, &level, err);
     if (e == 0)
@@ -84,7 +84,7 @@ int hs__pk_state_read(const char *dst, hs__pk_recipe *ret, hs_err *err)
     hs_free(path);
     if (e < 0)
         return e;
-    r.compress = compress != 0;
+    r.codecs = (uint32_t)compress;
     r.level = (int)level;
     r.shard_bytes = (uint64_t)shard_bytes;
     *ret = r;
@@ -96,9 +96,9 @@ int hs__pk_state_write(const char *dst, const hs__pk_recipe *r, hs_err *err)
     char stamp[33], text[400];
     hs__pk_hex(r->stamp, 16, stamp);
     int n = snprintf(text, sizeof text,
-                     "{\"format\": \"" STATE_FORMAT "\", \"source_stamp\": \"%s\", \"compress\": %d, \"level\": %d, "
+                     "{\"format\": \"" STATE_FORMAT "\", \"source_stamp\": \"%s\", \"compress\": %u, \"level\": %d, "
                      "\"shard_bytes\": %llu}\n",
-                     stamp, r->compress, r->level, (unsigned long long)r->shard_bytes);
+                     stamp, r->codecs, r->level, (unsigned long long)r->shard_bytes);
     return hs__pk_write(dst, HS__PK_STATE, text, (size_t)n, 0644, err);
 }
 
@@ -158,6 +158,9 @@ static json_t *files_json(const hs__pk_plan *p)
     return list;
 }
 
+/* By HS__PK_ZSTD | HS__PK_EXPONENT. */
+static const char *const codec_names[] = {"raw", "zstd", "exponent", "any"};
+
 static json_t *manifest_json(const hs__pk_plan *p, const hs__pk_recipe *r, const hs__pk_shard_info *info)
 {
     uint8_t id[16];
@@ -170,7 +173,7 @@ static json_t *manifest_json(const hs__pk_plan *p, const hs__pk_recipe *r, const
         stored += info[i].stored_bytes;
     return json_pack("{s:s, s:i, s:s, s:s, s:s, s:{s:s, s:i, s:I}, s:o, s:o, s:o, s:I, s:I}", "format", HS_PACK_FORMAT,
                      "version", HS_PACK_VERSION, "identity", identity, "source_stamp", stamp, "created_by",
-                     "hotset " HOTSET_VERSION, "options", "codec", r->compress ? "zstd" : "raw", "level", r->level,
+                     "hotset " HOTSET_VERSION, "options", "codec", codec_names[r->codecs], "level", r->level,
                      "shard_bytes", (json_int_t)r->shard_bytes, "sources", sources_json(p), "shards",
                      shards_json(p, info), "files", files_json(p), "raw_bytes", (json_int_t)p->source_bytes,
                      "stored_bytes", (json_int_t)stored);

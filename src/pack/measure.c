@@ -1,13 +1,16 @@
 /*
- * measure.c - would this machine read compressed records slower than raw ones? A drive that reads B bytes per second
- * delivers B raw; compressed it delivers no more than the cores decode, D. So compression loses where D < B
- * (with D >= B the smaller files are at least free, and from B / ratio on they are all gain).
+ * measure.c - with which codecs does this machine get weights fastest? A drive that reads B bytes per second delivers B
+ * raw ones; compressed to r of their size it delivers B / r, but no more than the cores decode: min(B / r, D). Half of
+ * the cores' time is counted for decoding, the other half belongs to the matrices that are multiplied meanwhile. What
+ * does not beat raw records by WORTH is not taken: nobody packs to be as fast as before and have the cores busier.
  *
  * The drive is measured with direct reads of the source, one stream per pool thread. That is the drive of the pack only
- * when both lie on the same device; otherwise nothing is measured, and a note says so.
+ * when both lie on the same device; otherwise, and for a small source, a fast drive is assumed, and a note says so.
  */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -17,6 +20,7 @@
 #define BLOCK    (4u << 20)
 #define BLOCKS   64u /* 256 MiB: some tenths of a second on anything that is fast enough to matter */
 #define LIMIT_NS 1000000000ull
+#define WORTH    1.02 /* of the raw rate */
 
 typedef struct drive_job {
     int fd;
@@ -86,29 +90,62 @@ static uint32_t typical_part(const hs__pk_plan *p)
     return best;
 }
 
-int hs__pk_decide(hs__pk_work *w, const hs_pack_options *opt, const hs__pk_plan *p, hs__pk_encoder *e,
-                  bool *ret_compress, hs_err *err)
+typedef struct choice {
+    uint32_t allowed;
+    const char *name;
+    hs__pk_trial trial;
+    double rate; /* raw bytes/s that the engine gets */
+} choice;
+
+static void tell(hs__pk_work *w, const char *drive, double bytes_per_s, uint32_t cores, const choice *c, uint32_t n,
+                 const choice *best)
 {
-    double drive = (double)opt->disk_bw, decode;
-    uint32_t cores = opt->cores ? opt->cores : hs_cpu_count();
-    *ret_compress = true;
-    if ((!opt->disk_bw && !opt->measure) || !p->n_parts)
+    char text[300] = "";
+    for (uint32_t i = 0; i < n; i++) {
+        size_t len = strlen(text);
+        if (c[i].trial.bytes_per_s > 0)
+            snprintf(text + len, sizeof text - len, "%s to %.2f of its size, decoded at %.2f GB/s: %.2f GB/s; ",
+                     c[i].name, c[i].trial.ratio, c[i].trial.bytes_per_s * cores * 0.5 / 1e9, c[i].rate / 1e9);
+        else
+            snprintf(text + len, sizeof text - len, "%s makes nothing smaller; ", c[i].name);
+    }
+    hs__pk_note(w, "drive %.2f GB/s (%s), %u core%s half of whose time may go into decoding; %s%s%s", bytes_per_s / 1e9,
+                drive, cores, cores == 1 ? "" : "s", text, best ? "compressing with " : "stored raw, ",
+                best ? best->name : "compression would not make reading faster");
+}
+
+int hs__pk_decide(hs__pk_work *w, const hs_pack_options *opt, const hs__pk_plan *p, hs__pk_encoder *e,
+                  uint32_t *ret_allowed, hs_err *err)
+{
+    choice c[] = {{.allowed = HS__PK_EXPONENT, .name = "exponent"},
+                  {.allowed = HS__PK_ZSTD | HS__PK_EXPONENT, .name = "any"}};
+    const uint32_t n = sizeof c / sizeof *c, cores = opt->cores ? opt->cores : hs_cpu_count();
+    const char *how = opt->disk_bw ? "given" : "measured";
+    double drive = (double)opt->disk_bw;
+    const choice *best = NULL;
+    *ret_allowed = 0;
+    if (!p->n_parts)
         return 0;
     hs__pk_phase(w, HS_PACK_PHASE_MEASURE, 0);
-    if (!opt->disk_bw && same_device(p->containers[0].path, opt->dst))
+    if (!opt->disk_bw && opt->measure && same_device(p->containers[0].path, opt->dst))
         drive = drive_speed(w, p);
     if (drive <= 0) {
-        hs__pk_note(w,
-                    "the drive of %s was not measured (another drive than the source's, a source under 256 MiB, or no "
-                    "direct reads there): compressing; give the bandwidth to decide otherwise",
-                    opt->dst);
-        return 0;
+        how = "assumed: it was not measured, being another drive than the source's, or the source under 256 MiB, or "
+              "direct "
+              "reads refused; --disk-bw tells it";
+        drive = (double)HS_PACK_FAST_DRIVE;
     }
-    int r = hs__pk_decode_speed(e, p, typical_part(p), &decode, err);
-    if (r < 0)
-        return r;
-    *ret_compress = decode * cores >= drive;
-    hs__pk_note(w, "drive %.2f GB/s, decoding %.2f GB/s on %u core%s: %s", drive / 1e9, decode * cores / 1e9, cores,
-                cores == 1 ? "" : "s", *ret_compress ? "compressing" : "stored raw, compression would slow reading");
+    uint32_t part = typical_part(p);
+    for (uint32_t i = 0; i < n; i++) {
+        int r = hs__pk_try(e, p, part, c[i].allowed, &c[i].trial, err);
+        if (r < 0)
+            return r;
+        double from_drive = drive / c[i].trial.ratio, decoded = c[i].trial.bytes_per_s * cores * 0.5;
+        c[i].rate = from_drive < decoded ? from_drive : decoded;
+        if (c[i].trial.ratio <= HS_PACK_RAW_RATIO && c[i].rate >= WORTH * (best ? best->rate : drive))
+            best = &c[i];
+    }
+    *ret_allowed = best ? best->allowed : 0;
+    tell(w, how, drive, cores, c, n, best);
     return 0;
 }

@@ -52,6 +52,11 @@ static int look_at_dst(const char *dst, dst_kind *ret, hs_err *err)
     return 0;
 }
 
+static const uint32_t codecs_of[] = {[HS_PACK_ZSTD] = HS__PK_ZSTD,
+                                     [HS_PACK_EXPONENT] = HS__PK_EXPONENT,
+                                     [HS_PACK_ANY] = HS__PK_ZSTD | HS__PK_EXPONENT,
+                                     [HS_PACK_RAW] = 0};
+
 /* What options and, when going on, the state file say. */
 static int choose_recipe(job *j, dst_kind kind, hs_err *err)
 {
@@ -67,8 +72,8 @@ static int choose_recipe(job *j, dst_kind kind, hs_err *err)
                 err, -EEXIST,
                 "%s holds an unfinished pack of another source (or %s was changed since): remove it first", o->dst,
                 o->src);
-        if ((o->codec != HS_PACK_AUTO && (o->codec == HS_PACK_ZSTD) != r->compress) ||
-            (o->level && o->level != r->level) || (o->shard_bytes && o->shard_bytes != r->shard_bytes))
+        if ((o->codec != HS_PACK_AUTO && codecs_of[o->codec] != r->codecs) || (o->level && o->level != r->level) ||
+            (o->shard_bytes && o->shard_bytes != r->shard_bytes))
             return hs_err_set(err, -EEXIST,
                               "%s holds an unfinished pack with other options: give the same ones, or remove it first",
                               o->dst);
@@ -80,9 +85,9 @@ static int choose_recipe(job *j, dst_kind kind, hs_err *err)
     }
     int e = hs__pk_encoder_create(&j->work, r->level, &j->encoder, err);
     if (e == 0 && !decided && o->codec == HS_PACK_AUTO)
-        e = hs__pk_decide(&j->work, o, j->plan, j->encoder, &r->compress, err);
+        e = hs__pk_decide(&j->work, o, j->plan, j->encoder, &r->codecs, err);
     else if (!decided)
-        r->compress = o->codec == HS_PACK_ZSTD;
+        r->codecs = codecs_of[o->codec];
     hs__pk_identity(r, j->identity);
     return e;
 }
@@ -128,7 +133,7 @@ static int write_shard(job *j, uint32_t shard, hs_err *err)
     hs__pk_writer *w = NULL;
     int r = hs__pk_writer_create(j->plan, shard, j->opt->dst, j->identity, &w, err);
     for (uint32_t i = 0; r == 0 && i < s->n_records; i++)
-        r = hs__pk_encode_record(j->encoder, j->plan, s->first_record + i, j->recipe.compress, w, err);
+        r = hs__pk_encode_record(j->encoder, j->plan, s->first_record + i, j->recipe.codecs, w, err);
     if (r == 0)
         r = hs__pk_plan_unchanged(j->plan, err);
     if (r == 0)

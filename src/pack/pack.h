@@ -50,11 +50,14 @@ typedef struct hs_pack_monitor {
 } hs_pack_monitor;
 
 typedef enum hs_pack_codec {
-    HS_PACK_AUTO, /* zstd, unless disk_bw or measure show that this machine would lose by it */
-    HS_PACK_ZSTD, /* each matrix that gets smaller than HS_PACK_RAW_RATIO of its size; the others raw */
+    HS_PACK_AUTO,     /* the one below with which this machine gets weights fastest, by the drive's speed and its own */
+    HS_PACK_ZSTD,     /* each matrix that gets smaller than HS_PACK_RAW_RATIO of its size; the others raw */
+    HS_PACK_EXPONENT, /* the same with the exponents of FP8 and BF16 coded by rank */
+    HS_PACK_ANY,      /* of both, for each matrix, the smaller one (exponents also if they are 3 % bigger) */
     HS_PACK_RAW
 } hs_pack_codec;
-#define HS_PACK_RAW_RATIO 0.93
+#define HS_PACK_RAW_RATIO  0.93
+#define HS_PACK_FAST_DRIVE 7000000000ull /* bytes/s */
 
 typedef struct hs_pack_options {
     const char *src; /* a safetensors folder, or a GGUF file (the first part of a split one) */
@@ -64,10 +67,11 @@ typedef struct hs_pack_options {
     uint64_t shard_bytes; /* raw bytes per experts shard, at least 1 MiB; 0 = HS_PACK_SHARD_BYTES */
     hs_pool *pool;        /* NULL = an own one of `threads` */
     uint32_t threads;     /* 0 = hs_cpu_count() */
-    /* HS_PACK_AUTO: compression loses when `cores` decode slower than the drive of dst reads. */
+    /* HS_PACK_AUTO: compression loses when `cores` decode slower than the drive of dst reads. Neither measured nor
+     * given: the drive counts as a fast one (HS_PACK_FAST_DRIVE). */
     bool measure;     /* measure the drive (when src is on the same one) */
     uint64_t disk_bw; /* bytes/s; given: not measured */
-    uint32_t cores;   /* free for decoding; 0 = hs_cpu_count() */
+    uint32_t cores;   /* of the machine that serves; 0 = hs_cpu_count() */
     bool check;       /* write nothing: verify dst and compare it with src */
     hs_pack_monitor monitor;
 } hs_pack_options;

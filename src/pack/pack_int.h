@@ -195,6 +195,12 @@ typedef struct hs__pk_expert_name {
 /* "…layers.<L>.….experts.<E>.<rest>", or "blk.<L>.ffn_…_exps.weight.<E>" */
 bool hs__pk_parse_expert(const char *name, hs__pk_expert_name *ret);
 
+/* ---- exponent.c ---- */
+
+/* Encodes a frame of either exponent codec into out (room for raw_bytes); scratch: twice HS_FRAME_RAW bytes. Returns
+ * the stored size: raw_bytes if it would not get smaller. */
+uint32_t hs__pk_exponent_frame(hs_codec codec, const uint8_t *raw, uint32_t raw_bytes, uint8_t *scratch, uint8_t *out);
+
 /* ---- encode.c: frames of one record ---- */
 
 typedef struct hs__pk_encoder hs__pk_encoder;
@@ -202,21 +208,29 @@ typedef struct hs__pk_writer hs__pk_writer;
 
 int hs__pk_encoder_create(hs__pk_work *w, int level, hs__pk_encoder **ret, hs_err *err) HS_MUST_CHECK;
 void hs__pk_encoder_destroy(hs__pk_encoder **e);
-/* Encodes and writes one record; compress false: all parts raw. */
-int hs__pk_encode_record(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t record, bool compress, hs__pk_writer *out,
+/* Codecs that a pack may use, besides RAW; 0 = none. */
+#define HS__PK_ZSTD     1u
+#define HS__PK_EXPONENT 2u
+/* Encodes and writes one record with the allowed codecs. */
+int hs__pk_encode_record(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t record, uint32_t allowed, hs__pk_writer *out,
                          hs_err *err) HS_MUST_CHECK;
 /* Hash of a record's raw image, read from the source, without encoding it. */
 int hs__pk_hash_record(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t record, uint64_t *ret,
                        hs_err *err) HS_MUST_CHECK;
-/* Encodes the first frames of a part (at most max) and decodes them again and again: raw bytes per second of one
- * thread. 0 = nothing that could be measured. */
-int hs__pk_decode_speed(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t part, double *ret, hs_err *err) HS_MUST_CHECK;
+typedef struct hs__pk_trial {
+    double ratio;       /* stored / raw; 1 = nothing was allowed or got smaller */
+    double bytes_per_s; /* raw, of one thread; 0 = nothing to decode */
+} hs__pk_trial;
+/* Encodes the first frames of a part with each codec that is allowed and made for it, and decodes them again and again:
+ * what the smallest gives. */
+int hs__pk_try(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t part, uint32_t allowed, hs__pk_trial *ret,
+               hs_err *err) HS_MUST_CHECK;
 
 /* ---- measure.c ---- */
 
-/* HS_PACK_AUTO: would reading compressed records be slower than raw ones? */
+/* HS_PACK_AUTO: the codecs with which this machine gets weights fastest; 0 = raw ones. The reason is told as a note. */
 int hs__pk_decide(hs__pk_work *w, const hs_pack_options *opt, const hs__pk_plan *p, hs__pk_encoder *e,
-                  bool *ret_compress, hs_err *err) HS_MUST_CHECK;
+                  uint32_t *ret_allowed, hs_err *err) HS_MUST_CHECK;
 
 /* ---- writer.c: one shard ---- */
 
@@ -309,7 +323,7 @@ int hs__pk_check_zero(const hs__pk_shard *sh, uint64_t from, uint64_t to, hs_err
 /* What a pack is made with, once decided. */
 typedef struct hs__pk_recipe {
     uint8_t stamp[16];
-    bool compress;
+    uint32_t codecs; /* HS__PK_ZSTD, HS__PK_EXPONENT */
     int level;
     uint64_t shard_bytes;
 } hs__pk_recipe;

@@ -236,7 +236,7 @@ static const char *parts_fault(const hs__pk_shard *sh, const hs_shard_record *re
     uint64_t raw = 0, stored = 0, frames = 0;
     for (uint32_t i = 0; i < rec->n_parts; i++) {
         const hs_shard_part *p = &sh->parts[rec->first_part + i];
-        if (p->codec > HS_CODEC_ZSTD_PLANES || p->bytes > HS_RECORD_MAX_RAW || p->raw_offset != raw)
+        if (p->codec >= HS_CODEC_END || p->bytes > HS_RECORD_MAX_RAW || p->raw_offset != raw)
             return "a part has a bad codec, size or place";
         uint32_t n = hs__pk_n_frames(p->bytes);
         if (n > rec->n_frames - frames)

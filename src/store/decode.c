@@ -1,6 +1,6 @@
 /*
- * decode.c - frames back to bytes. A decoder is one thread's scratch: a zstd context and a frame of planes.
- * The output size is fixed by the table, not by the frame, so hostile frames cannot write past it.
+ * decode.c - frames back to bytes. A decoder is one thread's scratch: a zstd context, and a frame of planes or the
+ * levels of exponents. The output size is fixed by the table, not by the frame, so hostile frames cannot write past it.
  */
 #include "store/decode.h"
 
@@ -9,13 +9,15 @@
 #include <xxhash.h>
 
 #include "base/mem.h"
+#include "store/exponent_int.h"
 
 #define ZSTD_CONTEXT_BYTES (192u << 10) /* at most, as libzstd 1.4 to 1.5 report it (95 to 160 KB) */
 
 struct hs_decoder {
     ZSTD_DCtx *zstd;
-    uint8_t planes[HS_FRAME_RAW];
+    uint8_t scratch[HS__EXPONENT_SCRATCH];
 };
+static_assert(HS__EXPONENT_SCRATCH >= HS_FRAME_RAW, "planes fit");
 
 int hs_decoder_create(hs_decoder **ret, hs_err *err)
 {
@@ -75,12 +77,20 @@ int hs__frame_decode(hs_decoder *d, hs_codec codec, uint32_t check, const void *
     case HS_CODEC_ZSTD:
         return inflate(d, stored, stored_bytes, raw, raw_bytes);
     case HS_CODEC_ZSTD_PLANES:
-        if (raw_bytes % 2 || raw_bytes > sizeof d->planes)
+        if (raw_bytes % 2 || raw_bytes > HS_FRAME_RAW)
             return -EBADMSG;
-        r = inflate(d, stored, stored_bytes, d->planes, raw_bytes);
+        r = inflate(d, stored, stored_bytes, d->scratch, raw_bytes);
         if (r == 0)
-            join_planes(d->planes, raw, raw_bytes / 2);
+            join_planes(d->scratch, raw, raw_bytes / 2);
         return r;
+    case HS_CODEC_EXPONENT_8:
+    case HS_CODEC_EXPONENT_16:
+        if (stored_bytes != raw_bytes)
+            return hs__exponent_decode(NULL, codec, stored, stored_bytes, d->scratch, raw, raw_bytes);
+        memcpy(raw, stored, raw_bytes); /* the frame would not get smaller */
+        return 0;
+    case HS_CODEC_END:
+        break;
     }
     return -EBADMSG;
 }

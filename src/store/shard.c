@@ -72,8 +72,11 @@ static int check_parts(const hs__file *f, const hs__shard *sh, uint32_t r, hs_er
     uint64_t raw = 0, stored = 0, frames = 0;
     for (uint32_t i = 0; i < rec->n_parts; i++) {
         const hs_shard_part *p = &sh->parts[rec->first_part + i];
-        if (p->codec > HS_CODEC_ZSTD_PLANES || p->bytes > HS_RECORD_MAX_RAW || p->raw_offset != raw)
-            return hs_err_set(err, -EBADMSG, "%s: record %u, part %u: bad codec, size or place", f->path, r, i);
+        if (p->codec >= HS_CODEC_END)
+            return hs_err_set(err, -ENOTSUP, "%s: record %u, part %u: codec %u; this build knows those under %d",
+                              f->path, r, i, p->codec, HS_CODEC_END);
+        if (p->bytes > HS_RECORD_MAX_RAW || p->raw_offset != raw)
+            return hs_err_set(err, -EBADMSG, "%s: record %u, part %u: bad size or place", f->path, r, i);
         uint32_t n = hs__part_frames(p);
         if (n > rec->n_frames - frames)
             return hs_err_set(err, -EBADMSG, "%s: record %u: too few frames", f->path, r);

@@ -70,7 +70,7 @@ offers "unpack" hotset unp
 offers "--codec --cores" hotset pack --co
 offers "zstd" hotset pack --codec z
 offers "zstd" hotset pack --codec = z
-offers "auto zstd raw" hotset pack --codec =
+offers "auto zstd exponent any raw" hotset pack --codec =
 offers "cache.size=" hotset serve --set cache.s
 offers "eval" hotset help ev
 offers "" hotset inspect /some/pa

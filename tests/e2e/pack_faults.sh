@@ -7,7 +7,7 @@
 SRC=$WORK/src
 mkdir "$SRC"
 cp "$MODEL"/*.json "$MODEL/model.safetensors" "$SRC/"
-OPTIONS="--codec zstd --shard-size 1M"
+OPTIONS="--codec any --shard-size 1M"
 pack() {
     "$HOTSET" pack "$SRC" "$@" $OPTIONS
 }

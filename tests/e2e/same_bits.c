@@ -2,7 +2,7 @@
  * same_bits.c - the promise that nothing but the model and the tokens decides a logit, and the one that the plan bounds
  * memory.
  *
- * Every combination of {safetensors, packed} x {cache at the floor, 25 %, 100 %} x {lru, lfu, ewma} x {prefetch on,
+ * Every combination of {safetensors, packed with zstd, packed with exponents} x {cache at the floor, 25 %, 100 %} x {lru, lfu, ewma} x {prefetch on,
  * off} x {io_uring, pread} x {1, 2, 3 threads} x {alone, beside three others} runs in a process of its own, which
  * reports a hash of all logits and the plan's total; the parent compares hashes and the process's peak RSS as the
  * kernel counted it. Of a GGUF file: {cache at the floor, 50 %, 100 %} x {prefetch on, off} x {1, 2, 3 threads} x
@@ -253,14 +253,16 @@ int main(int argc, char **argv)
         return all_combinations(argv[0], axes);
     if (argc != 3)
         return 2;
-    char packed[1024];
-    snprintf(packed, sizeof packed, "%s/packed", argv[2]);
+    static char packed[2][1024];
     hs_err err = {0};
     mkdir(argv[2], 0777);
-    hs_pack_options po = {.src = argv[1], .dst = packed, .codec = HS_PACK_ZSTD};
-    if (hs_pack(&po, &err) < 0)
-        return fail("pack", &err);
-    axes[0].value[1] = packed;
+    for (int i = 0; i < 2; i++) {
+        snprintf(packed[i], sizeof packed[i], "%s/%s", argv[2], i ? "exponent" : "zstd");
+        hs_pack_options po = {.src = argv[1], .dst = packed[i], .codec = i ? HS_PACK_EXPONENT : HS_PACK_ZSTD};
+        if (hs_pack(&po, &err) < 0)
+            return fail("pack", &err);
+        axes[0].value[1 + i] = packed[i];
+    }
     axes[1].value[1] = "25";
     axes[2] = (axis){{"lru", "lfu", "ewma"}};
     axes[4] = (axis){{"pread", "io_uring"}};

@@ -67,8 +67,8 @@ static void comes_back_bit_for_bit(void **state)
 {
     (void)state;
     static const source_kind kinds[] = {SOURCE_TINY, SOURCE_BF16, SOURCE_FP8};
-    static const hs_pack_codec codecs[] = {HS_PACK_AUTO, HS_PACK_ZSTD, HS_PACK_RAW};
-    for (int i = 0; i < 9; i++) {
+    static const hs_pack_codec codecs[] = {HS_PACK_AUTO, HS_PACK_ZSTD, HS_PACK_EXPONENT, HS_PACK_ANY, HS_PACK_RAW};
+    for (int i = 0; i < 15; i++) {
         hs_err err = {0};
         trip t = trip_begin(kinds[i % 3]);
         if (pack(t.src, t.dst, codecs[i / 3], i % 2 ? MIB : 0, &err) < 0)
@@ -449,7 +449,7 @@ static void a_fast_drive_gets_raw_shards(void **state)
         size_t n;
         char *manifest = read_file(t.dst, "manifest.json", &n);
         manifest[n] = '\0';
-        assert_non_null(strstr(manifest, fast ? "\"codec\": \"raw\"" : "\"codec\": \"zstd\""));
+        assert_non_null(strstr(manifest, fast ? "\"codec\": \"raw\"" : "\"codec\": \"exponent\""));
         free(manifest);
         assert_complete(&t);
         trip_end(&t);

@@ -1,4 +1,5 @@
 /* folder_packed.c - the packed side of the tests' models, written by hotset/shard_format.h. */
+#include "exponent.h"
 #include "unit/store/folder.h"
 
 #include <stdio.h>
@@ -44,7 +45,7 @@ static void pad(writer *w)
 
 static void put_frame(writer *w, hs_codec codec, const uint8_t *raw, uint32_t n)
 {
-    static uint8_t planes[HS_FRAME_RAW], stored[HS_FRAME_MAX_STORED];
+    static uint8_t planes[HS_FRAME_RAW], stored[EXPONENT_MOST];
     const uint8_t *from = raw;
     size_t len = n;
     if (codec == HS_CODEC_ZSTD_PLANES) {
@@ -54,7 +55,12 @@ static void put_frame(writer *w, hs_codec codec, const uint8_t *raw, uint32_t n)
         }
         from = planes;
     }
-    if (codec != HS_CODEC_RAW) {
+    if (codec == HS_CODEC_EXPONENT_8 || codec == HS_CODEC_EXPONENT_16) {
+        uint32_t width = codec == HS_CODEC_EXPONENT_8 ? 1 : 2;
+        len = exponent_write(raw, width, n / width, NULL, stored);
+        from = len < n ? stored : raw;
+        len = len < n ? len : n;
+    } else if (codec != HS_CODEC_RAW) {
         len = ZSTD_compress(stored, sizeof stored, from, n, 1);
         assert_false(ZSTD_isError(len));
         from = stored;
