@@ -25,6 +25,15 @@ typedef struct hs_engine hs_engine;
 
 typedef enum hs_cache_kind { HS_CACHE_AUTO, HS_CACHE_BYTES, HS_CACHE_PERCENT } hs_cache_kind;
 
+/* Where the io options are left open: take nothing but defaults; what has been measured before; measure if nothing has
+ * been; measure. */
+typedef enum hs_calibrate_mode {
+    HS_CALIBRATE_OFF,
+    HS_CALIBRATE_KEPT,
+    HS_CALIBRATE_ONCE,
+    HS_CALIBRATE_ALWAYS
+} hs_calibrate_mode;
+
 typedef struct hs_engine_options {
     const char *path;        /* packed folder, safetensors folder or GGUF file */
     uint64_t memory_limit;   /* the whole process; 0 = what machine and cgroup leave, less a reserve */
@@ -35,7 +44,10 @@ typedef struct hs_engine_options {
     const char *policy;                  /* NULL = "ewma" */
     const char *io_engine;               /* NULL, "auto", "io_uring", "pread" */
     bool io_buffered;                    /* no O_DIRECT */
-    uint64_t io_read_size, io_in_flight; /* 0 = default */
+    bool io_direct;                      /* O_DIRECT even if calibration finds the drive faster without */
+    uint64_t io_read_size, io_in_flight; /* 0 = calibrated, or default */
+    hs_calibrate_mode io_calibrate;
+    const char *state_dir; /* NULL or "": nothing is kept or found there */
     bool prefetch;
     uint64_t prefetch_budget; /* 0 = default */
     uint32_t threads;         /* 0 = all processors */
@@ -78,6 +90,9 @@ int hs_engine_create(const hs_engine_options *opt, hs_engine **ret_engine, struc
 void hs_engine_destroy(hs_engine **engine);
 const hs_plan *hs_engine_plan(const hs_engine *e);
 const char *hs_engine_io_name(const hs_engine *e); /* "io_uring", "pread" */
+/* "pieces of 1.0 MiB, 16.0 MiB in flight, past the page cache; calibrated: 2.6 GiB/s": how the drive is read, and what
+ * is to be said about it. */
+const char *hs_engine_io_note(const hs_engine *e);
 const char *hs_engine_kernels_name(const hs_engine *e);
 uint32_t hs_engine_vocab(const hs_engine *e);
 uint32_t hs_engine_max_context(const hs_engine *e); /* tokens one sequence may have */

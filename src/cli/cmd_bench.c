@@ -9,8 +9,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/option.h"
+#include "cli/bench_disk.h"
 #include "cli/bench_replay.h"
-#include "cli/disk.h"
 #include "cli/options.h"
 #include "cli/out.h"
 #include "cli/progress.h"
@@ -262,79 +262,6 @@ static int bench_model(const hs_args *a)
     return status;
 }
 
-/* ---- the drive ---- */
-
-static json_t *disk_row(const hs_disk_run *run, const hs_disk_result *r)
-{
-    return json_pack("{s:s, s:i, s:I, s:f, s:f, s:I}", "pattern", run->random ? "random" : "sequential",
-                     "request_bytes", (int)run->request_bytes, "in_flight", (json_int_t)run->in_flight, "bytes_per_s",
-                     hs_disk_rate(r), "requests_per_s", r->busy_s > 0 ? (double)r->reads / r->busy_s : 0.0, "bytes",
-                     (json_int_t)r->bytes);
-}
-
-static int bench_grid(const char *file, uint64_t size, hs_disk_run *run, bool as_json, json_t *rows,
-                      hs_disk_result *ret_last, hs_err *err)
-{
-    static const uint32_t request[] = {64 << 10, 256 << 10, 1 << 20};
-    static const uint64_t in_flight[] = {1 << 20, 4 << 20, 16 << 20};
-    for (int random = 0; random < 2; random++) {
-        for (size_t i = 0; i < 9; i++) {
-            run->random = random;
-            run->request_bytes = request[i / 3];
-            run->in_flight = in_flight[i % 3];
-            if (size < run->request_bytes)
-                continue;
-            int r = hs_disk_measure(file, run, ret_last, err);
-            if (r < 0)
-                return r;
-            json_array_append_new(rows, disk_row(run, ret_last));
-            char a[32], b[32], c[32];
-            if (!as_json)
-                printf("  %-10s %10s %10s %12s/s\n", random ? "random" : "sequential",
-                       hs_format_size(run->request_bytes, a, sizeof a), hs_format_size(run->in_flight, b, sizeof b),
-                       hs_format_size((uint64_t)hs_disk_rate(ret_last), c, sizeof c));
-        }
-    }
-    return 0;
-}
-
-static int bench_disk(const hs_args *a)
-{
-    hs_config *config = NULL;
-    int status = hs_load_config(a, &config);
-    if (status)
-        return status;
-    char *file = NULL;
-    uint64_t size = 0;
-    hs_err err = {0};
-    hs_disk_run run = {.engine = hs_config_str(config, "io", "engine"),
-                       .buffered = !hs_config_bool(config, "io", "direct"),
-                       .max_bytes = 4ull << 30,
-                       .max_seconds = hs_args_number(a, "seconds", 1),
-                       .seed = (uint64_t)hs_args_int(a, "seed", 1)};
-    hs_disk_result last = {0};
-    bool as_json = hs_args_has(a, "json");
-    json_t *rows = json_array();
-    int r = hs_disk_pick(hs_args_text(a, "disk"), &file, &size, &err);
-    if (r == 0 && !as_json)
-        printf("%s\n  %-10s %10s %10s\n", file, "pattern", "request", "in flight");
-    if (r == 0)
-        r = bench_grid(file, size, &run, as_json, rows, &last, &err);
-    if (r < 0) {
-        json_decref(rows);
-        status = hs_fail(&err);
-    } else if (as_json) {
-        status = hs_print_json(json_pack("{s:s, s:s, s:b, s:o}", "file", file, "engine", last.engine, "direct",
-                                         last.direct, "results", rows));
-    } else {
-        printf("  read through %s, %s\n", last.engine, last.direct ? "O_DIRECT" : "the page cache");
-        json_decref(rows);
-    }
-    hs_free(file);
-    hs_config_destroy(&config);
-    return status;
-}
-
 static const char *const not_replayed[] = {"prompt", "gen", "seed", "disk", "seconds"};
 
 static int bench_replay(const hs_args *a)
@@ -378,7 +305,7 @@ static int run_bench(const hs_args *a)
     if (!disk && hs_args_int(a, "prompt", 128) + hs_args_int(a, "gen", 64) == 0)
         return hs_fail_usage(a->verb, "bench needs a prompt or something to generate");
     hs_signals_setup();
-    return disk ? bench_disk(a) : bench_model(a);
+    return disk ? hs_bench_disk(a) : bench_model(a);
 }
 
 static const hs_flag flags[] = {
@@ -394,7 +321,8 @@ static const hs_flag flags[] = {
      "counts what hotset sim --sets counts"},
     {"phase", HS_FLAG_CHOICE, "decode|all", 0, 0, "with --replay: rows to replay; decode by default"},
     {"disk", HS_FLAG_TEXT, "PATH", 0, 0,
-     "measure reading instead: the biggest file at PATH, sequential and random, in several sizes and depths"},
+     "measure reading instead: the biggest file at PATH, sequential and random, in several sizes and depths; then "
+     "calibrate, and keep the result for this drive (unless io.calibrate is off)"},
     {"seconds", HS_FLAG_NUMBER, "S", 0.05, 60, "with --disk: time for each of the 18 measurements; default 1"},
     HS_FLAGS_CONFIG,
     HS_FLAG_JSON,

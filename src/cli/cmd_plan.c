@@ -3,12 +3,12 @@
 
 #include "base/mem.h"
 #include "base/option.h"
-#include "cli/disk.h"
 #include "cli/options.h"
 #include "cli/out.h"
 #include "cli/report.h"
 #include "cli/verbs.h"
 #include "server/server.h"
+#include "store/disk.h"
 
 typedef struct expectation {
     double hit_rate;         /* without any locality of routing: the resident share */
@@ -33,7 +33,8 @@ static expectation expect(const hs_plan *p, const char *path, const hs_engine_op
                        .in_flight = 16 << 20,
                        .max_bytes = 1ull << 30,
                        .max_seconds = 0.5,
-                       .seed = 1};
+                       .seed = 1,
+                       .stop = hs_stop_asked};
     hs_disk_result result;
     if (hs_disk_measure(file, &run, &result, &ignored) == 0) {
         x.disk_bytes_per_s = hs_disk_rate(&result);

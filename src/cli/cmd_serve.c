@@ -163,6 +163,9 @@ static void describe_model(daemon_state *d, size_t i, const hs_server_options *s
     served *m = &d->models[i];
     hs_engine_options_from_config(d->config, &m->options);
     hs_engine_options_for_model(d->config, i, &m->options);
+    if (m->options.io_calibrate != HS_CALIBRATE_OFF)
+        m->options.io_calibrate =
+            strcmp(hs_config_str(d->config, "io", "calibrate"), "always") ? HS_CALIBRATE_ONCE : HS_CALIBRATE_ALWAYS;
     m->options.parallel = so->parallel;
     m->options.max_queue = so->max_queue;
 }
@@ -249,8 +252,8 @@ static void *load(void *ctx)
             hs_server_set_failed(d->server, r, err.text);
             return NULL;
         }
-        hs_info("model %s: %s kernels, reads through %s", m->model.name, hs_engine_kernels_name(m->engine),
-                hs_engine_io_name(m->engine));
+        hs_info("model %s: %s kernels, reads through %s, %s", m->model.name, hs_engine_kernels_name(m->engine),
+                hs_engine_io_name(m->engine), hs_engine_io_note(m->engine));
         hs_server_set_engine(d->server, i, m->engine);
     }
     hs_server_set_ready(d->server);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/state_dir.h"
 #include "cli/out.h"
 #include "cli/progress.h"
 #include "engine/engine_options.h"
@@ -18,6 +19,18 @@ void hs_option_tables(hs_option_table ret_tables[HS_N_OPTION_TABLES])
 {
     ret_tables[0] = hs_server_option_table;
     ret_tables[1] = hs_engine_option_table;
+}
+
+/* An empty state.dir is what the environment says. */
+static int default_state_dir(const hs_args *a, hs_config *c, hs_err *err)
+{
+    char *dir = hs_state_dir(a->env), *assignment = dir ? hs_asprintf("state.dir=%s", dir) : NULL;
+    int r = 0;
+    if (assignment)
+        r = hs_config_set(c, assignment, "environment", err);
+    hs_free(assignment);
+    hs_free(dir);
+    return r;
 }
 
 /* *ret_usage: the mistake is on the command line. */
@@ -33,6 +46,8 @@ static int read_config(const hs_args *a, hs_config **ret_config, bool *ret_usage
         r = hs_config_load(c, file ? file : HS_DEFAULT_CONFIG, !file, err);
     if (r == 0)
         r = hs_config_load_environ(c, a->env, err);
+    if (r == 0 && !*hs_config_str(c, "state", "dir"))
+        r = default_state_dir(a, c, err);
     const char *assignment;
     for (size_t i = 0; r == 0 && (assignment = hs_args_list(a, "set", i)); i++) {
         r = hs_config_set(c, assignment, "--set", err);
@@ -74,7 +89,11 @@ void hs_engine_options_from_config(const hs_config *c, hs_engine_options *ret)
     *ret = (hs_engine_options){.memory_limit = hs_config_size(c, "memory", "limit"),
                                .policy = hs_config_str(c, "cache", "policy"),
                                .io_engine = hs_config_str(c, "io", "engine"),
-                               .io_buffered = !hs_config_bool(c, "io", "direct"),
+                               .io_buffered = !strcmp(hs_config_str(c, "io", "direct"), "no"),
+                               .io_direct = !strcmp(hs_config_str(c, "io", "direct"), "yes"),
+                               .io_calibrate = strcmp(hs_config_str(c, "io", "calibrate"), "off") ? HS_CALIBRATE_KEPT
+                                                                                                  : HS_CALIBRATE_OFF,
+                               .state_dir = hs_config_str(c, "state", "dir"),
                                .io_read_size = hs_config_size(c, "io", "read_size"),
                                .io_in_flight = hs_config_size(c, "io", "in_flight"),
                                .prefetch = strcmp(hs_config_str(c, "prefetch", "mode"), "off") != 0,

@@ -116,18 +116,6 @@ static int load_dense(hs_engine *e, const hs_engine_options *opt, const void ***
     return r;
 }
 
-static int io_kind(const char *name, hs_io_engine_kind *ret, hs_err *err)
-{
-    static const char *const names[] = {"auto", "io_uring", "pread"};
-    for (int i = 0; i < 3; i++) {
-        if (!strcmp(name, names[i])) {
-            *ret = (hs_io_engine_kind)i;
-            return 0;
-        }
-    }
-    return hs_err_set(err, -EINVAL, "io.engine: '%s' is not one of auto|io_uring|pread", name);
-}
-
 #define MAX_BUFFERS 16
 
 static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *err)
@@ -151,8 +139,6 @@ static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *e
         return r;
     struct iovec iov[MAX_BUFFERS];
     hs_io_config ic = e->how;
-    ic.read_size = (uint32_t)opt->io_read_size;
-    ic.in_flight = opt->io_in_flight;
     ic.buffers = iov;
     ic.n_buffers = hs_residency_buffers(e->residency, iov, MAX_BUFFERS);
     ic.fds = hs_objects_fds(o->objects, &ic.n_fds);
@@ -189,12 +175,11 @@ static int create_sequences(hs_engine *e, const hs_engine_options *opt, hs_err *
 
 static int bring_up(hs_engine *e, const hs_engine_options *opt, hs_err *err)
 {
-    e->how.buffered = opt->io_buffered;
-    int r = io_kind(opt->io_engine ? opt->io_engine : "auto", &e->how.engine, err);
-    if (r == 0)
-        r = hs__open(opt, &e->opened, err);
+    int r = hs__open(opt, &e->opened, err);
     if (r == 0)
         r = hs__plan(opt, &e->opened, &e->plan, err);
+    if (r == 0)
+        r = hs__choose_io(e, opt, err);
     if (r == 0)
         r = hs_pool_create(e->plan.threads, &e->pool, err);
     if (r == 0)
@@ -299,6 +284,11 @@ const hs_plan *hs_engine_plan(const hs_engine *e)
 const char *hs_engine_io_name(const hs_engine *e)
 {
     return hs_io_engine_name(e->io);
+}
+
+const char *hs_engine_io_note(const hs_engine *e)
+{
+    return e->io_note;
 }
 
 const char *hs_engine_kernels_name(const hs_engine *e)

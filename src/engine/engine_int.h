@@ -50,7 +50,8 @@ typedef struct hs__seq {
 
 struct hs_engine {
     hs__opened opened;
-    hs_io_config how; /* engine, its context, buffered and patience; the rest is filled in where it is used */
+    hs_io_config how;  /* what options and calibration say, custom and patience; files and memory where it is used */
+    char io_note[400]; /* how it reads, in words */
     hs_plan plan;
     uint32_t max_queue;
     hs_pool *pool;
@@ -88,6 +89,9 @@ struct hs_engine {
     hs_engine_stats stats;   /* (lock) published after each step */
     hs_engine_stats counts;  /* engine thread's own: requests and tokens */
 };
+
+/* drive.c: fills e->how and e->io_note. */
+int hs__choose_io(hs_engine *e, const hs_engine_options *opt, hs_err *err) HS_MUST_CHECK;
 
 /* hs_engine_create with reads done by how->custom, or how NULL. */
 int hs__engine_create(const hs_engine_options *opt, const hs_io_config *how, hs_engine **ret_engine,

@@ -24,16 +24,28 @@ static const hs_option options[] = {
      "How experts are read. auto takes io_uring where the kernel allows it and a pool of reading threads elsewhere "
      "(many containers deny io_uring).",
      false},
-    {"io", "direct", HS_OPT_BOOL, "yes", 0, 0, NULL, "",
+    {"io", "direct", HS_OPT_ENUM, "auto", 0, 0, "auto|yes|no", "",
      "Read past the page cache (O_DIRECT), so that memory use stays what the plan says. Filesystems that refuse it are "
-     "read "
-     "through the page cache. Set no only when the whole model fits the page cache beside hotset.",
+     "read through the page cache. auto is yes, unless calibration finds this drive faster without. Set no only when "
+     "the "
+     "whole model fits the page cache beside hotset.",
      false},
-    {"io", "read_size", HS_OPT_SIZE, "1M", 64 << 10, 16 << 20, NULL, "bytes",
-     "An expert is read in pieces of this size. Larger pieces suit slow drives with high latency.", false},
-    {"io", "in_flight", HS_OPT_SIZE, "16M", 1 << 20, 256 << 20, NULL, "bytes",
-     "Bytes being read at the same time. 8 to 16 MiB saturate an NVMe drive; more only makes urgent reads wait behind "
-     "guesses.",
+    {"io", "read_size", HS_OPT_AUTO_SIZE, "auto", 64 << 10, 16 << 20, NULL, "bytes",
+     "An expert is read in pieces of this size. Larger pieces suit slow drives with high latency. auto is 1M, or what "
+     "calibration finds.",
+     false},
+    {"io", "in_flight", HS_OPT_AUTO_SIZE, "auto", 1 << 20, 256 << 20, NULL, "bytes",
+     "Bytes being read from a drive at the same time. 8 to 16 MiB saturate an NVMe drive; more only makes urgent reads "
+     "wait behind guesses. auto is 16M, or what calibration finds.",
+     false},
+    {"io", "calibrate", HS_OPT_ENUM, "auto", 0, 0, "auto|always|off", "",
+     "How the drive is read best is measured once, in at most 5 seconds, when 'hotset serve' first meets it with a "
+     "model "
+     "of 256 MiB or more, and kept in the state directory; a new drive, filesystem or kernel is measured anew. It "
+     "fills "
+     "io.engine, io.direct, io.read_size and io.in_flight where they are auto, and keeps their defaults unless "
+     "something is 5 % faster. always measures at every start; off neither measures nor uses what was measured. "
+     "'hotset bench --disk PATH' measures at once.",
      false},
     {"prefetch", "mode", HS_OPT_ENUM, "auto", 0, 0, "auto|off", "",
      "Read ahead the experts that the next layer will probably want. auto does so while it pays; results are the same "
@@ -61,6 +73,10 @@ static const hs_option options[] = {
     {"kv", "context", HS_OPT_INT, "0", 0, 16777216, NULL, "tokens",
      "Tokens that one conversation may have, prompt and answer together; 0 takes 8192, or what the model was made for "
      "or the memory limit allows if that is less.",
+     false},
+    {"state", "dir", HS_OPT_STRING, "", 0, 0, NULL, "",
+     "Folder for what is learnt between runs; losing it costs nothing but time. Empty: $STATE_DIRECTORY, else "
+     "$XDG_STATE_HOME/hotset, else $HOME/.local/state/hotset.",
      false},
     {"model", "path", HS_OPT_STRING, "", 0, 0, NULL, "",
      "Folder of the model: packed by 'hotset pack', or safetensors as published.", false},

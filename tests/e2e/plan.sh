@@ -49,5 +49,34 @@ expect 0 "$HOTSET" bench --disk "$MODEL" --seconds 0.05 --json --config "$WORK/e
 one_line
 [ "$(grep -o '"pattern":"random"' "$WORK/out" | wc -l)" -eq 9 ] || fail "bench --disk: random"
 [ "$(grep -o '"pattern":"sequential"' "$WORK/out" | wc -l)" -eq 9 ] || fail "bench --disk: sequential"
+grep -q '"bare_bytes_per_s":[1-9]' "$WORK/out" || fail "bench --disk: what the drive gives"
+grep -q '"choice":null' "$WORK/out" || fail "bench --disk: a small file was calibrated with"
+
+# Calibration: kept for the drive, used where options are open.
+cp -r "$MODEL" "$WORK/model"
+truncate -s 260M "$WORK/model/big"
+calibrate() {
+    expect 0 "$HOTSET" bench --disk "$WORK/model" --seconds 0.05 --json --config "$WORK/empty.conf" \
+        --set "state.dir=$WORK/state" "$@"
+}
+calibrate --set io.calibrate=off
+grep -q '"choice":null' "$WORK/out" || fail "calibrated though it is off"
+[ ! -e "$WORK/state" ] || fail "kept though it is off"
+calibrate
+grep -q '"kept":true' "$WORK/out" || fail "the calibration is not kept"
+sed -i 's/"read_size": [0-9]*/"read_size": 524288/' "$WORK/state"/drive-*.json
+reads() {
+    want=$1
+    shift
+    start_daemon --model "tale=$WORK/model" --set cache.size=10% --set "state.dir=$WORK/state" "$@"
+    stop_daemon
+    grep -q "pieces of $want" "$WORK/serve.log" || fail "reads should be pieces of $want"
+}
+reads "512.0 KiB"
+reads "1.0 MiB" --set io.calibrate=off
+reads "2.0 MiB" --set io.read_size=2M
+# A folder that cannot be written costs the memory of it, not the start.
+reads "" --set state.dir=/dev/null/x
+grep -q "not kept.*/dev/null" "$WORK/serve.log" || fail "nobody says that the calibration is not kept"
 expect 1 "$HOTSET" bench --disk "$WORK/empty.conf" --config "$WORK/empty.conf"
 says "1 MiB"

@@ -1,6 +1,6 @@
-/* disk.h - how fast files can be read through the engine's own I/O: for `bench --disk` and for what `plan` expects. */
-#ifndef HS_CLI_DISK_H
-#define HS_CLI_DISK_H
+/* disk.h - how fast a file can be read: through hs_io, or by the bare engine, which is what any reader could get. */
+#ifndef HS_STORE_DISK_H
+#define HS_STORE_DISK_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -8,14 +8,16 @@
 #include "base/err.h"
 
 typedef struct hs_disk_run {
-    const char *engine; /* "auto", "io_uring", "pread" */
-    bool buffered;
-    bool random;
+    const char *engine; /* NULL, "auto", "io_uring", "pread" */
+    bool buffered;      /* through the page cache, which forgets the file beforehand */
+    bool random;        /* blocks in an arbitrary order, each once before any comes again; else one after the other */
+    bool bare;          /* the engine alone, driven as fio drives it: no cutting, priorities or second thread */
     uint32_t request_bytes; /* multiple of 4096 */
     uint64_t in_flight;     /* bytes */
     uint64_t max_bytes;     /* ends after that many bytes or */
     double max_seconds;     /* after that long, whatever comes first */
     uint64_t seed;
+    bool (*stop)(void); /* asked now and then: true ends it with -ECANCELED; may be NULL */
 } hs_disk_run;
 
 typedef struct hs_disk_result {
@@ -27,7 +29,7 @@ typedef struct hs_disk_result {
 
 /* The biggest regular file at path (a file or a folder, not recursive); hs_free *ret_file. At least 1 MiB. */
 int hs_disk_pick(const char *path, char **ret_file, uint64_t *ret_bytes, hs_err *err) HS_MUST_CHECK;
-/* Reads, discards. SIGINT ends it with -ECANCELED. Memory: in_flight bytes. */
+/* Reads, discards. Memory: in_flight bytes. */
 int hs_disk_measure(const char *file, const hs_disk_run *run, hs_disk_result *ret, hs_err *err) HS_MUST_CHECK;
 double hs_disk_rate(const hs_disk_result *r); /* bytes/s */
 

@@ -1,0 +1,286 @@
+/*
+ * disk.c - see disk.h.
+ * Threads: the caller submits and waits; on_done runs on the I/O thread and only queues the finished request under
+ * lock. A bare run has no second thread.
+ */
+#include "store/disk.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/mem.h"
+#include "store/io_engine.h"
+
+#define MAX_REQUESTS 256u
+#define STRIDE       2654435761u /* a prime beyond any number of blocks: every block comes up */
+
+typedef struct measurement measurement;
+
+typedef struct reader {
+    hs_io_req req;
+    measurement *owner;
+} reader;
+
+struct measurement {
+    const hs_disk_run *run;
+    int fd;
+    struct iovec arena;
+    hs_mutex lock;
+    pthread_cond_t landed;
+    reader readers[MAX_REQUESTS];
+    reader *done[MAX_REQUESTS];
+    uint32_t n_readers, n_done;
+    int failed;
+    uint64_t n_blocks, next_block, end_ns, submitted;
+};
+
+int hs_disk_pick(const char *path, char **ret_file, uint64_t *ret_bytes, hs_err *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return hs_err_set(err, -errno, "%s: %s", path, hs_strerror(-errno));
+    char *best = NULL;
+    uint64_t size = 0;
+    if (S_ISREG(st.st_mode)) {
+        best = hs_strdup(path);
+        size = (uint64_t)st.st_size;
+    } else {
+        DIR *d = opendir(path);
+        if (!d)
+            return hs_err_set(err, -errno, "%s: %s", path, hs_strerror(-errno));
+        for (struct dirent *e; (e = readdir(d));) {
+            char *name = hs_asprintf("%s/%s", path, e->d_name);
+            if (name && stat(name, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size > size) {
+                size = (uint64_t)st.st_size;
+                hs_free(best);
+                best = name;
+                name = NULL;
+            }
+            hs_free(name);
+        }
+        closedir(d);
+    }
+    if (!best || size < 1 << 20) {
+        hs_free(best);
+        return hs_err_set(err, -EINVAL, "%s: no file of at least 1 MiB to read", path);
+    }
+    *ret_file = best;
+    *ret_bytes = size;
+    return 0;
+}
+
+static void on_done(hs_io_req *req, int result)
+{
+    reader *rd = req->user;
+    measurement *m = rd->owner;
+    hs_mutex_lock(&m->lock);
+    m->failed = m->failed ? m->failed : result;
+    m->done[m->n_done++] = rd;
+    pthread_cond_signal(&m->landed);
+    hs_mutex_unlock(&m->lock);
+}
+
+static bool is_stopped(const measurement *m)
+{
+    return m->run->stop && m->run->stop();
+}
+
+static bool goes_on(const measurement *m)
+{
+    return !is_stopped(m) && m->submitted < m->run->max_bytes && hs_now_ns() < m->end_ns;
+}
+
+/* Offset of the next block to read. */
+static uint64_t next_offset(measurement *m)
+{
+    uint64_t i = m->next_block++ % m->n_blocks;
+    m->submitted += m->run->request_bytes;
+    if (m->run->random)
+        i = (i * STRIDE + m->run->seed) % m->n_blocks;
+    return i * m->run->request_bytes;
+}
+
+static void submit(measurement *m, hs_io *io, reader *rd)
+{
+    hs_io_req *q = &rd->req;
+    q->n_ranges = 1;
+    q->ranges[0] = (hs_range){.file = 0, .offset = next_offset(m), .len = m->run->request_bytes};
+    q->cls = HS_IO_DEMAND;
+    q->user = rd;
+    q->on_done = on_done;
+    hs_io_submit(io, q);
+}
+
+/* Keeps all requests in the air until the time or the bytes are used up, then lets them land. */
+static void pump(measurement *m, hs_io *io)
+{
+    uint32_t in_air = m->n_readers;
+    for (uint32_t i = 0; i < m->n_readers; i++)
+        submit(m, io, &m->readers[i]);
+    while (in_air) {
+        reader *landed[MAX_REQUESTS];
+        hs_mutex_lock(&m->lock);
+        while (m->n_done == 0)
+            hs_cond_wait(&m->landed, &m->lock);
+        uint32_t n = m->n_done;
+        memcpy(landed, m->done, n * sizeof *landed);
+        m->n_done = 0;
+        bool go_on = m->failed == 0;
+        hs_mutex_unlock(&m->lock);
+        go_on = go_on && goes_on(m);
+        for (uint32_t i = 0; i < n; i++) {
+            if (go_on)
+                submit(m, io, landed[i]);
+            else
+                in_air--;
+        }
+    }
+}
+
+static hs_io_engine_kind engine_kind(const char *name)
+{
+    return !name || !strcmp(name, "auto") ? HS_IO_AUTO : !strcmp(name, "pread") ? HS_IO_PREAD : HS_IO_URING;
+}
+
+static int measure(measurement *m, hs_disk_result *ret, hs_err *err)
+{
+    const hs_disk_run *run = m->run;
+    hs_io_config ic = {.engine = engine_kind(run->engine),
+                       .read_size = run->request_bytes,
+                       .in_flight = run->in_flight,
+                       .buffered = run->buffered,
+                       .fds = &m->fd,
+                       .n_fds = 1,
+                       .buffers = &m->arena,
+                       .n_buffers = 1};
+    hs_io *io = NULL;
+    int r = hs_io_create(&ic, &io, err);
+    if (r < 0)
+        return r;
+    for (uint32_t i = 0; i < m->n_readers; i++) {
+        m->readers[i].owner = m;
+        m->readers[i].req.dst = (uint8_t *)m->arena.iov_base + (size_t)i * run->request_bytes;
+    }
+    pump(m, io);
+    hs_io_stats s = hs_io_get_stats(io);
+    *ret = (hs_disk_result){s.bytes, s.reads, (double)s.busy_ns * 1e-9, hs_io_is_direct(io), ""};
+    snprintf(ret->engine, sizeof ret->engine, "%s", hs_io_engine_name(io));
+    hs_io_destroy(&io);
+    return 0;
+}
+
+/* What comes back with fewer bytes than asked for counts as what it is. */
+static void pump_bare(measurement *m, const hs_io_engine_ops *ops, void *engine, hs_disk_result *ret)
+{
+    hs_io_read reads[MAX_REQUESTS], *done[MAX_REQUESTS];
+    uint32_t in_air = m->n_readers;
+    uint64_t start = hs_now_ns();
+    for (uint32_t i = 0; i < m->n_readers; i++) {
+        reads[i] = (hs_io_read){.len = m->run->request_bytes,
+                                .offset = next_offset(m),
+                                .dst = (uint8_t *)m->arena.iov_base + (size_t)i * m->run->request_bytes};
+        ops->submit(engine, &reads[i]);
+    }
+    while (in_air) {
+        uint32_t n = ops->wait(engine, done, MAX_REQUESTS);
+        bool go_on = goes_on(m);
+        for (uint32_t i = 0; i < n; i++) {
+            if (done[i]->result < 0)
+                m->failed = m->failed ? m->failed : done[i]->result;
+            ret->bytes += done[i]->result > 0 ? (uint64_t)done[i]->result : 0;
+            ret->reads++;
+            in_air--;
+            if (!go_on || m->failed)
+                continue;
+            done[i]->offset = next_offset(m);
+            ops->submit(engine, done[i]);
+            in_air++;
+        }
+    }
+    ret->busy_s = (double)(hs_now_ns() - start) * 1e-9;
+}
+
+static int measure_bare(measurement *m, hs_disk_result *ret, hs_err *err)
+{
+    hs_io_engine_config c = {&m->fd, 1, &m->arena, 1, m->n_readers};
+    hs_io_engine_kind kind = engine_kind(m->run->engine);
+    const hs_io_engine_ops *ops = kind == HS_IO_PREAD ? &hs_io_pread_ops : &hs_io_uring_ops;
+    void *engine = NULL;
+    int flags = fcntl(m->fd, F_GETFL), r = ops->create(NULL, &c, &engine, err);
+    if (r < 0 && kind == HS_IO_AUTO) {
+        ops = &hs_io_pread_ops;
+        r = ops->create(NULL, &c, &engine, err);
+    }
+    if (r < 0)
+        return r;
+    *ret = (hs_disk_result){.direct = flags >= 0 && flags & O_DIRECT};
+    snprintf(ret->engine, sizeof ret->engine, "%s", ops->name);
+    pump_bare(m, ops, engine, ret);
+    ops->destroy(engine);
+    return 0;
+}
+
+/* O_DIRECT if asked for and not refused. */
+static int open_for(const char *file, bool buffered, uint64_t *ret_bytes, hs_err *err)
+{
+    struct stat st;
+    int fd = buffered ? -1 : open(file, O_RDONLY | O_CLOEXEC | O_DIRECT);
+    if (fd < 0)
+        fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        int code = -errno;
+        if (fd >= 0)
+            close(fd);
+        return hs_err_set(err, code, "%s: %s", file, hs_strerror(code));
+    }
+    if (buffered)
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    *ret_bytes = (uint64_t)st.st_size;
+    return fd;
+}
+
+int hs_disk_measure(const char *file, const hs_disk_run *run, hs_disk_result *ret, hs_err *err)
+{
+    uint64_t size = 0, want = run->in_flight / run->request_bytes;
+    measurement *m = hs_calloc(1, sizeof *m);
+    if (!m)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", file);
+    hs_mutex_init(&m->lock, HS_RANK_LOAD);
+    pthread_cond_init(&m->landed, NULL);
+    m->run = run;
+    m->n_readers = (uint32_t)(want < 1 ? 1 : want > MAX_REQUESTS ? MAX_REQUESTS : want);
+    m->arena.iov_len = (size_t)m->n_readers * run->request_bytes;
+    m->end_ns = hs_now_ns() + (uint64_t)(run->max_seconds * 1e9);
+    m->fd = open_for(file, run->buffered, &size, err);
+    int r = m->fd < 0 ? m->fd : 0;
+    m->n_blocks = size / run->request_bytes;
+    if (r == 0 && !m->n_blocks)
+        r = hs_err_set(err, -EINVAL, "%s: is smaller than one request of %u bytes", file, run->request_bytes);
+    if (r == 0 && !(m->arena.iov_base = hs_map_alloc(m->arena.iov_len)))
+        r = hs_err_set(err, -ENOMEM, "%s: out of memory", file);
+    if (r == 0)
+        r = run->bare ? measure_bare(m, ret, err) : measure(m, ret, err);
+    if (r == 0 && m->failed)
+        r = hs_err_set(err, m->failed, "%s: cannot read: %s", file, hs_strerror(m->failed));
+    else if (r == 0 && is_stopped(m))
+        r = hs_err_set(err, -ECANCELED, "stopped as asked");
+    hs_map_free(m->arena.iov_base, m->arena.iov_len);
+    if (m->fd >= 0)
+        close(m->fd);
+    pthread_cond_destroy(&m->landed);
+    hs_mutex_destroy(&m->lock);
+    hs_free(m);
+    return r;
+}
+
+double hs_disk_rate(const hs_disk_result *r)
+{
+    return r->busy_s > 0 ? (double)r->bytes / r->busy_s : 0;
+}
