@@ -58,6 +58,7 @@ typedef struct hs_engine_options {
     uint32_t parallel;        /* sequences decoded side by side, >= 1; 0 = 1 */
     uint32_t max_queue;       /* requests waiting beyond those */
     bool without_text;        /* do not load tokenizer and template (eval --ids, bench, plan) */
+    bool governed;            /* a hs_governor may change the size of the cache */
     /* Loading progress: stage is a short word; called on the loading thread; nonzero cancels. May be NULL. */
     int (*progress)(void *ctx, const char *stage, uint64_t done, uint64_t total);
     void *progress_ctx;
@@ -72,6 +73,7 @@ typedef struct hs_plan {
     uint64_t limit;       /* the budget it was fitted to */
     uint64_t slot_bytes, expert_bytes_all, token_cycle_bytes, bytes_per_token_cold;
     uint32_t n_slots, min_slots, n_experts, token_cycle; /* counts of experts, all layers */
+    uint32_t max_slots; /* to which the cache may grow when it is governed; else n_slots */
     uint32_t context, parallel, prefill_chunk, threads, n_staging;
     uint64_t kv_per_token;
     bool packed, gguf;
@@ -102,6 +104,39 @@ const struct hs_template *hs_engine_template(const hs_engine *e);
 /* generation_config.json, or NULL. */
 const struct json_t *hs_engine_generation_config(const hs_engine *e);
 
+/* ---- governor ---- */
+
+/*
+ * Gives experts' memory back while machine or control groups are short of it, and takes it again when they no longer
+ * are: it compares what the process may hold (MemAvailable, memory.max, memory.high, v1 limits; of all enclosing
+ * groups) and how often tasks stand still for memory (pressure stall information) with what the engines may take. Big
+ * steps, a sixteenth of the cache at least; growing waits until nothing has been short for a while.
+ */
+typedef struct hs_governor hs_governor;
+
+typedef struct hs_governor_options {
+    hs_engine *const *engines; /* started, options.governed; they outlive the governor. Copied */
+    size_t n_engines;
+    uint64_t limit;   /* of the whole process; 0 = what machine and control groups leave */
+    uint64_t outside; /* what the rest of the process may take */
+    const char *root; /* NULL; tests: a folder to take proc/ and sys/ from */
+} hs_governor_options;
+
+typedef struct hs_governor_status {
+    uint64_t budget;  /* what the process may hold now; UINT64_MAX: nothing limits it */
+    uint64_t planned; /* what it may come to hold with the engines' slots as they are to be */
+    double pressure;  /* share of the last second in which some task stood still for memory */
+} hs_governor_status;
+
+int hs_governor_create(const hs_governor_options *opt, hs_governor **ret_governor, struct hs_err *err);
+void hs_governor_destroy(hs_governor **g);
+/* Looks once, at time now_ns of a clock that only rises, and acts; returns after how many milliseconds to look again.
+ * One thread. */
+uint32_t hs_governor_tick(hs_governor *g, uint64_t now_ns);
+/* The next tick goes by this limit. -ENOMEM: it is under what the engines need at least. Any thread. */
+int hs_governor_set_limit(hs_governor *g, uint64_t limit, struct hs_err *err);
+hs_governor_status hs_governor_get_status(const hs_governor *g); /* the ticking thread */
+
 /* ---- what it cost ---- */
 
 typedef struct hs_receipt {
@@ -126,7 +161,9 @@ typedef struct hs_engine_stats {
     uint64_t attention_ns, dense_ffn_ns, expert_ns, router_ns, head_ns;
     uint64_t prompt_tokens, generated_tokens, requests_done, requests_failed, requests_cancelled;
     uint32_t queued, active;
-    uint32_t resident, slots;
+    uint32_t resident, slots, slots_planned; /* experts in memory, that there is room for now, and at the start */
+    uint64_t cache_bytes;                    /* memory for that many experts */
+    uint64_t cache_shrinks, cache_grows;     /* times that the number of slots has changed */
     uint64_t steps; /* forward passes: it grows while work advances (watchdog) */
     uint64_t kv_bytes_used;
 } hs_engine_stats;

@@ -108,6 +108,10 @@ void hs__engine_counters(const hs_engine *e, hs_engine_stats *s)
     s->head_ns = t.head_ns;
     s->resident = hs_residency_resident(e->residency);
     s->slots = hs_residency_slots(e->residency);
+    s->slots_planned = e->plan.n_slots;
+    s->cache_bytes = s->slots * e->plan.slot_bytes;
+    s->cache_shrinks = r.shrinks;
+    s->cache_grows = r.grows;
     for (uint32_t i = 0; i < e->plan.parallel; i++)
         if (e->seqs[i].in_use)
             s->kv_bytes_used += e->seqs[i].kv.length * e->plan.kv_per_token;

@@ -127,6 +127,7 @@ static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *e
                               .n_experts = o->spec->n_experts,
                               .top_k = o->spec->top_k,
                               .n_slots = e->plan.n_slots,
+                              .max_slots = opt->governed ? e->plan.max_slots : 0,
                               .policy = opt->policy ? opt->policy : "ewma",
                               .n_staging = e->plan.n_staging,
                               .prefetch = opt->prefetch,

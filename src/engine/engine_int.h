@@ -100,6 +100,8 @@ int hs__engine_create(const hs_engine_options *opt, const hs_io_config *how, hs_
 void hs__engine_counters(const hs_engine *e, hs_engine_stats *ret);
 /* Copies them to e->stats. */
 void hs__engine_publish(hs_engine *e);
+/* n slots from now on (hs_residency_resize); wakes the engine thread. Any thread. */
+void hs__engine_resize(hs_engine *e, uint32_t n);
 int hs__seq_take(hs_engine *e, uint32_t *ret_index);
 void hs__seq_give(hs_engine *e, uint32_t index);
 

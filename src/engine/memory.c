@@ -55,12 +55,16 @@ static uint64_t machine_available(const char *root)
 
 /* How a version of control groups names its files; high may be NULL. */
 typedef struct group_files {
-    const char *mount, *max, *high, *usage, *inactive;
+    const char *mount, *max, *high, *usage, *cache[2];
 } group_files;
 
-static const group_files v2 = {"/sys/fs/cgroup", "memory.max", "memory.high", "memory.current", "inactive_file"};
-static const group_files v1 = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes", NULL, "memory.usage_in_bytes",
-                               "total_inactive_file"};
+static const group_files v2 = {
+    "/sys/fs/cgroup", "memory.max", "memory.high", "memory.current", {"inactive_file", "active_file"}};
+static const group_files v1 = {"/sys/fs/cgroup/memory",
+                               "memory.limit_in_bytes",
+                               NULL,
+                               "memory.usage_in_bytes",
+                               {"total_inactive_file", "total_active_file"}};
 
 static uint64_t number_in(const char *dir, const char *name)
 {
@@ -69,34 +73,55 @@ static uint64_t number_in(const char *dir, const char *name)
     return read_number(path);
 }
 
-/* What one group still allows; its inactive page cache can be reclaimed. */
-static uint64_t group_left(const group_files *f, const char *dir)
+/* Time that some task has stood still for memory, from a file of pressure stall information; 0 if there is none. */
+static uint64_t read_stall(const char *path)
+{
+    char line[256];
+    uint64_t us = 0;
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return 0;
+    while (fgets(line, sizeof line, f)) {
+        const char *total = strstr(line, "total=");
+        if (!strncmp(line, "some ", 5) && total && sscanf(total + 6, "%" SCNu64, &us) != 1)
+            us = 0;
+    }
+    fclose(f);
+    return us;
+}
+
+/* What one group still allows, below zero if it is over its limit; its page cache can be reclaimed. */
+static int64_t group_left(const group_files *f, const char *dir)
 {
     uint64_t max = number_in(dir, f->max), high = f->high ? number_in(dir, f->high) : UINT64_MAX;
     max = high < max ? high : max;
     if (max >= UINT64_MAX / 4)
-        return UINT64_MAX;
+        return INT64_MAX;
     uint64_t used = number_in(dir, f->usage);
-    if (used == UINT64_MAX)
+    if (used >= UINT64_MAX / 4)
         used = 0;
     char path[MAX_PATH + 64];
     snprintf(path, sizeof path, "%s/memory.stat", dir);
-    uint64_t cache = read_field(path, f->inactive, 1, 0);
-    used -= cache < used ? cache : used;
-    return used < max ? max - used : 0;
+    for (int i = 0; i < 2; i++) {
+        uint64_t cache = read_field(path, f->cache[i], 1, 0);
+        used -= cache < used ? cache : used;
+    }
+    return (int64_t)max - (int64_t)used;
 }
 
-/* The least over the group `sub` and all groups above it. */
-static uint64_t chain_left(const group_files *f, const char *root, const char *sub)
+/* The least over the group `sub` and all groups above it; *ret_stalled_us: of the group itself. */
+static int64_t chain_left(const group_files *f, const char *root, const char *sub, uint64_t *ret_stalled_us)
 {
-    char dir[MAX_PATH];
-    uint64_t left = UINT64_MAX;
+    char dir[MAX_PATH], pressure[MAX_PATH + 64];
+    int64_t left = INT64_MAX;
     size_t top = strlen(root) + strlen(f->mount);
     int n = snprintf(dir, sizeof dir, "%s%s%s", root, f->mount, sub);
     if (n < 0 || n >= (int)sizeof dir)
         return left;
+    snprintf(pressure, sizeof pressure, "%s/memory.pressure", dir);
+    *ret_stalled_us = read_stall(pressure);
     for (;;) {
-        uint64_t here = group_left(f, dir);
+        int64_t here = group_left(f, dir);
         left = here < left ? here : left;
         char *slash = strrchr(dir, '/');
         if (!slash || (size_t)(slash - dir) < top)
@@ -105,14 +130,14 @@ static uint64_t chain_left(const group_files *f, const char *root, const char *s
     }
 }
 
-static uint64_t cgroup_left(const char *root)
+static int64_t cgroup_left(const char *root, uint64_t *ret_stalled_us)
 {
     char line[MAX_PATH];
     snprintf(line, sizeof line, "%s/proc/self/cgroup", root);
     FILE *f = fopen(line, "re");
     if (!f)
-        return UINT64_MAX;
-    uint64_t left = UINT64_MAX;
+        return INT64_MAX;
+    int64_t left = INT64_MAX;
     while (fgets(line, sizeof line, f)) {
         line[strcspn(line, "\n")] = '\0';
         char *controllers = strchr(line, ':');
@@ -120,25 +145,44 @@ static uint64_t cgroup_left(const char *root)
         if (!path)
             continue;
         *path++ = '\0';
-        uint64_t here = UINT64_MAX;
+        int64_t here = INT64_MAX;
         if (!strcmp(controllers, ":"))
-            here = chain_left(&v2, root, path);
+            here = chain_left(&v2, root, path, ret_stalled_us);
         else if (strstr(controllers, "memory"))
-            here = chain_left(&v1, root, path);
+            here = chain_left(&v1, root, path, &(uint64_t){0});
         left = here < left ? here : left;
     }
     fclose(f);
     return left;
 }
 
+/* own + left within 0 and UINT64_MAX; left INT64_MAX: no limit. */
+static uint64_t budget_of(uint64_t own, int64_t left)
+{
+    if (left == INT64_MAX)
+        return UINT64_MAX;
+    return left < 0 && (uint64_t)-left > own ? 0 : own + (uint64_t)left;
+}
+
+void hs__memory_look(const char *root, hs__memory *ret)
+{
+    char path[MAX_PATH];
+    hs__memory m = {0};
+    snprintf(path, sizeof path, "%s/proc/self/status", root);
+    m.own = read_field(path, "VmRSS", 1024, 0);
+    snprintf(path, sizeof path, "%s/proc/pressure/memory", root);
+    m.stalled_us[0] = read_stall(path);
+    uint64_t machine = machine_available(root), group = budget_of(m.own, cgroup_left(root, &m.stalled_us[1]));
+    machine = machine > UINT64_MAX - m.own ? UINT64_MAX : machine + m.own;
+    m.budget = machine < group ? machine : group;
+    *ret = m;
+}
+
 uint64_t hs__memory_available_below(const char *root)
 {
-    char status[MAX_PATH];
-    uint64_t machine = machine_available(root), group = cgroup_left(root);
-    uint64_t least = machine < group ? machine : group;
-    snprintf(status, sizeof status, "%s/proc/self/status", root);
-    uint64_t own = read_field(status, "VmRSS", 1024, 0);
-    return least > UINT64_MAX - own ? UINT64_MAX : least + own;
+    hs__memory m;
+    hs__memory_look(root, &m);
+    return m.budget;
 }
 
 uint64_t hs__memory_available(void)

@@ -11,6 +11,14 @@ uint64_t hs__memory_available(void);
 /* The same with proc and sys taken from the folder `root`. */
 uint64_t hs__memory_available_below(const char *root);
 
+typedef struct hs__memory {
+    uint64_t budget;        /* as hs__memory_available */
+    uint64_t own;           /* what of it this process holds */
+    uint64_t stalled_us[2]; /* time so far in which some task stood still for memory: of the machine, of this process's
+                               own control group; 0 = not known */
+} hs__memory;
+void hs__memory_look(const char *root, hs__memory *ret);
+
 /* available less the reserve: what `memory.limit = auto` means. */
 uint64_t hs__memory_auto_limit(uint64_t available);
 

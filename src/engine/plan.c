@@ -73,6 +73,7 @@ static void price(const hs_engine_options *opt, const hs__opened *o, const shape
     p->prefill_chunk = s->chunk;
     p->n_staging = s->staging;
     p->n_slots = s->slots;
+    p->max_slots = opt->governed && opt->cache_kind == HS_CACHE_AUTO ? p->n_experts : s->slots;
     hs_model_config mc;
     hs__model_config(p, o, opt->prefetch, &mc);
     uint64_t logits =
@@ -84,7 +85,7 @@ static void price(const hs_engine_options *opt, const hs__opened *o, const shape
     p->staging = s->staging * hs_align_up(hs_objects_staging_bytes(o->objects), 4096);
     p->tables = hs_source_bytes(o->source) + hs_objects_table_bytes(o->objects) +
                 (uint64_t)spec->n_moe_layers * spec->n_experts * HS_EXPERT_PARTS * sizeof(uint32_t) +
-                hs_residency_overhead_bytes(o->objects, s->slots, s->staging, p->threads);
+                hs_residency_overhead_bytes(o->objects, p->max_slots, s->staging, p->threads);
     p->text = o->text_bytes;
     p->cache = (uint64_t)s->slots * p->slot_bytes;
     p->runtime = RUNTIME_BYTES + p->threads * RUNTIME_PER_THREAD + load_excess(p);

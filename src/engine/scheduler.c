@@ -358,14 +358,23 @@ static bool has_work(const hs_engine *e)
     return false;
 }
 
+void hs__engine_resize(hs_engine *e, uint32_t n)
+{
+    hs_residency_resize(e->residency, n);
+    hs_mutex_lock(&e->lock);
+    pthread_cond_broadcast(&e->wake);
+    hs_mutex_unlock(&e->lock);
+}
+
+#define SETTLE_NS 10000000ull /* between tries to give up slots into which reads are still under way */
+
 /* Sleeps until there is something to do; at most a second, so that deadlines of waiting and paused requests are met. */
 static void wait_for_work(hs_engine *e)
 {
     while (!e->stop && !has_work(e)) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec++;
-        if (!e->n_active)
+        bool is_resizing = hs_residency_is_resizing(e->residency);
+        struct timespec until = hs_timespec(hs_now_ns() + (is_resizing ? SETTLE_NS : 1000000000ull));
+        if (!e->n_active && !is_resizing)
             hs_cond_wait(&e->wake, &e->lock);
         else if (hs_cond_timedwait(&e->wake, &e->lock, &until) == ETIMEDOUT)
             return;
@@ -391,6 +400,8 @@ bool hs__scheduler_round(hs_engine *e)
     uint32_t n = collect(e, e->step_slots);
     if (n)
         decode_step(e, e->step_slots, n);
+    if (i < 0 && !n)
+        hs_residency_settle(e->residency);
     hs__engine_publish(e);
     return true;
 }

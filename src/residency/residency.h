@@ -64,6 +64,7 @@ uint32_t hs_residency_resident(const hs_residency *r);
  * thread. The engine thread follows while it waits for experts, or in hs_residency_settle. What is given up is worth
  * least; the memory goes back to the system. */
 void hs_residency_resize(hs_residency *r, uint32_t n);
+uint32_t hs_residency_asked_slots(const hs_residency *r); /* how many there are to be; any thread */
 /* Is there something for hs_residency_settle to do? Any thread. */
 bool hs_residency_is_resizing(const hs_residency *r);
 /* Engine thread, between passes: follows at once, as far as reads that are still out let it. */

@@ -24,10 +24,14 @@ void hs_residency_resize(hs_residency *r, uint32_t n)
     atomic_store_explicit(&r->asked_slots, n, memory_order_relaxed);
 }
 
+uint32_t hs_residency_asked_slots(const hs_residency *r)
+{
+    return atomic_load_explicit(&r->asked_slots, memory_order_relaxed);
+}
+
 bool hs_residency_is_resizing(const hs_residency *r)
 {
-    return atomic_load_explicit(&r->asked_slots, memory_order_relaxed) !=
-               atomic_load_explicit(&r->shown_slots, memory_order_relaxed) ||
+    return hs_residency_asked_slots(r) != atomic_load_explicit(&r->shown_slots, memory_order_relaxed) ||
            atomic_load_explicit(&r->gives_back, memory_order_relaxed);
 }
 
@@ -69,7 +73,7 @@ static void leave(hs_residency *r)
 
 void hs__resize(hs_residency *r)
 {
-    uint32_t n = atomic_load_explicit(&r->asked_slots, memory_order_relaxed);
+    uint32_t n = hs_residency_asked_slots(r);
     if (n != r->n_slots) {
         hs__count(n < r->n_slots ? &r->count.shrinks : &r->count.grows, 1);
         hs__slots_limit(r, n);
