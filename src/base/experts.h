@@ -29,9 +29,15 @@ typedef struct hs_expert {
     const void *part[HS_EXPERT_PARTS]; /* tensor bytes, no alignment promised; NULL = absent. Valid until release. */
 } hs_expert;
 
+/* Tokens at the end of a prompt's chunk whose experts the first generated ones will want, too. Replayed with routes of
+ * Qwen3-30B-A3B, prompts of 27, 64 and 120 tokens, a cache of 10 and 25 %: 0.6 to 4.5 points more hits in the first
+ * four tokens after a prompt; 8 or 16 tokens gain less. */
+#define HS_LAST_TOKENS 4u
+
 typedef struct hs_expert_want {
     uint32_t expert;   /* in [0, n_experts), distinct within one begin */
     uint32_t n_tokens; /* how many tokens of the batch routed to it */
+    uint32_t n_last;   /* of these, how many are among the last HS_LAST_TOKENS of a prompt's chunk */
 } hs_expert_want;
 
 /* A guess for a layer to come: margin orders guesses (bigger = surer). */

@@ -33,6 +33,7 @@ static void route_all(hs_model *m, const hs__pass *p, uint32_t layer)
 static uint32_t collect_wants(hs_model *m, uint32_t n)
 {
     uint32_t n_pairs = n * m->spec->top_k, n_wants = 0, at = 0;
+    uint32_t last = n > HS_LAST_TOKENS ? (n - HS_LAST_TOKENS) * m->spec->top_k : 0;
     memset(m->want_of, 0xff, m->spec->n_experts * sizeof *m->want_of);
     for (uint32_t i = 0; i < n_pairs; i++) {
         uint32_t e = m->ids[i];
@@ -41,6 +42,7 @@ static uint32_t collect_wants(hs_model *m, uint32_t n)
             m->wants[n_wants++] = (hs_expert_want){.expert = e};
         }
         m->wants[m->want_of[e]].n_tokens++;
+        m->wants[m->want_of[e]].n_last += i >= last;
     }
     for (uint32_t w = 0; w < n_wants; w++) {
         m->want_first[w] = at;

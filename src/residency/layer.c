@@ -4,7 +4,8 @@
  * begin starts all reads, then decodes what had been read ahead in full: that counts as in memory. A want goes PENDING
  * -> LOADING -> READY -> DELIVERED -> RELEASED, a hit enters at READY. What finds no slot stays PENDING until a release
  * frees one: a layer may ask for more experts than there are slots. While the engine thread waits it decodes: first
- * what is asked for, then guesses, and only then it sleeps.
+ * what is asked for, then guesses, and only then it sleeps. In a sweep what has been read is delivered before what is
+ * in memory anyway: its slot lets the next read start, and the drive works while the rest is computed.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -84,7 +85,8 @@ static bool meet(hs_residency *r, uint32_t want, uint32_t slot)
         hs__slot_judge(r, slot);
     hs__count(in_time ? &r->count.hits : &r->count.misses, 1);
     if (s->state == HS__READY) {
-        hs__want_ready(r, want);
+        r->wants[want].state = HS__WANT_READY;
+        put(r->sweep && s->kind == HS__RESIDENT ? &r->hits : &r->ready, want);
         return false;
     }
     r->wants[want].state = HS__WANT_LOADING;
@@ -111,6 +113,27 @@ static int check_wants(hs_residency *r, uint32_t layer, const hs_expert_want *wa
                       wants[i].expert);
 }
 
+static uint32_t bounded(uint32_t n, uint32_t least, uint32_t most)
+{
+    return n < least ? least : n > most ? most : n;
+}
+
+/* A chunk's last tokens are told apart from the others: what follows resembles them most. */
+static void tell_policy(hs_residency *r, uint32_t object, const hs_expert_want *w)
+{
+    uint32_t uses = bounded(w->n_tokens, 1, r->span), last = bounded(w->n_last, 0, uses), span = r->span;
+    if (!r->sweep || span <= HS_LAST_TOKENS) {
+        r->policy->access(r->policy_state, object, uses, span, r->tick);
+        return;
+    }
+    last = bounded(last, 0, HS_LAST_TOKENS);
+    span -= HS_LAST_TOKENS;
+    if (uses > last)
+        r->policy->access(r->policy_state, object, bounded(uses - last, 1, span), span, r->tick - HS_LAST_TOKENS);
+    if (last)
+        r->policy->access(r->policy_state, object, last, HS_LAST_TOKENS, r->tick);
+}
+
 static int begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32_t n, uint8_t *ret_resident,
                  hs_err *err)
 {
@@ -122,17 +145,16 @@ static int begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32
     r->in_layer = true;
     r->layer = layer;
     r->n_wants = r->n_undelivered = n;
-    r->ready.head = r->ready.tail = r->pending.head = r->pending.tail = 0;
+    r->ready.head = r->ready.tail = r->hits.head = r->hits.tail = r->pending.head = r->pending.tail = 0;
     r->failed = 0;
     bool arrived = false;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t object = layer * r->cfg.n_experts + wants[i].expert, slot = r->slot_of[object];
-        uint32_t uses = wants[i].n_tokens < 1 ? 1 : wants[i].n_tokens > r->span ? r->span : wants[i].n_tokens;
         r->wants[i] = (hs__want){.object = object, .slot = HS__NONE, .state = HS__WANT_PENDING};
         r->wants[i].is_hit = is_in_memory(r, slot);
         if (ret_resident)
             ret_resident[i] = r->wants[i].is_hit;
-        r->policy->access(r->policy_state, object, uses, r->span, r->tick);
+        tell_policy(r, object, &wants[i]);
         if (slot != HS__NONE) {
             arrived |= meet(r, i, slot);
             continue;
@@ -147,11 +169,16 @@ static int begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32
     return 0;
 }
 
-static uint32_t deliver(hs_residency *r, uint32_t max, uint32_t *ret_index, hs_expert *ret_experts)
+static bool is_left(const hs__queue *q)
+{
+    return q->head < q->tail;
+}
+
+static uint32_t deliver(hs_residency *r, hs__queue *from, uint32_t max, uint32_t *ret_index, hs_expert *ret_experts)
 {
     uint32_t n = 0;
-    for (; n < max && r->ready.head < r->ready.tail; n++) {
-        uint32_t want = r->ready.item[r->ready.head++];
+    for (; n < max && is_left(from); n++) {
+        uint32_t want = from->item[from->head++];
         hs__want *w = &r->wants[want];
         const void *parts[HS_OBJECT_MAX_PARTS] = {0};
         hs_object_parts(r->cfg.objects, w->object, hs__slot_memory(r, w->slot), parts);
@@ -278,15 +305,17 @@ static int wait_some(void *self, uint32_t max, uint32_t *ret_index, hs_expert *r
         }
         issue(r, false);
         hs__prefetch_pump(r);
-        if (r->ready.head < r->ready.tail)
+        if (is_left(&r->ready))
             break;
-        if (hs__expand(r, HS__WANTED) || hs__expand(r, HS__GUESSES))
+        if (hs__expand(r, HS__WANTED) || (!is_left(&r->hits) && hs__expand(r, HS__GUESSES)))
             continue;
+        if (is_left(&r->hits))
+            break;
         int code = stand(r, seen, &began, err);
         if (code < 0)
             return code;
     }
-    *ret_n = deliver(r, max, ret_index, ret_experts);
+    *ret_n = deliver(r, is_left(&r->ready) ? &r->ready : &r->hits, max, ret_index, ret_experts);
     return 0;
 }
 
@@ -311,9 +340,9 @@ static void release(void *self, uint32_t index)
         return;
     w->state = HS__WANT_RELEASED;
     r->slots[w->slot].pins = 0;
-    if (r->pending.head == r->pending.tail)
+    if (!r->sweep && !is_left(&r->pending))
         return;
-    let_go(r, w);
+    let_go(r, w); /* in a sweep for the next layer's guesses, too */
     hs__load_drain(r);
     issue(r, false);
 }

@@ -8,6 +8,8 @@
 
 #include "base/mem.h"
 
+#define SWEEP_BYTES (32ull << 20) /* twice what is in flight by default */
+
 static uint64_t round_up(uint64_t n)
 {
     return hs_align_up(n, 4096);
@@ -42,7 +44,7 @@ uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_slots, uint
         policy = b > policy ? b : policy;
     }
     /* Per layer there are at most n experts: the layer's tables are bounded by that. */
-    uint64_t layer = n * (sizeof(hs__want) + 3 * sizeof(uint32_t) + sizeof(hs__to_guess) + HS__RANKS * sizeof(float));
+    uint64_t layer = n * (sizeof(hs__want) + 4 * sizeof(uint32_t) + sizeof(hs__to_guess) + HS__RANKS * sizeof(float));
     return sizeof(hs_residency) + policy + n_slots * (sizeof(hs__slot) + sizeof(uint32_t)) + n * sizeof(uint32_t) +
            n_loads * (sizeof(hs__load) + sizeof(void *)) + n_staging * sizeof(uint32_t) + layer +
            HS__MAX_TASKS * sizeof(hs__task) + n_threads * (hs_decoder_bytes() + sizeof(void *));
@@ -88,6 +90,7 @@ static bool allocate(hs_residency *r)
     r->wants = hs_calloc(c->n_experts, sizeof *r->wants);
     r->want_of = hs_calloc(c->n_experts, sizeof *r->want_of);
     r->ready.item = hs_calloc(c->n_experts, sizeof *r->ready.item);
+    r->hits.item = hs_calloc(c->n_experts, sizeof *r->hits.item);
     r->pending.item = hs_calloc(c->n_experts, sizeof *r->pending.item);
     r->guessed = hs_calloc(r->guessed_room, sizeof *r->guessed);
     r->to_guess = hs_calloc(c->n_experts, sizeof *r->to_guess);
@@ -95,18 +98,22 @@ static bool allocate(hs_residency *r)
     r->decoders = hs_calloc(r->n_decoders, sizeof *r->decoders);
     r->tasks = hs_calloc(HS__MAX_TASKS, sizeof *r->tasks);
     if (!r->arena || (r->n_staging && !r->staging) || !r->policy_state || !r->slots || !r->slot_of || !r->loads ||
-        !r->staging_free || !r->batch || !r->wants || !r->want_of || !r->ready.item || !r->pending.item ||
-        !r->guessed || !r->to_guess || !r->worth || !r->decoders || !r->tasks)
+        !r->staging_free || !r->batch || !r->wants || !r->want_of || !r->ready.item || !r->hits.item ||
+        !r->pending.item || !r->guessed || !r->to_guess || !r->worth || !r->decoders || !r->tasks)
         return false;
     r->policy->init(r->policy_state, &shape);
     return true;
 }
 
+/* A sweep's window holds what is read, and read ahead, while attention runs: an eighth of the slots, and where experts
+ * are small as much as keeps a drive busy, if that is not over a quarter. */
 void hs__set_shares(hs_residency *r)
 {
     uint32_t least = min_u32(hs_residency_min_slots(r->cfg.top_k), r->n_slots);
+    uint32_t busy = (uint32_t)(SWEEP_BYTES / r->slot_bytes) + 1, window = min_u32(busy, r->n_slots / 4);
+    window = r->n_slots / 8 > window ? r->n_slots / 8 : window;
     r->max_guessed = min_u32((r->n_slots - least + 3) / 4, r->guessed_room);
-    r->sweep_window = min_u32(r->n_slots / 8 > least ? r->n_slots / 8 : least, r->n_loads);
+    r->sweep_window = min_u32(window > least ? window : least, r->n_loads);
 }
 
 static void set_sizes(hs_residency *r)
@@ -217,9 +224,9 @@ void hs_residency_destroy(hs_residency **residency)
         hs_decoder_destroy(&r->decoders[i]);
     hs_map_free(r->arena, r->max_slots * r->slot_bytes);
     hs_map_free(r->staging, r->n_staging * r->staging_bytes);
-    void *const tables[] = {r->policy_state, r->slots,    r->slot_of, r->loads,      r->staging_free,
-                            r->batch,        r->wants,    r->want_of, r->ready.item, r->pending.item,
-                            r->guessed,      r->to_guess, r->worth,   r->decoders,   r->tasks};
+    void *const tables[] = {r->policy_state, r->slots,   r->slot_of,    r->loads,     r->staging_free, r->batch,
+                            r->wants,        r->want_of, r->ready.item, r->hits.item, r->pending.item, r->guessed,
+                            r->to_guess,     r->worth,   r->decoders,   r->tasks};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         hs_free(tables[i]);
     pthread_cond_destroy(&r->wake);

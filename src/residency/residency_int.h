@@ -175,10 +175,10 @@ struct hs_residency {
     /* The layer under way. */
     bool in_layer;
     uint32_t layer, n_wants, n_undelivered;
-    hs__want *wants;   /* [n_experts] */
-    uint32_t *want_of; /* [n_experts] */
-    hs__queue ready, pending;
-    int failed; /* negative errno of the first want that failed */
+    hs__want *wants;                /* [n_experts] */
+    uint32_t *want_of;              /* [n_experts] */
+    hs__queue ready, hits, pending; /* hits: of a sweep; what is in memory anyway, for when nothing else is ready */
+    int failed;                     /* negative errno of the first want that failed */
     hs_err failure;
 
     /* Guesses. */

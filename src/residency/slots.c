@@ -225,10 +225,15 @@ static uint32_t arrived_guess(const hs_residency *r)
     return HS__NONE;
 }
 
+/* What a sweep has left in its window without asking the policy, when slots were empty, may be worth more than the
+ * victim: then they change places. */
 static uint32_t make_room(hs_residency *r, bool may_evict, uint32_t victim)
 {
     uint32_t slot = oldest_loose(r);
-    if (slot == HS__NONE && may_evict && victim != HS_POLICY_NONE)
+    bool stays = slot != HS__NONE && r->sweep && admits(r, r->slots[slot].object, victim);
+    if (stays)
+        hs__slot_set_kind(r, slot, HS__RESIDENT);
+    if (stays || (slot == HS__NONE && may_evict && victim != HS_POLICY_NONE))
         slot = r->slot_of[victim];
     return slot;
 }
@@ -279,7 +284,7 @@ uint32_t hs__slot_for_demand(hs_residency *r, uint32_t object, bool force, hs__k
 uint32_t hs__slot_for_guess(hs_residency *r)
 {
     while (r->empty == HS__NONE) {
-        uint32_t slot = make_room(r, !r->sweep, r->sweep ? HS_POLICY_NONE : victim_of(r));
+        uint32_t slot = make_room(r, !r->sweep, victim_of(r));
         if (slot == HS__NONE)
             return HS__NONE;
         evict(r, slot);

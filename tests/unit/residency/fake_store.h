@@ -189,8 +189,10 @@ static void carry_out(uint32_t i)
     uint32_t object = object_of(req);
     fake.queue[i] = fake.queue[--fake.n_queue];
     fake.cancelled[i] = fake.cancelled[fake.n_queue];
-    fake.order_class[fake.n_order % (4 * FAKE_MAX)] = (uint8_t)req->cls;
-    fake.order[fake.n_order++ % (4 * FAKE_MAX)] = object;
+    if (!cancelled) {
+        fake.order_class[fake.n_order % (4 * FAKE_MAX)] = (uint8_t)req->cls;
+        fake.order[fake.n_order++ % (4 * FAKE_MAX)] = object;
+    }
     bool fails = fake.fail_reads[object] > 0, damaged = !fails && fake.damage[object] > 0;
     uint32_t piece[FAKE_PADDED / 4096], n = FAKE_PADDED / 4096;
     for (uint32_t k = 0; k < n; k++) {

@@ -91,7 +91,7 @@ static void misuse_is_refused(void **state)
     fixture f;
     hs_err err;
     fixture_open(&f, FAKE_PLAIN, "lru", 8, 0);
-    const hs_expert_want twice[] = {{3, 1}, {3, 1}}, beyond[] = {{EXPERTS, 1}}, good[] = {{3, 1}};
+    const hs_expert_want twice[] = {{3, 1, 0}, {3, 1, 0}}, beyond[] = {{EXPERTS, 1, 0}}, good[] = {{3, 1, 0}};
     assert_int_equal(f.x.ops->begin(f.x.self, 0, twice, 2, NULL, &err), -EINVAL);
     assert_int_equal(f.x.ops->begin(f.x.self, 0, beyond, 1, NULL, &err), -EINVAL);
     assert_int_equal(f.x.ops->begin(f.x.self, LAYERS, good, 1, NULL, &err), -EINVAL);
@@ -149,7 +149,7 @@ static void a_sweep_warms_decoding(void **state)
         hs_expert_want wants[EXPERTS];
         hs_err err;
         for (uint32_t i = 0; i < EXPERTS; i++)
-            wants[i] = (hs_expert_want){i, i >= 12 ? 40 : 2};
+            wants[i] = (hs_expert_want){i, i >= 12 ? 40 : 2, 0};
         assert_int_equal(f.x.ops->begin(f.x.self, l, wants, EXPERTS, NULL, &err), 0);
         finish(&f, EXPERTS);
     }

@@ -55,7 +55,7 @@ static void run_layer(const hs_experts *x, int fd, const hs_checkpoint *c, uint3
     hs_expert_guess guesses[TOP_K];
     hs_err err;
     for (uint32_t i = 0; i < TOP_K; i++) {
-        wants[i] = (hs_expert_want){(first + i * 7) % N_EXPERTS, 1};
+        wants[i] = (hs_expert_want){(first + i * 7) % N_EXPERTS, 1, 0};
         guesses[i] = (hs_expert_guess){(first + 5 + i * 7) % N_EXPERTS, (float)(TOP_K - i)};
     }
     if (x->ops->begin(x->self, layer, wants, TOP_K, NULL, &err) < 0)
