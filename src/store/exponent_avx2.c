@@ -1,5 +1,6 @@
 /* exponent_avx2.c - 32 exponents at a time: what a level names comes from a shuffle of its symbols, what it does not is
- * spread from the next level's exponents, eight at a time, by a table of shuffles. */
+ * spread from the next level's exponents, eight at a time, by a table of shuffles. Elements go past the caches where
+ * they can: who multiplies them next streams them anyway. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <stddef.h>
@@ -78,9 +79,18 @@ static const uint8_t *level_avx2(const hs__level *l, uint8_t *out)
     return next;
 }
 
+static inline void put(uint8_t *out, __m256i v, bool past_caches)
+{
+    if (past_caches)
+        _mm256_stream_si256((__m256i *)(void *)out, v);
+    else
+        _mm256_storeu_si256((__m256i *)(void *)out, v);
+}
+
 static const uint8_t *join8_avx2(const hs__level *l, const uint8_t *rest, uint8_t *out)
 {
     const uint8_t *next = l->next, *code = l->code;
+    bool past_caches = (uintptr_t)out % 64 == 0;
     __m256i symbols = symbols_of(l);
     for (uint32_t g = 0; g < l->groups; g++, code += GROUP / 4, rest += GROUP / 2, out += GROUP) {
 #pragma GCC unroll 8
@@ -91,17 +101,19 @@ static const uint8_t *join8_avx2(const hs__level *l, const uint8_t *rest, uint8_
             __m256i mantissa = _mm256_and_si256(x, _mm256_set1_epi8(7));
             __m256i e = _mm256_slli_epi16(exponents(codes(code, j), symbols, &next), 3);
             e = _mm256_and_si256(e, _mm256_set1_epi8(0x78));
-            _mm256_storeu_si256((__m256i *)(void *)(out + j * 32), _mm256_or_si256(_mm256_or_si256(sign, mantissa), e));
+            put(out + j * 32, _mm256_or_si256(_mm256_or_si256(sign, mantissa), e), past_caches);
         }
         if (next > l->end)
             return NULL;
     }
+    _mm_sfence();
     return next;
 }
 
 static const uint8_t *join16_avx2(const hs__level *l, const uint8_t *rest, uint8_t *out)
 {
     const uint8_t *next = l->next, *code = l->code;
+    bool past_caches = (uintptr_t)out % 64 == 0;
     __m256i symbols = symbols_of(l), high = _mm256_set1_epi8((char)0x80);
     for (uint32_t g = 0; g < l->groups; g++, code += GROUP / 4, rest += GROUP, out += 2 * GROUP) {
 #pragma GCC unroll 8
@@ -111,12 +123,13 @@ static const uint8_t *join16_avx2(const hs__level *l, const uint8_t *rest, uint8
             __m256i lo = _mm256_or_si256(_mm256_andnot_si256(high, x), _mm256_and_si256(_mm256_slli_epi16(e, 7), high));
             __m256i hi = _mm256_or_si256(_mm256_and_si256(high, x), _mm256_andnot_si256(high, _mm256_srli_epi16(e, 1)));
             __m256i a = _mm256_unpacklo_epi8(lo, hi), b = _mm256_unpackhi_epi8(lo, hi);
-            _mm256_storeu_si256((__m256i *)(void *)(out + j * 64), _mm256_permute2x128_si256(a, b, 0x20));
-            _mm256_storeu_si256((__m256i *)(void *)(out + j * 64 + 32), _mm256_permute2x128_si256(a, b, 0x31));
+            put(out + j * 64, _mm256_permute2x128_si256(a, b, 0x20), past_caches);
+            put(out + j * 64 + 32, _mm256_permute2x128_si256(a, b, 0x31), past_caches);
         }
         if (next > l->end)
             return NULL;
     }
+    _mm_sfence();
     return next;
 }
 
