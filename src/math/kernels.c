@@ -33,8 +33,9 @@ const hs_kernels *hs_kernels_get(hs_kernel_set set, hs_err *err)
     int has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                      __builtin_cpu_supports("avx512vnni");
+    int has_vbmi = __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bitalg");
     if ((set == HS_KERNELS_AUTO || set == HS_KERNELS_AVX512) && has_avx512)
-        return &hs__kernels_avx512;
+        return has_vbmi ? &hs__kernels_avx512vbmi : &hs__kernels_avx512;
     if ((set == HS_KERNELS_AUTO || set == HS_KERNELS_AVX2) && has_avx2)
         return &hs__kernels_avx2;
 #endif

@@ -1,6 +1,6 @@
 /*
  * kernels_avx2.c - AVX2, FMA and F16C: operations on vectors, and the tables of the sets: AVX-512 differs in
- * the 8-bit products of many vectors only (panel_avx512.c). matvec_avx2.c,
+ * the 8-bit products only. matvec_avx2.c,
  * dequant_avx2.c and gemm_avx2.c have the operations on matrices, exp_avx2.c those with an exponential.
  *
  * Order: dot sums over 32 interleaved partial sums. Results of axpy, rmsnorm and conversions are elementwise.
@@ -97,3 +97,4 @@ static void rmsnorm(const float *x, const float *weight, uint32_t n, float eps, 
 
 const hs_kernels hs__kernels_avx2 = KERNELS("avx2", hs__matvec_q8_avx2);
 const hs_kernels hs__kernels_avx512 = KERNELS("avx512", hs__matvec_q8_avx512);
+const hs_kernels hs__kernels_avx512vbmi = KERNELS("avx512", hs__matvec_q8_avx512vbmi);

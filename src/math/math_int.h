@@ -8,7 +8,7 @@
 
 extern const hs_kernels hs__kernels_generic;
 #if defined(__x86_64__)
-extern const hs_kernels hs__kernels_avx2, hs__kernels_avx512;
+extern const hs_kernels hs__kernels_avx2, hs__kernels_avx512, hs__kernels_avx512vbmi;
 #endif
 
 #if defined(__aarch64__)

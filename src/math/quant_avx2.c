@@ -10,12 +10,14 @@ static const hs__q8 *functions_of(hs_dtype t)
     return functions[t];
 }
 
-/* NULL: AVX2's. */
-static hs__q8_fn *rows512_of(hs_dtype t)
+/* Products of few vectors with AVX-512; what has none has AVX2's. */
+static hs__q8_fn *rows512_of(hs_dtype t, int has_vbmi)
 {
 #define ENTRY512(type, name) [HS_DTYPE_##type] = hs__rows512_##name,
     static hs__q8_fn *const functions[HS_DTYPE_COUNT] = {HS__FORMATS_512(ENTRY512)};
-    return functions[t];
+    static hs__q8_fn *const with_vbmi[HS_DTYPE_COUNT] = {HS__FORMATS_VBMI(ENTRY512)};
+    hs__q8_fn *rows = functions[t] ? functions[t] : has_vbmi ? with_vbmi[t] : NULL;
+    return rows ? rows : functions_of(t)->rows;
 }
 
 static void multiply(const hs__q8 *q8, hs__q8_fn *by_rows, hs__times_fn *times, const hs_mat *w, uint32_t row0,
@@ -40,9 +42,13 @@ void hs__matvec_q8_avx2(const hs_mat *w, uint32_t row0, uint32_t row1, const voi
 void hs__matvec_q8_avx512(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
                           float *const *y)
 {
-    const hs__q8 *q8 = functions_of(w->dtype);
-    hs__q8_fn *rows = rows512_of(w->dtype);
-    multiply(q8, rows ? rows : q8->rows, hs__times_avx512, w, row0, row1, x, n_vec, y);
+    multiply(functions_of(w->dtype), rows512_of(w->dtype, 0), hs__times_avx512, w, row0, row1, x, n_vec, y);
+}
+
+void hs__matvec_q8_avx512vbmi(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
+                              float *const *y)
+{
+    multiply(functions_of(w->dtype), rows512_of(w->dtype, 1), hs__times_avx512, w, row0, row1, x, n_vec, y);
 }
 
 void hs__dequant_quant_avx2(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out)

@@ -103,13 +103,17 @@ void hs__by_panels(const hs__q8 *q8, hs__times_fn *times, const hs_mat *w, uint3
 #define HS__FORMATS_512(X)                                                                                             \
     X(Q4_0, q4_0) X(Q4_1, q4_1) X(Q5_0, q5_0) X(Q5_1, q5_1) X(Q8_0, q8_0) X(IQ4_NL, iq4_nl)                            \
     X(MXFP4, mxfp4) X(MXFP4_PAIRS, mxfp4_pairs)                                                                        \
-    X(Q2_K, q2_k) X(Q3_K, q3_k) X(Q4_K, q4_k) X(Q5_K, q5_k) X(Q6_K, q6_k)
+    X(Q2_K, q2_k) X(Q3_K, q3_k) X(Q4_K, q4_k) X(Q5_K, q5_k) X(Q6_K, q6_k) X(IQ4_XS, iq4_xs)
+/* Those that want its VBMI and BITALG as well. */
+#define HS__FORMATS_VBMI(X)                                                                                            \
+    X(IQ2_XXS, iq2_xxs) X(IQ2_XS, iq2_xs) X(IQ3_XXS, iq3_xxs) X(IQ3_S, iq3_s)
 /* clang-format on */
 #define HS__DECLARE(type, name) hs__q8_fn hs__rows512_##name;
 HS__FORMATS_512(HS__DECLARE)
+HS__FORMATS_VBMI(HS__DECLARE)
 #undef HS__DECLARE
 
-hs__q8_fn hs__matvec_q8_avx2, hs__matvec_q8_avx512;
+hs__q8_fn hs__matvec_q8_avx2, hs__matvec_q8_avx512, hs__matvec_q8_avx512vbmi;
 void hs__dequant_quant_avx2(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out);
 void hs__quantise_avx2(hs_act a, const float *x, uint32_t n, void *row);
 

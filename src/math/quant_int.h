@@ -131,5 +131,8 @@ extern const int8_t hs__iq4_values[16], hs__mxfp4_values[16];
 extern const uint64_t hs__iq1_grid[2048], hs__iq2xxs_grid[256], hs__iq2xs_grid[512], hs__iq2s_grid[1024];
 extern const uint32_t hs__iq3xxs_grid[256], hs__iq3s_grid[512];
 extern const uint64_t hs__iq_signs[128];
+/* Some of the codebooks with 2 bits for each magnitude, IQ3 3 bits; 64-byte-aligned. */
+extern const uint16_t hs__iq2xxs_codes[256], hs__iq2xs_codes[512];
+extern const uint16_t hs__iq3xxs_codes[256], hs__iq3s_codes[512];
 
 #endif

@@ -8,6 +8,9 @@
 
 #include "math/quant_rows_avx2_int.h"
 
+/* hs__iq4_values + 128 */
+static const uint8_t hs__iq4_unsigned[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
+
 /* Sixteen bytes of each of four places. */
 HS__INLINE __m512i hs__load16_of_four(const uint8_t *const *p, uint32_t at)
 {
@@ -54,6 +57,7 @@ HS__INLINE __m128i hs__sum_lanes512(const __m512i *v)
 typedef struct hs__wide_256 {
     const hs__format *format;
     int bias;            /* in the elements of quants() */
+    int of_32;           /* elements too large for 16-bit sums; registers 0 and 1, 2 and 3 have the same scales */
     int is_in_lanes;     /* scales are bytes, all in each 128 bits, and unsigned; else 16-bit words in order */
     uint8_t place[4][4]; /* which scale each 128 bits of quants()'s registers have */
     /* x in the order of quants() */
@@ -111,8 +115,16 @@ HS__INLINE void hs__block_512(const hs__wide_256 *f, const uint8_t *p, __m512i s
             low = _mm256_mullo_epi16(low, _mm256_set1_epi16((short)-f->bias));
             acc = _mm512_zextsi256_si512(_mm256_madd_epi16(low, x[v].sums));
         }
-        HS__EACH (i, 4)
-            acc = _mm512_dpwssd_epi32(acc, _mm512_maddubs_epi16(q[i], x[v].q[i]), by[i]);
+        HS__EACH (h, 2) {
+            if (f->of_32) {
+                __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q[2 * h], x[v].q[2 * h]);
+                sum = _mm512_dpbusd_epi32(sum, q[2 * h + 1], x[v].q[2 * h + 1]);
+                acc = _mm512_add_epi32(acc, _mm512_mullo_epi32(sum, _mm512_srai_epi32(by[2 * h], 16)));
+            } else {
+                acc = _mm512_dpwssd_epi32(acc, _mm512_maddubs_epi16(q[2 * h], x[v].q[2 * h]), by[2 * h]);
+                acc = _mm512_dpwssd_epi32(acc, _mm512_maddubs_epi16(q[2 * h + 1], x[v].q[2 * h + 1]), by[2 * h + 1]);
+            }
+        }
         total[4 * v] = acc;
     }
 }

@@ -92,11 +92,9 @@ HS__INLINE void quants_q8_0(const uint8_t *p, __m512i a, __m512i b, __m512i *out
 
 HS__INLINE void quants_iq4_nl(const uint8_t *p, __m512i a, __m512i b, __m512i *out)
 {
-    /* hs__iq4_values + 128 */
-    static const uint8_t values[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
     (void)p;
     nibbles(hs__pick(a, quants_18, b), out);
-    look_up(values, out);
+    look_up(hs__iq4_unsigned, out);
 }
 
 static const uint8_t mxfp4_biased[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
