@@ -20,10 +20,10 @@ static hs__q8_fn *rows512_of(hs_dtype t, int has_vbmi)
     return rows ? rows : functions_of(t)->rows;
 }
 
-static void multiply(const hs__q8 *q8, hs__q8_fn *by_rows, hs__times_fn *times, const hs_mat *w, uint32_t row0,
-                     uint32_t row1, const void *const *x, uint32_t n_vec, float *const *y)
+static void multiply(const hs__q8 *q8, hs__q8_fn *by_rows, uint32_t few, hs__times_fn *times, const hs_mat *w,
+                     uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec, float *const *y)
 {
-    if (n_vec > HS__FEW_VECS) {
+    if (n_vec > few) {
         uint32_t end = row0 + (row1 - row0) / 8 * 8;
         hs__by_panels(q8, times, w, row0, end, x, n_vec, y);
         row0 = end;
@@ -36,19 +36,27 @@ void hs__matvec_q8_avx2(const hs_mat *w, uint32_t row0, uint32_t row1, const voi
                         float *const *y)
 {
     const hs__q8 *q8 = functions_of(w->dtype);
-    multiply(q8, q8->rows, hs__times_avx2, w, row0, row1, x, n_vec, y);
+    multiply(q8, q8->rows, HS__FEW_VECS, hs__times_avx2, w, row0, row1, x, n_vec, y);
+}
+
+static void by_avx512(hs__q8_fn *rows, const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x,
+                      uint32_t n_vec, float *const *y)
+{
+    const hs__q8 *q8 = functions_of(w->dtype);
+    uint32_t few = rows == q8->rows ? HS__FEW_VECS : HS__FEW_VECS_512;
+    multiply(q8, rows, few, hs__times_avx512, w, row0, row1, x, n_vec, y);
 }
 
 void hs__matvec_q8_avx512(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
                           float *const *y)
 {
-    multiply(functions_of(w->dtype), rows512_of(w->dtype, 0), hs__times_avx512, w, row0, row1, x, n_vec, y);
+    by_avx512(rows512_of(w->dtype, 0), w, row0, row1, x, n_vec, y);
 }
 
 void hs__matvec_q8_avx512vbmi(const hs_mat *w, uint32_t row0, uint32_t row1, const void *const *x, uint32_t n_vec,
                               float *const *y)
 {
-    multiply(functions_of(w->dtype), rows512_of(w->dtype, 1), hs__times_avx512, w, row0, row1, x, n_vec, y);
+    by_avx512(rows512_of(w->dtype, 1), w, row0, row1, x, n_vec, y);
 }
 
 void hs__dequant_quant_avx2(const hs_mat *w, uint32_t row, uint32_t col0, uint32_t col1, float *out)

@@ -2,7 +2,7 @@
  * quant_avx2_int.h - the 8-bit product with AVX2, written once for all block formats; a format adds how its elements
  * get into a register. Include only where -mavx2 -mfma -mf16c are set.
  *
- * Few vectors: quant_rows_avx2_int.h. More than HS__FEW_VECS: panels of eight rows with lanes along the rows, decoded
+ * Few vectors: quant_rows_avx2_int.h. More of them: panels of eight rows with lanes along the rows, decoded
  * once for all vectors (quant_panel_avx2_int.h, panel_avx2.c). quant.c says the order of the sum, which both keep.
  *
  * Elements are multiplied unsigned: formats of few bits have a bias added, which the sums of the vector take back;
@@ -93,7 +93,8 @@ typedef void hs__times_fn(const hs__format *f, const hs__panel *p, uint32_t n_pa
                           const hs__vectors *x);
 hs__times_fn hs__times_avx2, hs__times_avx512;
 /* Up to so many vectors are faster by rows. */
-#define HS__FEW_VECS 4u
+#define HS__FEW_VECS     4u
+#define HS__FEW_VECS_512 6u /* rows with AVX-512 */
 /* Rows [row0, row1), a multiple of eight. */
 void hs__by_panels(const hs__q8 *q8, hs__times_fn *times, const hs_mat *w, uint32_t row0, uint32_t row1,
                    const void *const *x, uint32_t n_vec, float *const *y);

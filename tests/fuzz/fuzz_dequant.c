@@ -1,8 +1,8 @@
 /* rooms: math, max_len: 8192 */
 /*
  * fuzz_dequant.c - the block formats with any bytes as weights: 4 bytes choose format, vectors, width and values of the
- * vectors, the rest is the matrix. Every kernel set gives the same values and products (where both are not NaN),
- * however many vectors there are, and reads nothing else.
+ * vectors, the rest is the matrix; MXFP4 in both of its layouts. Every kernel set gives the same values and products
+ * (where both are not NaN), however many vectors there are, and reads nothing else.
  */
 #include <math.h>
 #include <string.h>
@@ -79,16 +79,29 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     hs_dtype t = HS_DTYPE_Q4_0 + data[0] % (HS_DTYPE_MXFP4 - HS_DTYPE_Q4_0 + 1);
     uint32_t cols = hs_dtype_block(t) * (1 + data[2] % 9), n_vec = 1 + data[1] % MAX_VECS;
-    uint64_t row_bytes = hs_dtype_bytes(t, cols);
+    uint64_t row_bytes = hs_dtype_bytes(t, cols), scale_bytes = 0;
     uint32_t n_rows = (uint32_t)((size - 4) / row_bytes);
     if (!n_rows)
         return 0;
-    char *weights = buffer(n_rows * row_bytes);
+    if (t == HS_DTYPE_MXFP4 && data[3] & 1) {
+        t = HS_DTYPE_MXFP4_PAIRS;
+        scale_bytes = cols / 32;
+        row_bytes -= scale_bytes;
+    }
+    char *weights = buffer(n_rows * row_bytes), *scales = buffer(n_rows * scale_bytes + 1);
     memcpy(weights, data + 4, n_rows * row_bytes);
-    hs_mat w = {.data = weights, .dtype = t, .rows = n_rows, .cols = cols};
-    const hs_kernels *generic = hs_kernels_get(HS_KERNELS_GENERIC, NULL), *best = hs_kernels_get(HS_KERNELS_AUTO, NULL);
-    check_values(generic, best, &w);
-    check_products(generic, best, &w, n_vec, data[3]);
+    memcpy(scales, data + 4 + n_rows * row_bytes, n_rows * scale_bytes);
+    hs_mat w = {.data = weights, .scale = scales, .dtype = t, .rows = n_rows, .cols = cols};
+    const hs_kernels *generic = hs_kernels_get(HS_KERNELS_GENERIC, NULL);
+    static const hs_kernel_set sets[] = {HS_KERNELS_AUTO, HS_KERNELS_AVX2};
+    for (uint32_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        const hs_kernels *k = hs_kernels_get(sets[i], NULL);
+        if (!k)
+            continue;
+        check_values(generic, k, &w);
+        check_products(generic, k, &w, n_vec, data[3]);
+    }
     hs_free(weights);
+    hs_free(scales);
     return 0;
 }
