@@ -59,6 +59,8 @@ typedef struct hs_engine_options {
     uint32_t max_queue;       /* requests waiting beyond those */
     bool without_text;        /* do not load tokenizer and template (eval --ids, bench, plan) */
     bool governed;            /* a hs_governor may change the size of the cache */
+    const char *profile;      /* name under which state_dir keeps which experts are used; NULL = it does not */
+    uint32_t preload_s;       /* reads those that were used most, for so many seconds after hs_engine_start at most */
     /* Loading progress: stage is a short word; called on the loading thread; nonzero cancels. May be NULL. */
     int (*progress)(void *ctx, const char *stage, uint64_t done, uint64_t total);
     void *progress_ctx;
@@ -103,6 +105,9 @@ const struct hs_tokenizer *hs_engine_tokenizer(const hs_engine *e);
 const struct hs_template *hs_engine_template(const hs_engine *e);
 /* generation_config.json, or NULL. */
 const struct json_t *hs_engine_generation_config(const hs_engine *e);
+
+/* Keeps which experts have been used, under options.profile; 0 if there is none, or nothing was used. Any thread. */
+int hs_engine_save_heat(const hs_engine *e, struct hs_err *err);
 
 /* ---- governor ---- */
 
@@ -164,6 +169,9 @@ typedef struct hs_engine_stats {
     uint32_t resident, slots, slots_planned; /* experts in memory, that there is room for now, and at the start */
     uint64_t cache_bytes;                    /* memory for that many experts */
     uint64_t cache_shrinks, cache_grows;     /* times that the number of slots has changed */
+    bool is_preloading;                      /* the experts that were used most are being read, since the start */
+    uint32_t preload_done, preload_total;    /* experts */
+    uint64_t memory_pressure_ppm;            /* as hs_governor_status.pressure, millionths */
     uint64_t steps; /* forward passes: it grows while work advances (watchdog) */
     uint64_t kv_bytes_used;
 } hs_engine_stats;

@@ -5,15 +5,18 @@
  * Several models share memory.limit: each is planned, in the order of the configuration, with what the earlier ones
  * take and the floors of the later ones counted as outside.
  *
- * Threads: main runs the server's loop; the loader creates engines and hands them over; it is joined before they are
+ * Threads: main runs the server's loop; the loader creates engines and hands them over, then it keeps them: it ticks
+ * the governor, reports preloading, and saves now and then which experts are used. It is joined before the engines are
  * destroyed.
  */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/option.h"
@@ -38,6 +41,11 @@ typedef struct daemon_state {
     hs_server *server;
     pthread_t loader;
     size_t loading; /* index of the model that is being loaded; loader thread only */
+    uint64_t server_bytes;
+    uint64_t limit;                  /* memory.limit as it is applied; loop thread */
+    _Atomic(hs_governor *) governor; /* the loader makes it; NULL: models load, or there is none */
+    atomic_bool over;                /* the server has ended */
+    bool save_failed;                /* has been said */
 } daemon_state;
 
 /* ---- configuration ---- */
@@ -103,7 +111,22 @@ static void setup_log(const hs_args *a, const hs_config *c)
     hs_log_setup(l, f);
 }
 
-/* SIGHUP, on the loop thread. The models and what belongs to them stay as they are. */
+static int apply_limit(daemon_state *d, uint64_t limit, hs_err *err)
+{
+    hs_governor *g = atomic_load(&d->governor);
+    if (limit == d->limit)
+        return 0;
+    if (!d->models[0].options.governed)
+        return hs_err_set(err, -EINVAL, "memory.limit cannot change while memory.governor is off: restart hotset");
+    if (!g)
+        return hs_err_set(err, -EAGAIN, "memory.limit cannot change before all models are loaded: reload then");
+    int r = hs_governor_set_limit(g, limit, err);
+    if (r == 0)
+        d->limit = limit;
+    return r;
+}
+
+/* SIGHUP, on the loop thread. The models and what belongs to them stay as they are, but for the limit. */
 static int reload(void *ctx, hs_err *err)
 {
     daemon_state *d = ctx;
@@ -114,8 +137,17 @@ static int reload(void *ctx, hs_err *err)
         r = apply_flags(d->args, fresh, err);
     if (r == 0)
         r = hs_server_options_from_config(fresh, &o, err);
-    if (r == 0)
+    uint64_t before = d->limit;
+    hs_engine_options e;
+    if (r == 0) {
+        hs_engine_options_from_config(fresh, &e);
+        r = apply_limit(d, e.memory_limit, err);
+    }
+    if (r == 0) {
         r = hs_server_apply(d->server, &o, err);
+        if (r < 0)
+            (void)apply_limit(d, before, &(hs_err){0});
+    }
     if (r == 0)
         setup_log(d->args, fresh);
     hs_config_destroy(&fresh);
@@ -233,6 +265,89 @@ static int on_load(void *ctx, const char *stage, uint64_t done, uint64_t total)
     return hs_server_is_stopping(d->server);
 }
 
+/* ---- keeping ---- */
+
+#define SAVE_NS (600 * 1000000000ull)
+#define KEEP_MS 250
+
+static int start_governor(daemon_state *d, hs_err *err)
+{
+    hs_engine *engines[HS_SERVER_MAX_MODELS];
+    for (size_t i = 0; i < d->n; i++)
+        engines[i] = d->models[i].engine;
+    hs_governor_options o = {.engines = engines,
+                             .n_engines = d->n,
+                             .limit = d->models[0].options.memory_limit,
+                             .outside = d->server_bytes};
+    hs_governor *g = NULL;
+    int r = hs_governor_create(&o, &g, err);
+    atomic_store(&d->governor, g);
+    return r;
+}
+
+/* Whether models are being preloaded; says how far they are. */
+static bool report_preload(daemon_state *d)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        hs_engine_stats s = hs_engine_get_stats(d->models[i].engine);
+        char line[200];
+        if (!s.is_preloading)
+            continue;
+        snprintf(line, sizeof line, "preloading %s: %u of %u experts", d->models[i].model.name, s.preload_done,
+                 s.preload_total);
+        hs_server_set_progress(d->server, line);
+        return true;
+    }
+    return false;
+}
+
+static void log_preload(const daemon_state *d)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        hs_engine_stats s = hs_engine_get_stats(d->models[i].engine);
+        if (s.preload_done)
+            hs_info("model %s: %u of %u experts that were used most before have been read ahead",
+                    d->models[i].model.name, s.preload_done, s.preload_total);
+    }
+}
+
+static void save_heat(daemon_state *d)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        hs_err err = {0};
+        if (hs_engine_save_heat(d->models[i].engine, &err) == 0 || d->save_failed)
+            continue;
+        d->save_failed = true;
+        hs_warn("which experts are used is not remembered: %s", err.text);
+    }
+}
+
+static void keep(daemon_state *d)
+{
+    hs_err err = {0};
+    bool is_ready = false;
+    uint64_t saved = hs_now_ns();
+    if (d->models[0].options.governed && start_governor(d, &err) < 0)
+        hs_warn("%s", err.text);
+    while (!atomic_load(&d->over)) {
+        uint64_t now = hs_now_ns();
+        hs_governor *g = atomic_load(&d->governor);
+        uint32_t ms = g ? hs_governor_tick(g, now) : KEEP_MS;
+        if (!is_ready && !report_preload(d)) {
+            is_ready = true;
+            log_preload(d);
+            hs_server_set_ready(d->server);
+        }
+        if (now - saved >= SAVE_NS) {
+            save_heat(d);
+            saved = now;
+        }
+        struct timespec t = {0, ms * 1000000l};
+        nanosleep(&t, NULL);
+    }
+    save_heat(d);
+}
+
 static void *load(void *ctx)
 {
     daemon_state *d = ctx;
@@ -256,7 +371,7 @@ static void *load(void *ctx)
                 hs_engine_io_name(m->engine), hs_engine_io_note(m->engine));
         hs_server_set_engine(d->server, i, m->engine);
     }
-    hs_server_set_ready(d->server);
+    keep(d);
     return NULL;
 }
 
@@ -273,7 +388,10 @@ static int serve(daemon_state *d, const hs_server_options *so, hs_err *err)
         hs_err_set(err, r, "cannot start a thread: %s", hs_strerror(r));
     } else {
         r = hs_server_run(d->server, err);
+        atomic_store(&d->over, true);
         pthread_join(d->loader, NULL);
+        hs_governor *g = atomic_exchange(&d->governor, NULL);
+        hs_governor_destroy(&g);
     }
     hs_server_destroy(&d->server);
     return r;
@@ -311,10 +429,12 @@ static int start(daemon_state *d, hs_err *err)
         r = hs_server_check_listen(so.listen, err); /* before minutes of loading */
     if (r == 0)
         r = read_models(d, &so, err);
+    d->server_bytes = hs_server_memory_bytes(&so);
     if (r == 0)
-        r = plan_models(d, hs_server_memory_bytes(&so), err);
+        r = plan_models(d, d->server_bytes, err);
     if (r < 0)
         return r;
+    d->limit = d->models[0].options.memory_limit;
     for (size_t i = 0; i < d->n; i++)
         log_plan(&d->models[i]);
     if (hs_args_has(a, "check-config"))

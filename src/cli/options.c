@@ -122,6 +122,10 @@ void hs_engine_options_for_model(const hs_config *c, size_t i, hs_engine_options
     v = hs_config_model_str(c, i, "kv_type");
     if (v)
         opt->kv_type = v;
+    v = hs_config_model_str(c, i, "expert_profile");
+    opt->profile = v ? v : "default";
+    opt->preload_s = (uint32_t)hs_config_seconds(c, "cache", "preload_seconds");
+    opt->governed = strcmp(hs_config_str(c, "memory", "governor"), "off") != 0;
     opt->path = hs_config_model_str(c, i, "path");
 }
 

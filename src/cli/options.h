@@ -39,7 +39,7 @@ int hs_reread_config(const hs_args *a, hs_config **ret_config, hs_err *err) HS_M
 
 /* [memory] [cache] [io] [prefetch] [compute] [kv]; strings are borrowed from c. path stays NULL, parallel 0. */
 void hs_engine_options_from_config(const hs_config *c, hs_engine_options *ret);
-/* Overrides by the i-th [model NAME] section, its path included. */
+/* Overrides by the i-th [model NAME] section, its path included, and what only a daemon does. */
 void hs_engine_options_for_model(const hs_config *c, size_t i, hs_engine_options *opt);
 
 /* What a model folder says about itself, read without loading weights. */

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "engine/engine_int.h"
+#include "engine/heat.h"
 
 void hs__route_observer(void *ctx, const hs_route *route)
 {
@@ -27,6 +28,8 @@ void hs__route_observer(void *ctx, const hs_route *route)
             seq->step_hits++;
         }
     }
+    if (e->heat)
+        hs__heat_use(e->heat, route->layer, route->experts, route->top_k);
     if (!e->on_route)
         return;
     hs_route_event ev = {.decode = route->phase == HS_PHASE_DECODE,
@@ -112,6 +115,13 @@ void hs__engine_counters(const hs_engine *e, hs_engine_stats *s)
     s->cache_bytes = s->slots * e->plan.slot_bytes;
     s->cache_shrinks = r.shrinks;
     s->cache_grows = r.grows;
+    s->is_preloading = e->is_preloading;
+    s->preload_done = e->preload_at;
+    if (e->heat) {
+        const uint32_t *objects, *uses;
+        uint32_t tokens, n = hs__heat_order(e->heat, &objects, &uses, &tokens);
+        s->preload_total = n < s->slots ? n : s->slots;
+    }
     for (uint32_t i = 0; i < e->plan.parallel; i++)
         if (e->seqs[i].in_use)
             s->kv_bytes_used += e->seqs[i].kv.length * e->plan.kv_per_token;
@@ -137,6 +147,7 @@ hs_engine_stats hs_engine_get_stats(const hs_engine *engine)
     s.queued = e->n_queued;
     s.active = e->n_active;
     s.requests_cancelled += e->n_dropped;
+    s.memory_pressure_ppm = atomic_load_explicit(&e->pressure_ppm, memory_order_relaxed);
     hs_mutex_unlock(&e->lock);
     return s;
 }

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "engine/engine_int.h"
+#include "engine/heat.h"
 #include "math/mat.h"
 
 /* Tokenizer and template while loading, as a multiple of their files: measured on DeepSeek-V3, Qwen3 and gpt-oss. */
@@ -149,6 +150,19 @@ static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *e
     return r;
 }
 
+static int start_heat(hs_engine *e, const hs_engine_options *opt, hs_err *err)
+{
+    int r = hs__heat_create(opt, &e->opened, &e->heat, err);
+    if (r < 0 || !e->heat)
+        return r;
+    const uint32_t *objects, *uses;
+    uint32_t tokens, n = hs__heat_order(e->heat, &objects, &uses, &tokens);
+    if (n)
+        hs_residency_warm(e->residency, objects, uses, n, tokens);
+    e->preload_s = n ? opt->preload_s : 0;
+    return 0;
+}
+
 static int create_sequences(hs_engine *e, const hs_engine_options *opt, hs_err *err)
 {
     const hs_plan *p = &e->plan;
@@ -190,6 +204,8 @@ static int bring_up(hs_engine *e, const hs_engine_options *opt, hs_err *err)
         r = load_dense(e, opt, &dense, err);
     if (r == 0)
         r = start_streaming(e, opt, err);
+    if (r == 0)
+        r = start_heat(e, opt, err);
     if (r == 0)
         r = create_sequences(e, opt, err);
     if (r == 0) {
@@ -254,6 +270,7 @@ void hs_engine_destroy(hs_engine **engine)
         hs_residency_destroy(&e->residency);
         hs_io_destroy(&e->io);
     }
+    hs__heat_destroy(&e->heat);
     hs_free(e->seqs);
     hs_free(e->batch_seq);
     hs_free(e->batch_kv);

@@ -41,6 +41,8 @@ hs_kv_type hs__kv_type(const hs_engine_options *opt);
 int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *ret, hs_err *err) HS_MUST_CHECK;
 void hs__model_config(const hs_plan *p, const hs__opened *o, bool predict, hs_model_config *ret);
 
+typedef struct hs__heat hs__heat;
+
 typedef struct hs__seq {
     hs_kv kv;
     bool in_use;
@@ -61,6 +63,11 @@ struct hs_engine {
     uint64_t kv_bytes;
     hs_residency *residency;
     hs_io *io;
+    hs__heat *heat; /* NULL = it is not kept */
+    uint32_t preload_s, preload_at;
+    uint64_t preload_until_ns;
+    bool is_preloading;
+    _Atomic uint32_t pressure_ppm; /* the governor's; any thread */
     hs_model *model;
     hs__seq *seqs;       /* [plan.parallel] */
     uint32_t *batch_seq; /* [plan.parallel] index into seqs of each row of the running decode */

@@ -6,7 +6,13 @@ static const hs_option options[] = {
      "Memory of the whole process. auto takes what the machine and the control group leave at start, less a reserve of "
      "one "
      "eighth (at least 512 MiB) for other programs. A limit under the model's floor is refused with the figures; "
-     "'hotset plan PATH' shows them beforehand.",
+     "'hotset plan PATH' shows them beforehand. SIGHUP applies another limit to the cache while memory.governor is "
+     "auto.",
+     true},
+    {"memory", "governor", HS_OPT_ENUM, "auto", 0, 0, "auto|off", "",
+     "auto lets 'hotset serve' give experts' memory back while the machine, a control group (MemoryHigh and MemoryMax "
+     "may be changed at any time) or memory.limit leave too little, and take it again later. Results are the same "
+     "bits. off keeps the cache as it was planned.",
      false},
     {"cache", "size", HS_OPT_CACHE, "auto", 0, 0, NULL, "",
      "Memory for routed experts: auto takes what memory.limit leaves after the dense part, the KV cache and the "
@@ -19,6 +25,10 @@ static const hs_option options[] = {
      "Which expert leaves when another needs its place. ewma scores recent and long-term use and lets rare experts "
      "pass "
      "without evicting anybody; lru and lfu are there for comparison. Results are the same bits with each.",
+     false},
+    {"cache", "preload_seconds", HS_OPT_SECONDS, "20", 0, 3600, NULL, "seconds",
+     "At the start the experts that were used most before are read into free memory, most used first, for this long at "
+     "most; requests are answered meanwhile and go first. /ready turns 200 afterwards. 0 reads nothing ahead.",
      false},
     {"io", "engine", HS_OPT_ENUM, "auto", 0, 0, "auto|io_uring|pread", "",
      "How experts are read. auto takes io_uring where the kernel allows it and a pool of reading threads elsewhere "
@@ -82,6 +92,10 @@ static const hs_option options[] = {
      "Folder of the model: packed by 'hotset pack', or safetensors as published.", false},
     {"model", "context", HS_OPT_INT, "0", 0, 16777216, NULL, "tokens", "As kv.context, for this model alone.", false},
     {"model", "kv_type", HS_OPT_ENUM, "f16", 0, 0, "f16|f32|q8", "", "As kv.type, for this model alone.", false},
+    {"model", "expert_profile", HS_OPT_STRING, "default", 0, 0, NULL, "",
+     "Name under which it is remembered, in state.dir, which experts are used: letters, digits, - and _. Models that "
+     "are served for different purposes may have one each.",
+     false},
     {"model", "cache", HS_OPT_CACHE, "auto", 0, 0, NULL, "", "As cache.size, for this model alone.", false},
 };
 

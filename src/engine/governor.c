@@ -290,6 +290,8 @@ uint32_t hs_governor_tick(hs_governor *g, uint64_t now)
         give_back(g, &m, bytes, now);
     else
         take_again(g, &m, reserve, now);
+    for (size_t i = 0; i < g->n; i++)
+        atomic_store_explicit(&g->engines[i]->pressure_ppm, (uint32_t)(g->pressure * 1e6), memory_order_relaxed);
     g->budget = m.budget;
     g->look_ns = now;
     bool is_soon = fall && m.budget < need + reserve / 2 + 4 * fall;

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/engine_int.h"
+#include "engine/heat.h"
 
 #define SHARED_CHUNK 512u /* prompt tokens per round while others generate */
 
@@ -366,19 +367,29 @@ void hs__engine_resize(hs_engine *e, uint32_t n)
     hs_mutex_unlock(&e->lock);
 }
 
-#define SETTLE_NS 10000000ull /* between tries to give up slots into which reads are still under way */
+#define SETTLE_NS  10000000ull /* between tries to give up slots into which reads are still under way */
+#define PRELOAD_NS 1000000ull  /* between looks at reads of preloading */
 
 /* Sleeps until there is something to do; at most a second, so that deadlines of waiting and paused requests are met. */
 static void wait_for_work(hs_engine *e)
 {
     while (!e->stop && !has_work(e)) {
         bool is_resizing = hs_residency_is_resizing(e->residency);
-        struct timespec until = hs_timespec(hs_now_ns() + (is_resizing ? SETTLE_NS : 1000000000ull));
-        if (!e->n_active && !is_resizing)
+        uint64_t wait_ns = e->is_preloading ? PRELOAD_NS : is_resizing ? SETTLE_NS : 1000000000ull;
+        struct timespec until = hs_timespec(hs_now_ns() + wait_ns);
+        if (!e->n_active && !is_resizing && !e->is_preloading)
             hs_cond_wait(&e->wake, &e->lock);
         else if (hs_cond_timedwait(&e->wake, &e->lock, &until) == ETIMEDOUT)
             return;
     }
+}
+
+/* Nobody wants anything now: reads a few more of the experts that were used most in earlier runs. */
+static void preload(hs_engine *e)
+{
+    const uint32_t *objects, *uses;
+    uint32_t tokens, n = hs__heat_order(e->heat, &objects, &uses, &tokens);
+    e->is_preloading = hs_residency_preload(e->residency, objects, n, &e->preload_at);
 }
 
 bool hs__scheduler_round(hs_engine *e)
@@ -400,8 +411,12 @@ bool hs__scheduler_round(hs_engine *e)
     uint32_t n = collect(e, e->step_slots);
     if (n)
         decode_step(e, e->step_slots, n);
-    if (i < 0 && !n)
+    e->is_preloading = e->is_preloading && now < e->preload_until_ns;
+    if (i < 0 && !n) {
         hs_residency_settle(e->residency);
+        if (e->is_preloading)
+            preload(e);
+    }
     hs__engine_publish(e);
     return true;
 }
@@ -431,6 +446,9 @@ int hs_engine_start(hs_engine *e, hs_err *err)
     if (e->started)
         return hs_err_set(err, -EALREADY, "the engine thread is running already");
     e->started = true;
+    e->is_preloading = e->preload_s > 0;
+    e->preload_until_ns = hs_now_ns() + e->preload_s * 1000000000ull;
+    hs__engine_publish(e);
     int r = -pthread_create(&e->thread, NULL, hs__scheduler_main, e);
     if (r < 0) {
         e->started = false;

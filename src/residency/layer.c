@@ -49,7 +49,7 @@ static void issue(hs_residency *r, bool force)
         r->pending.head++;
         w->slot = slot;
         w->state = HS__WANT_LOADING;
-        hs__load_start(r, slot, w->object, kind);
+        hs__load_start(r, slot, w->object, kind, HS_IO_DEMAND);
         hs__slot_want(r, slot, want);
     }
     hs__load_submit(r);

@@ -130,7 +130,7 @@ static void prepare(hs_residency *r, hs__load *l, hs_io_class cls)
     r->batch[r->n_batch++] = &l->req;
 }
 
-void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind)
+void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind, hs_io_class cls)
 {
     hs__load *l = r->unused;
     r->unused = l->next;
@@ -149,7 +149,7 @@ void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind ki
     if (hs_object_is_staged(r->cfg.objects, object))
         l->staging = r->staging_free[--r->n_staging_free];
     hs__slot_fill(r, slot, object, kind, (uint32_t)(l - r->loads));
-    prepare(r, l, kind == HS__GUESS ? HS_IO_SPECULATIVE : HS_IO_DEMAND);
+    prepare(r, l, cls);
 }
 
 void hs__load_submit(hs_residency *r)

@@ -82,7 +82,7 @@ void hs__prefetch_pump(hs_residency *r)
         uint32_t slot = hs__slot_for_guess(r);
         if (slot == HS__NONE)
             break;
-        hs__load_start(r, slot, object, HS__GUESS);
+        hs__load_start(r, slot, object, HS__GUESS, HS_IO_SPECULATIVE);
         r->slots[slot].guess = r->guess_no;
         r->slots[slot].rank = (uint8_t)r->to_guess[r->to_guess_at].rank;
         r->guessed[r->n_guessed++] = slot;

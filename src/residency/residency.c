@@ -130,7 +130,7 @@ static void set_sizes(hs_residency *r)
     r->n_decoders = hs_pool_threads(c->pool);
     r->memory_end = r->n_slots * r->slot_bytes;
     uint64_t biggest = r->slot_bytes > r->staging_bytes ? r->slot_bytes : r->staging_bytes;
-    if (c->prefetch && c->prefetch_budget < biggest)
+    if (c->prefetch_budget < biggest)
         r->cfg.prefetch_budget = biggest;
     r->guessed_room = HS__MAX_LOADS / 2;
     hs__set_shares(r);

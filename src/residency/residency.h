@@ -70,6 +70,13 @@ bool hs_residency_is_resizing(const hs_residency *r);
 /* Engine thread, between passes: follows at once, as far as reads that are still out let it. */
 void hs_residency_settle(hs_residency *r);
 
+/* What is known from earlier runs, before the first token: objects[n], most used first, with uses[n] of so many tokens.
+ */
+void hs_residency_warm(hs_residency *r, const uint32_t *objects, const uint32_t *uses, uint32_t n, uint32_t tokens);
+/* Engine thread, between passes: starts to read objects[*at..n) into EMPTY slots, as far as reads ahead may go, and takes
+ * in what has been read; moves *at on. False: nothing is left, or no slot. */
+bool hs_residency_preload(hs_residency *r, const uint32_t *objects, uint32_t n, uint32_t *at);
+
 typedef struct hs_residency_stats {
     /* Per expert use. A hit had all its bytes in memory when its layer began; one whose read was under way then is a
      * miss, and late. */

@@ -265,7 +265,7 @@ void hs__loads_init(hs_residency *r);
  */
 bool hs__load_possible(const hs_residency *r, uint32_t object, bool guess);
 /* Prepares it; hs__load_submit sends all that are prepared. */
-void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind);
+void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind, hs_io_class cls);
 void hs__load_submit(hs_residency *r);
 void hs__load_promote(hs_residency *r, hs__load *l);
 /* Nobody asks for it any more: what has not been read is dropped, and so is what has been read but not decoded. */

@@ -41,7 +41,7 @@ void hs__metrics_count(hs__metrics *m, size_t route, int status, double seconds)
     hs__histogram_add(&m->duration, seconds, 1);
 }
 
-typedef enum source_kind { STATS_U64, STATS_U32, STATS_NS } source_kind;
+typedef enum source_kind { STATS_U64, STATS_U32, STATS_NS, STATS_PPM } source_kind;
 
 typedef struct metric {
     const char *name, *type, *help;
@@ -67,7 +67,15 @@ static const metric metrics[] = {
     {"hotset_expert_cache_evictions_total", "counter", "Experts dropped for others.", STATS_U64,
      STAT(expert_evictions)},
     {"hotset_expert_cache_resident", "gauge", "Experts in memory.", STATS_U32, STAT(resident)},
-    {"hotset_expert_cache_slots", "gauge", "Experts that memory has room for.", STATS_U32, STAT(slots)},
+    {"hotset_expert_cache_slots", "gauge", "Experts that memory has room for now.", STATS_U32, STAT(slots)},
+    {"hotset_expert_cache_slots_planned", "gauge", "Experts that memory had room for at the start.", STATS_U32,
+     STAT(slots_planned)},
+    {"hotset_expert_cache_bytes", "gauge", "Memory for experts now.", STATS_U64, STAT(cache_bytes)},
+    {"hotset_expert_cache_shrinks_total", "counter", "Times that memory was given back.", STATS_U64,
+     STAT(cache_shrinks)},
+    {"hotset_expert_cache_grows_total", "counter", "Times that memory was taken again.", STATS_U64, STAT(cache_grows)},
+    {"hotset_memory_pressure_ratio", "gauge", "Share of the last second in which some task stood still for memory.",
+     STATS_PPM, STAT(memory_pressure_ppm)},
     {"hotset_io_read_bytes_total", "counter", "Bytes read from disk.", STATS_U64, STAT(bytes_read)},
     {"hotset_io_demand_bytes_total", "counter", "Bytes read because a token needed them.", STATS_U64,
      STAT(demand_bytes)},
@@ -109,6 +117,8 @@ static void put_value(hs_buf *b, const metric *m, const hs_engine_stats *st)
         v = *(const uint64_t *)(const void *)at;
     if (m->kind == STATS_NS)
         hs_buf_printf(b, "%.9f\n", (double)v * 1e-9);
+    else if (m->kind == STATS_PPM)
+        hs_buf_printf(b, "%.6f\n", (double)v * 1e-6);
     else
         hs_buf_printf(b, "%llu\n", (unsigned long long)v);
 }
@@ -129,14 +139,6 @@ static void put_engines(hs_buf *b, const hs_server *s)
             hs_buf_puts(b, "\"} ");
             put_value(b, &metrics[k], &st[i]);
         }
-    }
-    head(b, "hotset_expert_cache_bytes", "gauge", "Memory for experts.");
-    for (size_t i = 0; i < s->n_models; i++) {
-        if (!s->models[i].engine)
-            continue;
-        hs_buf_puts(b, "hotset_expert_cache_bytes{model=\"");
-        put_label(b, s->models[i].name);
-        hs_buf_printf(b, "\"} %llu\n", (unsigned long long)hs_engine_plan(s->models[i].engine)->cache);
     }
 }
 

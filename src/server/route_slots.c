@@ -55,13 +55,15 @@ void hs__route_props(hs__conn *c)
         return;
     }
     hs__params_sampling(&unset, &m->defaults, hs_engine_generation_config(m->engine), &d);
+    hs_engine_stats st = hs_engine_get_stats(m->engine);
     hs_buf_init(&b, 4096);
     hs_buf_puts(&b, "{\"model\":");
     hs__json_string(&b, m->name, strlen(m->name));
     hs_buf_printf(&b,
                   ",\"build_info\":\"hotset " HOTSET_VERSION "\",\"total_slots\":%u,\"default_generation_settings\":"
-                  "{\"n_ctx\":%u,\"params\":{\"temperature\":%g,\"top_p\":%g,\"top_k\":%u,\"min_p\":%g}}}\n",
+                  "{\"n_ctx\":%u,\"params\":{\"temperature\":%g,\"top_p\":%g,\"top_k\":%u,\"min_p\":%g}},"
+                  "\"expert_cache\":{\"slots\":%u,\"slots_planned\":%u,\"resident\":%u}}\n",
                   hs_engine_plan(m->engine)->parallel, hs_engine_max_context(m->engine), (double)d.temperature,
-                  (double)d.top_p, d.top_k, (double)d.min_p);
+                  (double)d.top_p, d.top_k, (double)d.min_p, st.slots, st.slots_planned, st.resident);
     hs__reply_buf(c, 200, "application/json", &b);
 }

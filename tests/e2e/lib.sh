@@ -9,6 +9,9 @@ WORK=$(mktemp -d /tmp/hotset-e2e-XXXXXX)
 DAEMON=
 # Nothing of this machine's own configuration.
 for name in $(env | sed -n 's/^\(HOTSET_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+unset STATE_DIRECTORY
+XDG_STATE_HOME=$WORK/learnt
+export XDG_STATE_HOME
 : > "$WORK/empty.conf"
 
 cleanup() {
@@ -62,6 +65,7 @@ field() {
 # start_daemon FLAG... : until it is ready; its socket is $SOCKET
 SOCKET=$WORK/api.sock
 start_daemon() {
+    : > "$WORK/serve.log" # the last daemon's is not taken for this one's
     "$HOTSET" serve --config "$WORK/empty.conf" --listen "unix:$SOCKET" "$@" > "$WORK/serve.out" 2> "$WORK/serve.log" &
     DAEMON=$!
     tries=0

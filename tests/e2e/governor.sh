@@ -1,0 +1,90 @@
+#!/bin/sh
+# labels: e2e slow
+# A real control group: somebody else takes memory in it while a request is answered. Nothing is killed, the answer is
+# the same, the cache gets smaller and is back at full size afterwards; so too when the group's limit itself changes.
+. "$(dirname "$0")/lib.sh"
+
+[ "$(id -u)" -eq 0 ] || skip "only root makes control groups"
+[ -z "${SANITIZED:-}" ] || skip "a sanitizer's memory is in no plan"
+NAME=hotset-e2e-$$
+if [ -e /sys/fs/cgroup/memory/memory.limit_in_bytes ]; then
+    GROUP=/sys/fs/cgroup/memory/$NAME
+    MAX=memory.limit_in_bytes
+elif grep -qw memory /sys/fs/cgroup/cgroup.subtree_control 2> /dev/null; then
+    GROUP=/sys/fs/cgroup/$NAME
+    MAX=memory.max
+else
+    skip "no memory controller"
+fi
+mkdir "$GROUP" 2> /dev/null || skip "no control group can be made"
+HOG=
+tidy() {
+    status=$?
+    [ -z "$HOG" ] || kill "$HOG" 2> /dev/null || true
+    [ -z "$DAEMON" ] || kill -KILL "$DAEMON" 2> /dev/null || true
+    wait
+    DAEMON=
+    rmdir "$GROUP" 2> /dev/null || true
+    (exit $status)
+    cleanup
+}
+trap tidy EXIT
+echo 340M > "$GROUP/$MAX" || skip "the group takes no limit"
+REAL=$HOTSET
+cat > "$WORK/hotset" << END
+#!/bin/sh
+echo \$\$ > $GROUP/cgroup.procs
+exec $REAL "\$@"
+END
+chmod +x "$WORK/hotset"
+HOTSET=$WORK/hotset
+
+counted() { grep -c "$1" "$WORK/serve.log" || true; }
+# logged TEXT N : the log has it N times within a minute and a half
+logged() {
+    tries=0
+    until [ "$(counted "$1")" -ge "$2" ]; do
+        kill -0 "$DAEMON" 2> /dev/null || fail "the daemon is gone"
+        tries=$((tries + 1))
+        [ $tries -lt 900 ] || fail "the log lacks '$1'"
+        sleep 0.1
+    done
+}
+ask() {
+    "$REAL" run tale "Once upon a time" --config "$WORK/none.conf" --temp 0 --max-tokens 400 --socket "$SOCKET" \
+        > "$1" 2> "$WORK/err" || fail "a request failed: $(cat "$WORK/err")"
+}
+: > "$WORK/none.conf"
+
+start_daemon --model "tale=$MODEL" --set "state.dir=$WORK/state" --set log.level=debug
+ask "$WORK/golden"
+[ "$(counted 'memory is short')" -eq 0 ] || fail "memory is short although nobody takes any"
+
+# tail keeps what has no line end
+(
+    echo "$(sh -c 'echo $PPID')" > "$GROUP/cgroup.procs"
+    (head -c 140M /dev/zero; sleep 20) | tail > /dev/null
+) &
+HOG=$!
+for i in 1 2 3 4 5 6; do
+    ask "$WORK/answer"
+    cmp -s "$WORK/golden" "$WORK/answer" || fail "another answer while memory is short"
+    sleep 1
+done
+logged 'memory is short' 1
+logged 'room for [0-9]* experts instead of 320' 1
+wait "$HOG" || fail "the other process was killed"
+HOG=
+logged 'memory is there again' 1
+ask "$WORK/answer"
+cmp -s "$WORK/golden" "$WORK/answer" || fail "another answer afterwards"
+
+# systemctl set-property MemoryMax, as the kernel sees it
+echo 215M > "$GROUP/$MAX"
+logged 'memory is short' 2
+ask "$WORK/answer"
+cmp -s "$WORK/golden" "$WORK/answer" || fail "another answer under a lower limit"
+echo 340M > "$GROUP/$MAX"
+logged 'memory is there again' 2
+grep -q 'oom_kill [1-9]' "$GROUP/memory.events" "$GROUP/memory.oom_control" 2> /dev/null && fail "something was killed"
+stop_daemon
