@@ -217,6 +217,7 @@ static void test_deepseek_v3(void **state)
     assert_int_equal(p.token_cycle, 58 * 8);
     assert_int_equal(p.kv_per_token, 61 * (512 + 64) * 2);
     assert_true(p.expert_bytes_all > 600ull << 30 && p.total <= p.limit);
+    assert_int_equal(p.prefill_chunk, 2048); /* a sweep reads 500 GiB */
     assert_true(p.dense > 10ull << 30 && p.dense < 30ull << 30);
     snprintf(command, sizeof command, "rm -r %s", folder);
     assert_int_equal(system(command), 0);
@@ -302,7 +303,7 @@ static void test_explicit_cache(void **state)
     assert_true(p.n_slots >= 6 && p.n_slots < 300);
 }
 
-/* From the floor upwards no part of the shape gets smaller, and the floor does not move. */
+/* From the floor upwards no part of the shape gets smaller, and the floor does not move. The chunk may, for slots. */
 static void test_monotone(void **state)
 {
     (void)state;
@@ -319,7 +320,7 @@ static void test_monotone(void **state)
         assert_int_equal(p.recommended, top.recommended);
         assert_true(p.context >= before.context);
         assert_true(p.parallel >= before.parallel);
-        assert_true(p.prefill_chunk >= before.prefill_chunk);
+        assert_true(p.prefill_chunk >= (before.prefill_chunk < 256 ? before.prefill_chunk : 256));
         before = p;
     }
     assert_int_equal(before.context, 4096);
@@ -330,6 +331,31 @@ static void test_monotone(void **state)
     hs_plan p = planned(&opt);
     assert_true(p.prefill_chunk < 2048);
     assert_true(p.n_slots < 320);
+}
+
+/* A chunk is worth the sweeps that it saves: everything in memory is worth more than a big one, and where most is not,
+ * a big one is worth more than what it takes from the cache. */
+static void test_chunk(void **state)
+{
+    (void)state;
+    hs_engine_options opt = wishes();
+    hs_plan all = planned(&opt);
+    assert_true(all.n_slots == 320 && all.prefill_chunk == 2048);
+    opt.memory_limit = all.total - 1;
+    hs_plan p = planned(&opt);
+    assert_int_equal(p.n_slots, 320);
+    assert_int_equal(p.prefill_chunk, 1024);
+    opt.memory_limit = all.total - all.scratch + p.scratch / 4;
+    p = planned(&opt);
+    assert_int_equal(p.prefill_chunk, 256); /* with more the cache would miss more than the sweeps do */
+    assert_true(p.n_slots > 280);
+    opt.cache_kind = HS_CACHE_PERCENT; /* the chunk is what else there is memory for */
+    opt.cache_percent = 50;
+    opt.memory_limit = all.total;
+    assert_int_equal(planned(&opt).prefill_chunk, 2048);
+    opt.cache_kind = HS_CACHE_AUTO;
+    opt.context = 100; /* no longer than a prompt can be */
+    assert_int_equal(planned(&opt).prefill_chunk, 100);
 }
 
 static uint64_t random_state;
@@ -428,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_packed_floor), cmocka_unit_test(test_deepseek_v3),    cmocka_unit_test(test_recommended),
         cmocka_unit_test(test_percent),      cmocka_unit_test(test_explicit_cache), cmocka_unit_test(test_monotone),
         cmocka_unit_test(test_random),       cmocka_unit_test(test_wrong_wishes),   cmocka_unit_test(test_automatic),
+        cmocka_unit_test(test_chunk),
     };
     return cmocka_run_group_tests(tests, open_tale, close_tale);
 }
