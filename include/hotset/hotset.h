@@ -36,6 +36,7 @@ typedef enum hs_calibrate_mode {
 
 typedef struct hs_engine_options {
     const char *path;        /* packed folder, safetensors folder or GGUF file */
+    const char *mirror;      /* further copies of it, on other drives: paths with commas between; NULL or "" = none */
     uint64_t memory_limit;   /* the whole process; 0 = what machine and cgroup leave, less a reserve */
     uint64_t memory_outside; /* what the rest of the process (server, other models) may take at its maxima */
     hs_cache_kind cache_kind;
@@ -159,6 +160,7 @@ typedef struct hs_engine_stats {
     uint64_t bytes_read, demand_bytes, speculative_bytes;
     uint64_t io_busy_ns; /* time with at least one read in flight: bytes_read over this is the bandwidth reached */
     uint64_t io_reads, io_errors;
+    uint64_t mirror_reads; /* pieces that a mirror brought because another copy was bad */
     uint64_t prefetch_issued, prefetch_useful, prefetch_wasted;
     uint64_t predict_guessed, predict_correct, predict_actual;
     uint64_t miss_predicted;

@@ -1,6 +1,7 @@
 /*
  * log.h - the daemon's log. Library rooms log at debug only; everything a person must know travels as an error or an
- * event. Thread-safe: one line, one write(2). Goes to stderr.
+ * event, but for damage that another copy has made good, which is nobody's error. Thread-safe: one line, one write(2).
+ * Goes to stderr.
  */
 #ifndef HS_BASE_LOG_H
 #define HS_BASE_LOG_H

@@ -211,6 +211,7 @@ static int prepare(bench *b, const hs_config *config, hs_err *err)
     hs_engine_options opt;
     hs_engine_options_from_config(config, &opt);
     opt.path = b->args->operands[0];
+    opt.mirror = hs_args_text(b->args, "mirror");
     opt.without_text = true;
     uint32_t run = b->n_prompt + b->n_gen, warm = b->n_warm + 1;
     if (!opt.context)
@@ -273,6 +274,7 @@ static int bench_replay(const hs_args *a)
     hs_engine_options opt;
     hs_engine_options_from_config(config, &opt);
     opt.path = a->operands[0];
+    opt.mirror = hs_args_text(a, "mirror");
     opt.without_text = true;
     json_t *o = NULL;
     hs_err err = {0};
@@ -324,6 +326,7 @@ static const hs_flag flags[] = {
      "measure reading instead: the biggest file at PATH, sequential and random, in several sizes and depths; then "
      "calibrate, and keep the result for this drive (unless io.calibrate is off)"},
     {"seconds", HS_FLAG_NUMBER, "S", 0.05, 60, "with --disk: time for each of the 18 measurements; default 1"},
+    HS_FLAG_MIRROR,
     HS_FLAGS_CONFIG,
     HS_FLAG_JSON,
     HS_FLAGS_END};

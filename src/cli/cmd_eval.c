@@ -105,6 +105,7 @@ static int open_engine(evaluation *e, const hs_config *config, hs_err *err)
                           .n_moe_layers = e->facts.n_moe_layers,
                           .chunk_tokens = e->chunk};
     opt.path = e->model;
+    opt.mirror = hs_args_text(e->args, "mirror");
     opt.without_text = true;
     opt.memory_outside = e->chunk * row + (hs_args_has(e->args, "routes") ? hs_trace_csv_bytes(&info) : 0);
     if (!hs_config_is_set(config, "kv", "type"))
@@ -303,6 +304,7 @@ static const hs_flag flags[] = {
      "write every routing decision as route_trace v1, prompt and continuation"},
     {"greedy", HS_FLAG_INT, "N", 0, 16777216,
      "continue with the N likeliest tokens, one after the other; an end token does not stop it"},
+    HS_FLAG_MIRROR,
     HS_FLAGS_CONFIG,
     HS_FLAG_JSON,
     HS_FLAGS_END};

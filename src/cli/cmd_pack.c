@@ -215,10 +215,15 @@ static int run_verify(const hs_args *a)
     hs_pack_monitor m = monitor(&f);
     hs_pool *pool = NULL;
     hs_err err = {0};
-    uint64_t problems = 0;
+    uint64_t problems = 0, n_mended = 0;
+    const char *mirror = hs_args_text(a, "mirror");
+    if (!mirror != !hs_args_has(a, "repair"))
+        return hs_fail_usage(a->verb, "--repair and --mirror go together");
     f.problems = hs_args_has(a, "json") ? json_array() : NULL;
     int r = make_pool(a, &pool, &err);
-    if (r == 0)
+    if (r == 0 && mirror)
+        r = hs_repair(a->operands[0], mirror, pool, &m, &n_mended, &problems, &err);
+    else if (r == 0)
         r = hs_verify(a->operands[0], pool, &m, &problems, &err);
     hs_pool_destroy(&pool);
     hs_progress_clear(&f.progress);
@@ -227,9 +232,10 @@ static int run_verify(const hs_args *a)
         return hs_fail(&err);
     }
     if (hs_args_has(a, "json")) {
-        int status = hs_print_json(json_pack("{s:s, s:b, s:I, s:o, s:I, s:f}", "path", a->operands[0], "ok", r == 0,
-                                             "n_problems", (json_int_t)problems, "problems", f.problems, "bytes",
-                                             (json_int_t)f.bytes, "seconds", seconds(&f)));
+        int status =
+            hs_print_json(json_pack("{s:s, s:b, s:I, s:o, s:I, s:I, s:f}", "path", a->operands[0], "ok", r == 0,
+                                    "n_problems", (json_int_t)problems, "problems", f.problems, "repaired",
+                                    (json_int_t)n_mended, "bytes", (json_int_t)f.bytes, "seconds", seconds(&f)));
         return r < 0 ? 1 : status;
     }
     char x[32];
@@ -243,6 +249,9 @@ static int run_verify(const hs_args *a)
 }
 
 static const hs_flag verify_flags[] = {
+    {"repair", HS_FLAG_SWITCH, NULL, 0, 0, "take what is damaged from --mirror; sound bytes are never written"},
+    {"mirror", HS_FLAG_TEXT, "PATH", 0, 0,
+     "with --repair: a copy of the packed model, itself checked before it is used"},
     {"threads", HS_FLAG_INT, "N", 1, HS_PACK_THREADS_MAX, "threads that check; default all processors"},
     HS_FLAG_JSON,
     HS_FLAGS_END};
@@ -253,7 +262,8 @@ const hs_verb hs_verb_verify = {
     .summary = "Looks for damage in a packed model: every byte of every file.",
     .details =
         "Each problem is printed with file and record; exit status 1 if there is any. A safetensors folder and a GGUF "
-        "file have no checksums: of the one only the structure is checked, of the other every byte is read as well.",
+        "file have no checksums: of the one only the structure is checked, of the other every byte is read as well.\n\n"
+        "With --repair damaged records are mended in place from a copy, while a daemon may serve the model.",
     .flags = verify_flags,
     .min_operands = 1,
     .max_operands = 1,

@@ -127,6 +127,7 @@ void hs_engine_options_for_model(const hs_config *c, size_t i, hs_engine_options
     opt->preload_s = (uint32_t)hs_config_seconds(c, "cache", "preload_seconds");
     opt->governed = strcmp(hs_config_str(c, "memory", "governor"), "off") != 0;
     opt->path = hs_config_model_str(c, i, "path");
+    opt->mirror = hs_config_model_str(c, i, "mirror");
 }
 
 /* Bytes of layer `number` that are always in memory, and of one of its experts. */

@@ -19,6 +19,11 @@
         "set", HS_FLAG_LIST, "SECTION.KEY=VALUE", 0, 0,                                                                \
             "any option of the configuration, e.g. --set cache.size=25% --set io.engine=pread"                         \
     }
+#define HS_FLAG_MIRROR                                                                                                 \
+    {                                                                                                                  \
+        "mirror", HS_FLAG_TEXT, "PATH[,PATH]", 0, 0,                                                                   \
+            "further copies of MODEL on other drives: experts are read from whichever is done first"                   \
+    }
 #define HS_FLAG_JSON                                                                                                   \
     {                                                                                                                  \
         "json", HS_FLAG_SWITCH, NULL, 0, 0, "the result as one JSON value on one line of stdout"                       \

@@ -24,6 +24,28 @@ static uint64_t file_bytes(const char *dir, const char *name)
     return n;
 }
 
+/* opt->mirror, path by path. */
+static int add_mirrors(const hs_engine_options *opt, hs_source *s, hs_err *err)
+{
+    for (const char *p = opt->mirror; p && *p;) {
+        size_t n = strcspn(p, ",");
+        const char *next = p + n + (p[n] == ',');
+        while (n && (p[0] == ' ' || p[n - 1] == ' ')) {
+            p += p[0] == ' ';
+            n--;
+        }
+        char *path = hs_strndup(p, n);
+        int r = path ? 0 : hs_err_set(err, -ENOMEM, "out of memory");
+        if (path && n)
+            r = hs_source_add_mirror(s, path, err);
+        hs_free(path);
+        if (r < 0)
+            return r;
+        p = next;
+    }
+    return 0;
+}
+
 int hs__open(const hs_engine_options *opt, hs__opened *o, hs_err *err)
 {
     memset(o, 0, sizeof *o);
@@ -36,8 +58,10 @@ int hs__open(const hs_engine_options *opt, hs__opened *o, hs_err *err)
     if (!o->kernels)
         return -ENOTSUP;
     r = hs_source_open(opt->path, &o->source, err);
+    if (r == 0 && opt->mirror)
+        r = add_mirrors(opt, o->source, err);
     if (r < 0)
-        return r;
+        goto fail;
     r = hs_model_spec_create(hs_source_checkpoint(o->source), &o->spec, err);
     if (r == 0 && !(o->spec->n_moe_layers && o->spec->n_experts))
         r = hs_err_set(err, -ENOTSUP, "%s: the model has no routed experts; hotset serves mixtures of experts",
@@ -144,6 +168,7 @@ static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *e
     ic.buffers = iov;
     ic.n_buffers = hs_residency_buffers(e->residency, iov, MAX_BUFFERS);
     ic.fds = hs_objects_fds(o->objects, &ic.n_fds);
+    ic.n_copies = hs_objects_copies(o->objects);
     r = hs_io_create(&ic, &e->io, err);
     if (r == 0)
         hs_residency_attach_io(e->residency, e->io);

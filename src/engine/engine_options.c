@@ -90,6 +90,11 @@ static const hs_option options[] = {
      false},
     {"model", "path", HS_OPT_STRING, "", 0, 0, NULL, "",
      "Folder of the model: packed by 'hotset pack', or safetensors as published.", false},
+    {"model", "mirror", HS_OPT_STRING, "", 0, 0, NULL, "",
+     "Further copies of the model on other drives, with commas between (at most 3). Experts are read from all of them, "
+     "each from the drive that will be done with it first, and from another copy where one is damaged. 'hotset verify "
+     "--repair' mends a packed copy from another.",
+     false},
     {"model", "context", HS_OPT_INT, "0", 0, 16777216, NULL, "tokens", "As kv.context, for this model alone.", false},
     {"model", "kv_type", HS_OPT_ENUM, "f16", 0, 0, "f16|f32|q8", "", "As kv.type, for this model alone.", false},
     {"model", "expert_profile", HS_OPT_STRING, "default", 0, 0, NULL, "",

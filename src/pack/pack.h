@@ -102,4 +102,13 @@ int hs_unpack(const char *src, const char *dst, hs_pool *pool, const hs_pack_mon
 int hs_verify(const char *path, hs_pool *pool, const hs_pack_monitor *monitor, uint64_t *ret_problems,
               hs_err *err) HS_MUST_CHECK;
 
+/*
+ * Looks at every byte of packed folder `path` as hs_verify does, and takes what is damaged from `mirror`, a copy of it:
+ * records in place, page by page, after the copy's own checksums; other files as a whole. Each thing that was mended is
+ * told as a note. *ret_mended: their number; *ret_problems: what is damaged in both, -EBADMSG then. -ESTALE: mirror is
+ * no copy of path. Interrupted, it leaves nothing worse than it was. pool may be NULL.
+ */
+int hs_repair(const char *path, const char *mirror, hs_pool *pool, const hs_pack_monitor *monitor, uint64_t *ret_mended,
+              uint64_t *ret_problems, hs_err *err) HS_MUST_CHECK;
+
 #endif

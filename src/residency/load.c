@@ -4,12 +4,16 @@
  * A load owns its request, and a staging buffer if the object is compressed, from hs__load_start until its slot is
  * READY or EMPTY again. The I/O thread reports progress and the end into the load under the lock; the engine thread
  * takes the ended ones in with hs__load_drain. A failed read or a damaged frame is read once more if somebody asks for
- * the object, then its want fails; the slot becomes EMPTY in any case.
+ * the object, where there are mirrors once more from each copy, then its want fails; the slot becomes EMPTY in any
+ * case.
  */
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "residency/residency_int.h"
+
+#define TELL_NS 1000000000ull /* between warnings about damage */
 
 void hs__loads_init(hs_residency *r)
 {
@@ -211,20 +215,47 @@ void hs__load_abandon(hs_residency *r, hs__load *l)
     }
 }
 
-/* Once more if somebody asks for it and this was the first failure; else the end, with a sentence. */
+/* What is wrong with the load. */
+static void explain(const hs_residency *r, const hs__load *l, hs_err *ret)
+{
+    *ret = l->damage;
+    if (l->damaged)
+        return;
+    char what[300];
+    hs_object_describe(r->cfg.objects, l->object, what, sizeof what);
+    hs_err_set(ret, l->result, "%s: cannot be read: %s", what, hs_strerror(l->result));
+}
+
+/* In the log, since the request hears nothing of it; not all of it where a whole drive is bad. */
+static void tell(hs_residency *r, const hs__load *l, const hs_err *err)
+{
+    const hs_objects *o = r->cfg.objects;
+    uint64_t now = hs_now_ns();
+    if (hs_objects_copies(o) == 1 || (r->told_ns && now - r->told_ns < TELL_NS))
+        return;
+    r->told_ns = now;
+    for (uint32_t c = 0; c < hs_objects_copies(o); c++)
+        if (l->req.used == 1u << c || l->req.only == c + 1) {
+            hs_warn("%s: %s; another copy is read", hs_objects_copy_path(o, c), err->text);
+            return;
+        }
+    hs_warn("%s, in one of its copies; it is read again", err->text);
+}
+
+/* Once more if somebody asks for it, from each copy; then the end, with a sentence. */
 static void fail(hs_residency *r, hs__load *l)
 {
     bool wanted = r->slots[l->slot].want != HS__NONE;
+    uint32_t copies = hs_objects_copies(r->cfg.objects);
+    hs_err err;
     hs__count(&r->count.errors, 1);
-    if (wanted && l->attempts++ == 0) {
+    explain(r, l, &err);
+    if (wanted && l->attempts < copies) {
+        tell(r, l, &err);
         prepare(r, l, HS_IO_DEMAND);
+        l->attempts++;
+        l->req.only = copies > 1 ? l->attempts : 0;
         return;
-    }
-    hs_err err = l->damage;
-    if (!l->damaged) {
-        char what[300];
-        hs_object_describe(r->cfg.objects, l->object, what, sizeof what);
-        hs_err_set(&err, l->result, "%s: cannot be read: %s", what, hs_strerror(l->result));
     }
     give_up(r, l, err.code, &err);
 }

@@ -208,6 +208,7 @@ struct hs_residency {
     _Atomic uint32_t n_done;  /* grows with every ended read */
     _Atomic uint32_t n_event; /* grows with everything that may let a waiter go on */
     uint32_t seen_done;
+    uint64_t told_ns; /* when the log was last told of damage */
 };
 
 static inline void hs__count(_Atomic uint64_t *c, uint64_t n)

@@ -209,7 +209,7 @@ static void pump_bare(measurement *m, const hs_io_engine_ops *ops, void *engine,
 
 static int measure_bare(measurement *m, hs_disk_result *ret, hs_err *err)
 {
-    hs_io_engine_config c = {&m->fd, 1, &m->arena, 1, m->n_readers};
+    hs_io_engine_config c = {&m->fd, 1, &m->arena, 1, m->n_readers, 1};
     hs_io_engine_kind kind = engine_kind(m->run->engine);
     const hs_io_engine_ops *ops = kind == HS_IO_PREAD ? &hs_io_pread_ops : &hs_io_uring_ops;
     void *engine = NULL;

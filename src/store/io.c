@@ -49,8 +49,36 @@ static int prepare_files(hs_io *io, const hs_io_config *cfg, hs_err *err)
     return 0;
 }
 
+/* Which drive each file is on: numbers in the order in which they come up. */
+static void find_drives(hs_io *io, const hs_io_config *cfg)
+{
+    dev_t dev[HS_IO_MAX_DRIVES];
+    for (uint32_t f = 0; f < cfg->n_fds; f++) {
+        struct stat st;
+        uint32_t d = 0;
+        if (cfg->drives) {
+            d = cfg->drives[f] % HS_IO_MAX_DRIVES;
+            io->n_drives = d >= io->n_drives ? d + 1 : io->n_drives;
+        } else if (fstat(cfg->fds[f], &st) == 0) {
+            while (d < io->n_drives && dev[d] != st.st_dev)
+                d++;
+            if (d == HS_IO_MAX_DRIVES)
+                d = (uint32_t)st.st_dev % HS_IO_MAX_DRIVES;
+            else if (d == io->n_drives)
+                dev[io->n_drives++] = st.st_dev;
+        }
+        io->drive_of[f] = (uint8_t)d;
+    }
+    io->n_drives = io->n_drives ? io->n_drives : 1;
+    hs__io_drives_init(io);
+}
+
 static int set_up(hs_io *io, const hs_io_config *cfg, hs_err *err)
 {
+    io->n_copies = cfg->n_copies ? cfg->n_copies : 1;
+    if (io->n_copies > HS_IO_MAX_COPIES || cfg->n_fds % io->n_copies)
+        return hs_err_set(err, -EINVAL, "reading: %u files in %u copies", cfg->n_fds, io->n_copies);
+    io->n_files = cfg->n_fds / io->n_copies;
     io->max_flying = cfg->in_flight ? cfg->in_flight : DEFAULT_FLYING;
     io->read_size = cfg->read_size ? cfg->read_size : DEFAULT_READ;
     if (io->max_flying > MAX_FLYING || io->max_flying < HS__IO_ALIGN)
@@ -63,16 +91,22 @@ static int set_up(hs_io *io, const hs_io_config *cfg, hs_err *err)
         io->read_size = (uint32_t)(io->max_flying & ~(uint64_t)(HS__IO_ALIGN - 1));
     io->max_speculative = io->max_flying / 4;
     io->patience_ns = cfg->patience_ns ? cfg->patience_ns : PATIENCE_NS;
+    io->file_bytes = hs_calloc(cfg->n_fds, sizeof *io->file_bytes);
+    io->drive_of = hs_calloc(cfg->n_fds, sizeof *io->drive_of);
+    if (!io->file_bytes || !io->drive_of)
+        return hs_err_set(err, -ENOMEM, "reading: out of memory");
+    find_drives(io, cfg);
     uint64_t depth = io->max_flying / io->read_size;
-    depth = depth < MIN_DEPTH ? MIN_DEPTH : depth > MAX_DEPTH ? MAX_DEPTH : depth;
+    depth = (depth < MIN_DEPTH ? MIN_DEPTH : depth) * io->n_drives;
+    depth = depth > MAX_DEPTH ? MAX_DEPTH : depth;
     io->kind = cfg->engine;
     io->ops = cfg->custom;
     io->ops_ctx = cfg->custom_ctx;
-    io->engine_config = (hs_io_engine_config){cfg->fds, cfg->n_fds, cfg->buffers, cfg->n_buffers, (uint32_t)depth};
-    io->file_bytes = hs_calloc(cfg->n_fds, sizeof *io->file_bytes);
+    io->engine_config =
+        (hs_io_engine_config){cfg->fds, cfg->n_fds, cfg->buffers, cfg->n_buffers, (uint32_t)depth, io->n_drives};
     io->reads = hs_calloc(depth, sizeof *io->reads);
     io->done = hs_calloc(depth, sizeof *io->done);
-    if (!io->file_bytes || !io->reads || !io->done)
+    if (!io->reads || !io->done)
         return hs_err_set(err, -ENOMEM, "reading: out of memory");
     for (uint32_t i = 0; i < depth; i++) {
         io->reads[i].next = io->unused;
@@ -86,6 +120,7 @@ static void tear_down(hs_io *io)
     pthread_cond_destroy(&io->changed);
     hs_mutex_destroy(&io->lock);
     hs_free(io->file_bytes);
+    hs_free(io->drive_of);
     hs_free(io->reads);
     hs_free(io->done);
     hs_free(io);
@@ -185,12 +220,13 @@ bool hs_io_is_direct(const hs_io *io)
 /* 0, or what is wrong with a range: the kernel's answer would be less clear, and a wild file index would be worse. */
 static int check_ranges(const hs_io *io, const hs_io_req *req)
 {
-    if (!req->n_ranges || req->n_ranges > HS_OBJECT_MAX_RANGES || (uintptr_t)req->dst % HS__IO_ALIGN)
+    if (req->only > io->n_copies || !req->n_ranges || req->n_ranges > HS_OBJECT_MAX_RANGES ||
+        (uintptr_t)req->dst % HS__IO_ALIGN)
         return -EINVAL;
     for (uint32_t i = 0; i < req->n_ranges; i++) {
         const hs_range *r = &req->ranges[i];
         uint64_t end;
-        if (r->file >= io->engine_config.n_fds || !r->len || (r->offset | r->len | r->dst_offset) % HS__IO_ALIGN ||
+        if (r->file >= io->n_files || !r->len || (r->offset | r->len | r->dst_offset) % HS__IO_ALIGN ||
             hs_add_u64(r->offset, r->len, &end) < 0)
             return -EINVAL;
         if (end > hs_align_up(io->file_bytes[r->file], HS__IO_ALIGN))
@@ -226,7 +262,7 @@ void hs_io_submit_many(hs_io *io, hs_io_req **reqs, uint32_t n)
     hs_mutex_lock(&io->lock);
     for (uint32_t i = 0; i < n; i++) {
         hs_io_req *q = reqs[i];
-        q->cur_range = q->in_flight = 0;
+        q->cur_range = q->in_flight = q->used = 0;
         q->cur_off = q->arrived = 0;
         q->result = io->stop ? -ECANCELED : check_ranges(io, q);
         q->state = q->result < 0 ? HS__IO_OVER : HS__IO_QUEUED;
@@ -259,6 +295,15 @@ void hs_io_cancel(hs_io *io, hs_io_req *req)
     if (req->state == HS__IO_QUEUED)
         hs__io_drop(io, req, -ECANCELED);
     unlock_and_wake(io);
+}
+
+uint32_t hs_io_get_drive_stats(hs_io *io, hs_io_drive_stats ret[HS_IO_MAX_DRIVES])
+{
+    hs_mutex_lock(&io->lock);
+    for (uint32_t d = 0; d < io->n_drives; d++)
+        ret[d] = io->drives[d].stats;
+    hs_mutex_unlock(&io->lock);
+    return io->n_drives;
 }
 
 hs_io_stats hs_io_get_stats(hs_io *io)

@@ -28,6 +28,7 @@ struct hs_io_read {
     hs_io_req *req;
     uint64_t start, range_off; /* file offset and place in the range of the whole sub-read */
     uint32_t range, full, want, got, tries;
+    uint32_t failed; /* bit c: copy c could not read it */
 };
 
 typedef struct hs_io_engine_config {
@@ -35,7 +36,8 @@ typedef struct hs_io_engine_config {
     uint32_t n_fds;
     const struct iovec *buffers; /* where most reads land; a hint */
     uint32_t n_buffers;
-    uint32_t depth; /* reads that an engine has at once, at most */
+    uint32_t depth;    /* reads that an engine has at once, at most */
+    uint32_t n_drives; /* that they go to; one that is slow should not keep those of another waiting */
 } hs_io_engine_config;
 
 typedef struct hs_io_engine_ops {

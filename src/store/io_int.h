@@ -18,6 +18,17 @@ typedef struct hs__io_queue {
     hs_io_req *head, *tail;
 } hs__io_queue;
 
+/* A drive, as far as its reads tell. Under the lock. */
+typedef struct hs__io_drive {
+    uint64_t flying;     /* bytes under way */
+    uint64_t looked_ns;  /* until when busy time has been counted */
+    uint64_t heard_ns;   /* when it last brought something, or began to be asked */
+    uint64_t shun_until; /* it has failed: not asked before that, if there is another copy */
+    uint64_t warned_ns;
+    double bytes, ns;        /* completed lately, and the time that it took: its speed */
+    hs_io_drive_stats stats; /* since the start */
+} hs__io_drive;
+
 struct hs_io {
     /* Constant after create. */
     hs_io_engine_config engine_config;
@@ -25,10 +36,13 @@ struct hs_io {
     const hs_io_engine_ops *ops;
     void *ops_ctx;
     void *engine;
-    uint64_t *file_bytes; /* [n_fds], when the I/O was created */
+    uint32_t n_copies, n_files; /* n_copies * n_files == n_fds */
+    uint64_t *file_bytes;       /* [n_fds], when the I/O was created */
+    uint8_t *drive_of;          /* [n_fds] */
+    uint32_t n_drives;
     uint32_t read_size;
-    uint64_t max_flying;      /* bytes under way at most */
-    uint64_t max_speculative; /* bytes under way from which on nothing speculative is issued */
+    uint64_t max_flying;      /* bytes under way at most, of a drive */
+    uint64_t max_speculative; /* bytes under way from which on nothing speculative is issued, of a drive */
     uint64_t patience_ns;
     pthread_t thread;
     _Atomic bool direct;
@@ -46,8 +60,9 @@ struct hs_io {
     bool ended, joined;     /* the thread has nothing left to do; has been joined */
     hs__io_queue queued[2]; /* by class: requests that have something left to cut */
     hs__io_queue over;      /* requests whose on_done is due without another read ending */
-    uint64_t flying;        /* bytes under way */
-    uint64_t busy_since;    /* ns; valid while flying > 0 */
+    hs__io_drive drives[HS_IO_MAX_DRIVES];
+    uint64_t flying;     /* bytes under way on all of them */
+    uint64_t busy_since; /* ns; valid while flying > 0 */
     hs_io_stats stats;
     bool asleep; /* the I/O thread waits, and a new request should wake it */
     bool stop;
@@ -78,6 +93,17 @@ static inline void hs__io_unlink(hs__io_queue *q, hs_io_req *req)
 
 /* A queued request is given up with `result`: what is under way lands, the rest is dropped. Lock held. */
 void hs__io_drop(hs_io *io, hs_io_req *req, int result);
+/* ---- io_drive.c: which copy a sub-read is read from; lock held ---- */
+void hs__io_drives_init(hs_io *io);
+/* The copy, as an index into fds, from which len bytes of `file` for a request will be there first; `failed`: bits of
+ * the copies that cannot. -1: there is none; -2: its drive has no room now. */
+int hs__io_choose(const hs_io *io, const hs_io_req *req, uint32_t file, uint64_t len, uint32_t failed, uint64_t now);
+/* Has any drive room for another sub-read? */
+bool hs__io_has_room(const hs_io *io);
+void hs__io_depart(hs_io *io, uint32_t fd, uint64_t len, uint64_t now);
+/* The sub-read is over; well: it has brought its bytes. */
+void hs__io_arrive(hs_io *io, uint32_t fd, uint64_t len, bool well, uint64_t now);
+
 /* The thread's main function; arg is the hs_io. */
 void *hs__io_main(void *arg);
 

@@ -2,58 +2,87 @@
  * io_thread.c - the I/O thread: cuts requests into sub-reads, keeps the engine busy, settles what comes back.
  *
  * Owns the engine, the sub-reads and the callbacks. Invariants:
- *   1. flying <= max_flying, unless a single sub-read is all that is under way.
+ *   1. flying <= max_flying on every drive, unless a single sub-read is all that is under way there, or one that has
+ *      failed on another drive.
  *   2. A speculative sub-read is issued only while no demand request has anything left to cut and less than a quarter
- *      of max_flying is under way, so it never competes with demand reads that fill the drive, and one that comes finds
- *      a short queue. Measured (bench_priority): amid endless guesses a 4 MiB demand read takes 1.3 times as long as
- *      alone; it was 3.5 times when guesses could fill half of max_flying whatever demand was doing.
+ *      of max_flying is under way on its drive, so it never competes with demand reads that fill the drive, and one
+ * that comes finds a short queue. Measured (bench_priority): amid endless guesses a 4 MiB demand read takes 1.3 times
+ * as long as alone; it was 3.5 times when guesses could fill half of max_flying whatever demand was doing.
  *   3. on_done is called once, after the last sub-read of the request has ended, without the lock.
  *   4. A sub-read that ends early is continued where it stopped; it has failed when the file ends before `want` bytes.
  */
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/io_int.h"
 
-#define MAX_TRIES 64 /* repetitions of one sub-read without a byte of progress */
+#define MAX_TRIES 64             /* repetitions of one sub-read without a byte of progress */
+#define WARN_NS   60000000000ull /* between warnings about one drive */
 
-/* The request whose turn it is; *ret_blocked: there is one, but a read must end first. */
-static hs_io_req *next_request(const hs_io *io, bool *ret_blocked)
+/* Length of the next sub-read of req: what is left of its range in equal pieces of at most read_size. */
+static uint64_t next_len(const hs_io *io, const hs_io_req *req)
 {
-    hs_io_req *req = io->queued[HS_IO_DEMAND].head;
-    if (!req && io->flying < io->max_speculative)
-        req = io->queued[HS_IO_SPECULATIVE].head;
-    *ret_blocked = req && !io->unused;
-    return *ret_blocked ? NULL : req;
+    uint64_t left = req->ranges[req->cur_range].len - req->cur_off, pieces = (left + io->read_size - 1) / io->read_size;
+    return hs_align_up((left + pieces - 1) / pieces, HS__IO_ALIGN);
 }
 
-/* The next sub-read of req: what is left of its range in equal pieces of at most read_size. NULL: no room. */
-static hs_io_read *cut(hs_io *io, hs_io_req *req)
+/* The request whose turn it is, and where to read its next sub-read. Of those that ask for the drive in vain the first
+ * does not keep others from their own drives. *ret_blocked: there is one, but a read must end first. */
+static hs_io_req *next_request(const hs_io *io, uint64_t now, uint32_t *ret_fd, bool *ret_blocked)
+{
+    *ret_blocked = false;
+    for (int cls = HS_IO_DEMAND; cls <= HS_IO_SPECULATIVE && !*ret_blocked; cls++) {
+        *ret_blocked = io->queued[cls].head && (!io->unused || !hs__io_has_room(io));
+        if (*ret_blocked)
+            return NULL;
+        for (hs_io_req *req = io->queued[cls].head; req; req = req->next) {
+            int fd = hs__io_choose(io, req, req->ranges[req->cur_range].file, next_len(io, req), 0, now);
+            if (fd >= 0) {
+                *ret_fd = (uint32_t)fd;
+                return req;
+            }
+            *ret_blocked = true;
+            if (io->n_drives == 1)
+                return NULL; /* the next one finds the same */
+        }
+    }
+    return NULL;
+}
+
+/* Where a sub-read is read from, and what of it the file there holds. */
+static void aim(const hs_io *io, hs_io_read *rd, uint32_t fd)
+{
+    uint64_t size = io->file_bytes[fd], left = size > rd->start ? size - rd->start : 0;
+    rd->file = fd;
+    rd->offset = rd->start;
+    rd->len = rd->full;
+    rd->dst = (uint8_t *)rd->req->dst + rd->req->ranges[rd->range].dst_offset + rd->range_off;
+    rd->want = (uint32_t)(left < rd->full ? left : rd->full);
+    rd->got = rd->tries = 0;
+}
+
+static hs_io_read *cut(hs_io *io, hs_io_req *req, uint32_t fd, uint64_t now)
 {
     const hs_range *g = &req->ranges[req->cur_range];
-    uint64_t left = g->len - req->cur_off, pieces = (left + io->read_size - 1) / io->read_size;
-    uint64_t len = hs_align_up((left + pieces - 1) / pieces, HS__IO_ALIGN), size = io->file_bytes[g->file];
-    if (io->flying && io->flying + len > io->max_flying)
-        return NULL;
+    uint64_t len = next_len(io, req);
     hs_io_read *rd = io->unused;
     io->unused = rd->next;
-    *rd = (hs_io_read){.file = g->file,
-                       .len = (uint32_t)len,
-                       .offset = g->offset + req->cur_off,
-                       .dst = (uint8_t *)req->dst + g->dst_offset + req->cur_off,
-                       .req = req,
+    *rd = (hs_io_read){.req = req,
                        .start = g->offset + req->cur_off,
                        .range_off = req->cur_off,
                        .range = req->cur_range,
                        .full = (uint32_t)len};
-    rd->want = (uint32_t)(size - rd->start < len ? size - rd->start : len);
+    aim(io, rd, fd);
     req->cur_off += len;
     req->in_flight++;
+    hs__io_depart(io, fd, len, now);
     if (!io->flying)
-        io->busy_since = hs_now_ns();
+        io->busy_since = now;
     io->flying += len;
     if (req->cur_off == g->len) {
         req->cur_off = 0;
@@ -65,22 +94,21 @@ static hs_io_read *cut(hs_io *io, hs_io_req *req)
     return rd;
 }
 
-/* Cuts as much as may be under way; the list is the engine's next work. Decides whether a new request must wake us. */
+/* Cuts as much as may be under way; the list is the engine's next work. Decides whether a new request must wake us:
+ * only if it could be issued. */
 static hs_io_read *cut_all(hs_io *io)
 {
     hs_io_read *first = NULL, **at = &first;
     bool blocked;
+    uint32_t fd = 0;
     hs_mutex_lock(&io->lock);
-    for (hs_io_req *req; (req = next_request(io, &blocked));) {
-        hs_io_read *rd = cut(io, req);
-        if (!rd) {
-            blocked = true;
-            break;
-        }
-        *at = rd;
-        at = &rd->next;
+    uint64_t now = hs_now_ns();
+    for (hs_io_req *req; (req = next_request(io, now, &fd, &blocked));) {
+        *at = cut(io, req, fd, now);
+        at = &(*at)->next;
     }
-    io->asleep = !blocked;
+    *at = NULL;
+    io->asleep = !blocked || (io->unused && hs__io_has_room(io));
     hs_mutex_unlock(&io->lock);
     return first;
 }
@@ -115,6 +143,17 @@ static void give_up_direct(hs_io *io, uint32_t file)
     hs_debug("direct reading of file %u is refused; it goes through the page cache", file);
 }
 
+/* In the log, with the file's name, since nobody else hears of it. */
+static void tell(const hs_io *io, uint32_t file, uint64_t offset, int result)
+{
+    char link[40], path[300];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", io->engine_config.fds[file]);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    hs_warn("%s, byte %llu: %s; the other copy is read", n > 0 ? path : "a model's file", (unsigned long long)offset,
+            hs_strerror(result));
+}
+
 /* 1 = ended well, 0 = handed back to the engine, negative errno = failed. */
 static int carry_on(hs_io *io, hs_io_read *rd)
 {
@@ -145,20 +184,54 @@ static int carry_on(hs_io *io, hs_io_read *rd)
     return 0;
 }
 
+/* A failed sub-read goes to another copy; false: there is none. What has failed is told, but not once for every read of
+ * a dead drive. */
+static bool read_elsewhere(hs_io *io, hs_io_read *rd, int result)
+{
+    uint32_t was = rd->file;
+    hs_io_req *req = rd->req;
+    hs_mutex_lock(&io->lock);
+    uint64_t now = hs_now_ns();
+    rd->failed |= 1u << (was / io->n_files);
+    bool wanted = !req->result; /* else it has failed, or been given up, already */
+    int fd = wanted ? hs__io_choose(io, req, was % io->n_files, rd->full, rd->failed, now) : -1;
+    bool warn = false;
+    if (fd >= 0) {
+        hs__io_drive *d = &io->drives[io->drive_of[was]];
+        warn = !d->warned_ns || now - d->warned_ns > WARN_NS;
+        d->warned_ns = warn ? now : d->warned_ns;
+        hs__io_arrive(io, was, rd->full, false, now);
+        hs__io_depart(io, (uint32_t)fd, rd->full, now);
+        io->stats.errors++;
+        aim(io, rd, (uint32_t)fd);
+    }
+    hs_mutex_unlock(&io->lock);
+    if (fd < 0)
+        return false;
+    if (warn)
+        tell(io, was, rd->start, result);
+    io->ops->submit(io->engine, rd);
+    return true;
+}
+
 /* Accounts for an ended sub-read; true if it was the request's last. */
 static bool account(hs_io *io, hs_io_read *rd, int result)
 {
     hs_io_req *req = rd->req;
     hs_mutex_lock(&io->lock);
+    uint64_t now = hs_now_ns();
     io->asleep = false;
+    hs__io_arrive(io, rd->file, rd->full, result > 0, now);
     io->flying -= rd->full;
     if (!io->flying)
-        io->stats.busy_ns += hs_now_ns() - io->busy_since;
+        io->stats.busy_ns += now - io->busy_since;
     req->in_flight--;
     if (result > 0) {
         io->stats.bytes += rd->full;
         io->stats.reads++;
+        io->stats.mirror_reads += rd->failed || (req->only > 1);
         req->arrived += rd->full;
+        req->used |= 1u << (rd->file / io->n_files);
     } else if (req->state == HS__IO_QUEUED) {
         hs__io_unlink(&io->queued[req->cls], req);
         req->state = HS__IO_FLYING;
@@ -178,7 +251,7 @@ static bool account(hs_io *io, hs_io_read *rd, int result)
 static void settle(hs_io *io, hs_io_read *rd)
 {
     int r = carry_on(io, rd);
-    if (r == 0)
+    if (r == 0 || (r < 0 && io->n_copies > 1 && read_elsewhere(io, rd, r)))
         return;
     hs_io_req *req = rd->req;
     if (r > 0 && req->on_progress)

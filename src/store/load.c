@@ -5,6 +5,7 @@
  *
  * A piece is what one buffer takes: a run of a plain tensor's bytes, or whole frames of a packed one. Pieces are made
  * one by one, in order of place on disk, so memory does not grow with the model.
+ * A buffer whose bytes do not come, or are damaged, is read again from each of the model's copies, if it has mirrors.
  * Threads: the caller and its pool; on_read runs on the I/O thread and only moves a buffer to `landed` under `lock`.
  */
 #include <fcntl.h>
@@ -44,8 +45,9 @@ typedef struct buffer {
     uint8_t *mem;
     piece p;
     uint32_t n_tasks;
-    bool out;   /* being read */
-    int result; /* of the read */
+    bool out;            /* being read */
+    int result;          /* of the read */
+    _Atomic int damaged; /* by a task */
     struct buffer *next;
 } buffer;
 
@@ -68,9 +70,9 @@ struct loader {
     uint32_t next, frame;
     uint64_t at, stored;
 
-    int *fds;        /* [n_fds] own descriptors */
+    int *fds;        /* [n_copies][n_fds] own descriptors, n_open of them so far */
     uint32_t *fd_of; /* [n_files]: index into fds */
-    uint32_t n_fds;
+    uint32_t n_fds, n_open, n_copies;
     hs_io *io;
     uint8_t *arena;
     buffer buffers[BUFFERS];
@@ -182,7 +184,7 @@ static void fail(loader *l, uint32_t load, int result)
 }
 
 /* Task k of a landed buffer. */
-static void place_bytes(loader *l, const buffer *b, uint32_t k, worker *w)
+static void place_bytes(loader *l, buffer *b, uint32_t k, worker *w)
 {
     const piece *p = &b->p;
     const hs_load *load = &l->loads[p->load];
@@ -204,7 +206,7 @@ static void place_bytes(loader *l, const buffer *b, uint32_t k, worker *w)
     uint8_t *out = wanted < raw ? w->frame : to + (uint64_t)k * HS_FRAME_RAW;
     int r = hs__frame_decode(w->decoder, (hs_codec)part->codec, f->check, from, f->stored_bytes, out, raw);
     if (r < 0)
-        fail(l, p->load, r);
+        atomic_store_explicit(&b->damaged, r, memory_order_relaxed);
     else if (wanted < raw)
         memcpy(to + (uint64_t)k * HS_FRAME_RAW, w->frame, wanted);
 }
@@ -239,6 +241,7 @@ static uint32_t read_ahead(loader *l)
         b->req.ranges[0] = (hs_range){l->fd_of[t->file], begin, hs_align_up(b->p.offset + b->p.len - begin, ALIGN), 0};
         b->n_tasks = b->p.n_frames ? b->p.n_frames : (uint32_t)((b->p.len + SLICE - 1) / SLICE);
         b->out = true;
+        b->req.only = 0;
         reqs[n++] = &b->req;
     }
     if (n)
@@ -267,17 +270,46 @@ static void fail_stalled(loader *l)
             fail(l, l->buffers[i].p.load, -ETIMEDOUT);
 }
 
-/* Makes the landed buffers the batch; fails those whose read has failed. */
+/* A buffer without its bytes: once more from the next copy, if there are mirrors. False: it has failed. */
+static bool read_again(loader *l, buffer *b, int result)
+{
+    if (l->n_copies == 1 || b->req.only == l->n_copies) {
+        fail(l, b->p.load, result);
+        return false;
+    }
+    b->req.only++;
+    b->out = true;
+    hs_io_submit(l->io, &b->req);
+    return true;
+}
+
+/* Makes the landed buffers the batch, but for those whose read has failed. */
 static void take(loader *l, buffer *b)
 {
     l->n_batch = l->n_tasks = 0;
-    for (; b; b = b->next) {
+    for (buffer *next; b; b = next) {
+        next = b->next; /* a buffer that is read again may be back, and in the list, at once */
         b->out = false;
-        if (b->result < 0)
-            fail(l, b->p.load, b->result);
+        b->damaged = 0;
+        if (b->result < 0) {
+            read_again(l, b, b->result);
+            continue;
+        }
         l->batch[l->n_batch++] = b;
         l->n_tasks += b->n_tasks;
     }
+}
+
+/* Takes out of the batch what is damaged and read again. */
+static void drop_damaged(loader *l)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->n_batch; i++) {
+        buffer *b = l->batch[i];
+        if (!b->damaged || !read_again(l, b, b->damaged))
+            l->batch[n++] = b;
+    }
+    l->n_batch = n;
 }
 
 /* The sentence for what has failed. */
@@ -311,6 +343,7 @@ static int run(loader *l, hs_pool *pool, uint64_t total, hs_load_progress progre
         atomic_store(&l->task, 0);
         if (l->n_tasks && !atomic_load(&l->failed))
             hs_pool_run(pool, l->n_workers, work, l);
+        drop_damaged(l);
         if (atomic_load(&l->failed))
             return explain(l, err);
         out -= l->n_batch;
@@ -343,20 +376,27 @@ static int sort_loads(loader *l, hs_err *err)
     return 0;
 }
 
+/* Descriptors of the files that are needed, and of their copies. */
 static int open_files(loader *l, hs_err *err)
 {
-    l->fds = hs_calloc(l->s->n_files, sizeof *l->fds);
-    l->fd_of = hs_calloc(l->s->n_files, sizeof *l->fd_of);
+    const hs_source *s = l->s;
+    l->n_copies = 1 + s->n_mirrors;
+    l->fds = hs_calloc((size_t)s->n_files * l->n_copies, sizeof *l->fds);
+    l->fd_of = hs_calloc(s->n_files, sizeof *l->fd_of);
     if (!l->fds || !l->fd_of)
-        return hs_err_set(err, -ENOMEM, "%s: out of memory", l->s->path);
-    for (uint32_t i = 0; i < l->n; i++) {
-        uint32_t f = l->order[i].file;
-        if (i && l->order[i - 1].file == f)
-            continue;
-        int r = hs__file_reopen(&l->s->files[f], &l->fds[l->n_fds], err);
-        if (r < 0)
-            return r;
-        l->fd_of[f] = l->n_fds++;
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
+    for (uint32_t c = 0; c < l->n_copies; c++) {
+        for (uint32_t i = 0; i < l->n; i++) {
+            uint32_t f = l->order[i].file;
+            if (i && l->order[i - 1].file == f)
+                continue;
+            int r = hs__file_reopen(hs__copy_file(s, c, f), &l->fds[l->n_open], err);
+            if (r < 0)
+                return r;
+            if (c == 0)
+                l->fd_of[f] = l->n_fds++;
+            l->n_open++;
+        }
     }
     return 0;
 }
@@ -389,7 +429,9 @@ static int set_up(loader *l, hs_pool *pool, const hs_io_config *how, hs_err *err
     cfg.read_size = BUFFER_BYTES;
     cfg.in_flight = 0;
     cfg.fds = l->fds;
-    cfg.n_fds = l->n_fds;
+    cfg.n_fds = l->n_open;
+    cfg.n_copies = l->n_copies;
+    cfg.drives = NULL; /* which are for other files */
     cfg.buffers = &whole;
     cfg.n_buffers = 1;
     return hs_io_create(&cfg, &l->io, err);
@@ -402,7 +444,7 @@ static void tear_down(loader *l)
         return; /* the drive may still write into all of this */
     }
     hs_io_destroy(&l->io);
-    for (uint32_t i = 0; i < l->n_fds; i++)
+    for (uint32_t i = 0; i < l->n_open; i++)
         close(l->fds[i]);
     for (uint32_t i = 0; i < MAX_WORKERS; i++) {
         hs_decoder_destroy(&l->workers[i].decoder);

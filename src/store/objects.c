@@ -131,11 +131,12 @@ static int add_packed(hs_objects *o, uint32_t obj, hs_err *err)
 /* Own descriptors: hs_io switches O_DIRECT on them. */
 static int open_files(hs_objects *o, hs_err *err)
 {
-    o->fds = hs_malloc(o->s->n_files * sizeof *o->fds);
+    uint32_t n = o->s->n_files, all = n * hs_objects_copies(o);
+    o->fds = hs_malloc(all * sizeof *o->fds);
     if (!o->fds)
         return hs_err_set(err, -ENOMEM, "object index: out of memory");
-    for (; o->n_fds < o->s->n_files; o->n_fds++) {
-        int r = hs__file_reopen(&o->s->files[o->n_fds], &o->fds[o->n_fds], err);
+    for (; o->n_fds < all; o->n_fds++) {
+        int r = hs__file_reopen(hs__copy_file(o->s, o->n_fds / n, o->n_fds % n), &o->fds[o->n_fds], err);
         if (r < 0)
             return r;
     }
@@ -214,6 +215,16 @@ const int *hs_objects_fds(const hs_objects *o, uint32_t *ret_n)
 {
     *ret_n = o->n_fds;
     return o->fds;
+}
+
+uint32_t hs_objects_copies(const hs_objects *o)
+{
+    return 1 + o->s->n_mirrors;
+}
+
+const char *hs_objects_copy_path(const hs_objects *o, uint32_t copy)
+{
+    return copy ? o->s->mirrors[copy - 1].path : o->s->path;
 }
 
 uint32_t hs_object_ranges(const hs_objects *o, uint32_t obj, hs_range ranges[HS_OBJECT_MAX_RANGES])

@@ -51,9 +51,11 @@ uint32_t hs_objects_count(const hs_objects *o);
 uint64_t hs_objects_slot_bytes(const hs_objects *o);    /* of the biggest object, multiple of 4096 */
 uint64_t hs_objects_staging_bytes(const hs_objects *o); /* biggest staged object's read length; 0 = nothing is staged */
 uint64_t hs_objects_table_bytes(const hs_objects *o);   /* memory held by this index */
-/* File descriptors the ranges' `file` indexes refer to, the index's own (hs_io_create takes them and switches O_DIRECT
- * on them). */
+/* File descriptors the ranges' `file` indexes refer to, those of all copies, the index's own (hs_io_create takes them
+ * and switches O_DIRECT on them). */
 const int *hs_objects_fds(const hs_objects *o, uint32_t *ret_n);
+uint32_t hs_objects_copies(const hs_objects *o);                      /* of each file: 1 and the source's mirrors */
+const char *hs_objects_copy_path(const hs_objects *o, uint32_t copy); /* of the model that it belongs to */
 
 /* Fills ranges, returns their number (>= 1). */
 uint32_t hs_object_ranges(const hs_objects *o, uint32_t object, hs_range ranges[HS_OBJECT_MAX_RANGES]);

@@ -11,7 +11,8 @@
 #include "base/mem.h"
 #include "store/io_engine.h"
 
-#define MAX_THREADS 16u
+#define PER_DRIVE   16u
+#define MAX_THREADS 64u
 #define STACK_BYTES (256u << 10)
 
 typedef struct list {
@@ -99,7 +100,8 @@ static int pread_create(void *ctx, const hs_io_engine_config *cfg, void **ret_en
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
     int r = 0;
-    while (p->n_threads < MAX_THREADS && r == 0) {
+    uint32_t want = PER_DRIVE * cfg->n_drives < MAX_THREADS ? PER_DRIVE * cfg->n_drives : MAX_THREADS;
+    while (p->n_threads < want && r == 0) {
         r = -pthread_create(&p->threads[p->n_threads], &attr, worker, p);
         p->n_threads += r == 0;
     }

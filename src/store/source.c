@@ -243,6 +243,11 @@ void hs_source_close(hs_source **source)
         if (s->shards)
             hs_free(s->shards[f].table);
     }
+    for (uint32_t k = 0; k < s->n_mirrors; k++) {
+        for (uint32_t f = 0; f < s->n_files; f++)
+            close(s->mirrors[k].files[f].fd);
+        hs_free(s->mirrors[k].files);
+    }
     json_decref(s->config);
     json_decref(s->generation);
     hs_free(s->files);
@@ -272,8 +277,8 @@ const char *hs_source_file(const hs_source *s, uint32_t i)
 
 uint64_t hs_source_bytes(const hs_source *s)
 {
-    uint64_t n = sizeof *s + s->names.bytes + s->cap_tensors * sizeof *s->tensors + s->n_files * sizeof *s->files +
-                 s->vocab.bytes + s->config_bytes;
+    uint64_t n = sizeof *s + s->names.bytes + s->cap_tensors * sizeof *s->tensors +
+                 (1 + s->n_mirrors) * s->n_files * sizeof *s->files + s->vocab.bytes + s->config_bytes;
     if (s->packed) {
         n += s->n_tensors * sizeof *s->places + s->n_files * sizeof *s->shards;
         for (uint32_t f = 0; f < s->n_files; f++)

@@ -26,6 +26,12 @@ void hs_source_close(hs_source **source);
  * packed, are they what was packed? hs_source_open looks itself. */
 int hs_source_check_files(const char *path, hs_err *err) HS_MUST_CHECK;
 
+/* Another copy of the same model at `path`, on another drive: from now on objects and loads read from either. Before
+ * anything else uses the source. -ESTALE with the difference if it is not the same: of a pack all tables are compared,
+ * of the others names, sizes and the whole directory, and of the weights a sample from all over each file. */
+#define HS_MAX_MIRRORS 3u
+int hs_source_add_mirror(hs_source *s, const char *path, hs_err *err) HS_MUST_CHECK;
+
 const hs_checkpoint *hs_source_checkpoint(const hs_source *s);
 bool hs_source_is_packed(const hs_source *s);
 /* Name of the i-th file with weights, within its folder; NULL behind the last. */

@@ -65,6 +65,11 @@ struct hs_source {
     size_t cap_tensors;
     hs__file *files; /* safetensors files, parts of a GGUF model, or shards */
     uint32_t n_files;
+    struct {
+        const char *path;
+        hs__file *files;       /* [n_files] */
+    } mirrors[HS_MAX_MIRRORS]; /* the same files again */
+    uint32_t n_mirrors;
     bool packed, gguf;
     hs__vocab vocab;       /* if gguf */
     uint64_t config_bytes; /* memory of a GGUF config, about */
@@ -109,6 +114,11 @@ int hs__file_open(hs_source *s, const char *name, hs__file *ret, hs_err *err) HS
 /* A second, independent descriptor of the same file (its flags may be changed). -ESTALE if the path now leads elsewhere
  * or the size has changed. */
 int hs__file_reopen(const hs__file *f, int *ret_fd, hs_err *err) HS_MUST_CHECK;
+/* Of file f in copy c: 0 is the source itself, then its mirrors. */
+static inline const hs__file *hs__copy_file(const hs_source *s, uint32_t c, uint32_t f)
+{
+    return c ? &s->mirrors[c - 1].files[f] : &s->files[f];
+}
 /* n <= 16 hexadecimal digits, nothing else; false if there is any other character. */
 bool hs__parse_hex(const char *text, size_t n, uint64_t *ret);
 /* A plain file name: no slash, not "." or "..", at most 255 bytes. */

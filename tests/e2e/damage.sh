@@ -64,3 +64,25 @@ for model in direct packed; do
     expect 1 "$HOTSET" serve --config "$WORK/empty.conf" --check-config --model "tale=$WORK/$model"
     says "$WORK/$model"
 done
+
+# With a mirror: damage in one copy changes no answer, is told with file and record, and is mended under the daemon.
+expect 0 "$HOTSET" pack "$MODEL" "$WORK/a" --codec zstd
+cp -r "$WORK/a" "$WORK/b"
+shard=$WORK/a/experts-00000.hss
+chmod u+w "$shard"
+start_daemon --model "tale=$WORK/a" --set "model.tale.mirror=$WORK/b" --set cache.size=3%
+right "a mirror"
+dd if=/dev/urandom of="$shard" bs=1M seek=1 count=20 conv=notrunc 2> /dev/null
+right "one copy was damaged"
+grep -q "warning: .*experts-00000.hss, record [0-9]*.*damaged" "$WORK/serve.log" || fail "nobody says what is damaged"
+expect 1 "$HOTSET" verify "$WORK/a"
+expect 2 "$HOTSET" verify "$WORK/a" --repair
+expect 1 "$HOTSET" verify "$WORK/a" --repair --mirror "$MODEL"
+expect 0 "$HOTSET" verify "$WORK/a" --repair --mirror "$WORK/b"
+says "repaired from"
+cmp "$shard" "$WORK/b/experts-00000.hss" || fail "the repaired shard is another one"
+expect 0 "$HOTSET" verify "$WORK/a"
+right "the copy was repaired"
+stop_daemon
+expect 1 "$HOTSET" serve --config "$WORK/empty.conf" --check-config --model "tale=$WORK/a" --set "model.tale.mirror=$MODEL"
+says "not a copy"

@@ -52,6 +52,9 @@ static struct fake {
     uint32_t n_order;
     uint32_t promoted, cancels;
     uint64_t patience_ns; /* 0 = 30 s */
+    uint32_t copies;      /* 0 = 1 */
+    uint32_t bad_copies;  /* bit c: reads that go to copy c (the first, unless told otherwise) fail */
+    bool bad_by_damage;   /* they bring damaged bytes instead */
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .kind = FAKE_MIXED, .rng = 1};
 
 static inline uint32_t fake_random(uint32_t *rng, uint32_t below)
@@ -73,6 +76,18 @@ static inline int fake_kind(uint32_t object)
 }
 
 /* ---- objects ---- */
+
+uint32_t hs_objects_copies(const hs_objects *o)
+{
+    (void)o;
+    return fake.copies ? fake.copies : 1;
+}
+
+const char *hs_objects_copy_path(const hs_objects *o, uint32_t copy)
+{
+    (void)o;
+    return copy ? "mirror" : "model";
+}
 
 uint32_t hs_objects_count(const hs_objects *o)
 {
@@ -194,6 +209,7 @@ static void carry_out(uint32_t i)
         fake.order[fake.n_order++ % (4 * FAKE_MAX)] = object;
     }
     bool fails = fake.fail_reads[object] > 0, damaged = !fails && fake.damage[object] > 0;
+    bool bad = fake.bad_copies >> (req->only ? req->only - 1 : 0) & 1;
     uint32_t piece[FAKE_PADDED / 4096], n = FAKE_PADDED / 4096;
     for (uint32_t k = 0; k < n; k++) {
         uint32_t j = fake_random(&fake.rng, k + 1);
@@ -204,6 +220,8 @@ static void carry_out(uint32_t i)
         fake.fail_reads[object] -= fails;
         fake.damage[object] -= damaged;
     }
+    fails |= bad && !fake.bad_by_damage;
+    damaged |= bad && fake.bad_by_damage;
     pthread_mutex_unlock(&fake.lock);
     for (uint32_t k = 0; !cancelled && k < n - fails; k++) {
         land(req, object, piece[k] * 4096, 4096, damaged);
@@ -271,6 +289,7 @@ static inline void fake_reset(int kind, uint32_t seed)
     fake.kind = kind;
     fake.rng = seed;
     fake.n_queue = fake.n_order = fake.promoted = fake.cancels = 0;
+    fake.copies = fake.bad_copies = 0;
     memset(fake.fail_reads, 0, sizeof fake.fail_reads);
     memset(fake.damage, 0, sizeof fake.damage);
     uint32_t rng = 99;

@@ -58,6 +58,41 @@ static void a_second_failure_is_an_error_of_that_layer(void **state)
     }
 }
 
+/* Every copy is tried before it is an error; which one is bad does not matter. */
+static void a_bad_copy_is_made_good_by_another(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 2 * 3 * 8; i++) {
+        fixture f;
+        hs_err err = {0};
+        uint32_t index[4], bad = i % 8;
+        int kind = (int)(i / 8 % 3), r = 0;
+        if (i >= 24 && kind == FAKE_PLAIN)
+            continue; /* no checksum would tell */
+        fixture_open(&f, kind, "lru", 8, 0);
+        fake.copies = 3;
+        fake.bad_copies = bad;
+        fake.bad_by_damage = i >= 24;
+        fake_start();
+        step(&f, HS_PHASE_DECODE, 1);
+        if (bad != 7) {
+            run_layer(&f, 0, 4, 4);
+            assert_true(is_resident(&f, 0, 5));
+            /* The first try and the first retry are from the first copy here, then the others'. */
+            uint32_t tries = !(bad & 1) ? 1 : !(bad & 2) ? 3 : 4;
+            assert_int_equal(fake.n_order, 4 * tries);
+        } else {
+            begin(&f, 0, 4, 4);
+            while ((r = wait_for(&f, 4, index, &err)) >= 0)
+                ;
+            assert_int_equal(r, fake.bad_by_damage ? -EBADMSG : -EIO);
+            assert_non_null(strstr(err.text, "record "));
+            f.x.ops->end(f.x.self);
+        }
+        fixture_close(&f);
+    }
+}
+
 static void what_an_error_abandons_can_be_asked_for_again(void **state)
 {
     (void)state;
@@ -153,6 +188,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failed_read_is_tried_once_more),
         cmocka_unit_test(a_second_failure_is_an_error_of_that_layer),
+        cmocka_unit_test(a_bad_copy_is_made_good_by_another),
         cmocka_unit_test(what_an_error_abandons_can_be_asked_for_again),
         cmocka_unit_test(frames_are_taken_as_they_arrive),
         cmocka_unit_test(forgotten_pieces_do_no_harm),

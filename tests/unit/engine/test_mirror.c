@@ -1,0 +1,371 @@
+/* labels: unit fault */
+/*
+ * test_mirror.c - a model with a mirror: reads that go wrong on either copy, or on whole drives, change no token; what
+ * is bad in both copies fails the request that needs it, by name, and the next one gets its tokens.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "tale.h"
+#include "unit/store/engines.h"
+
+static const tale_prompt *prompts;
+static char copy_of_plain[64], copy_of_packed[64];
+static uint32_t n_files[2]; /* of the plain and of the packed model */
+
+/* ---- copies ---- */
+
+static void copy_folder(const char *from, char to[64])
+{
+    char a[512], b[512];
+    snprintf(to, 64, "/tmp/hotset-mirror-XXXXXX");
+    assert_non_null(mkdtemp(to));
+    DIR *d = opendir(from);
+    for (struct dirent *e; (e = readdir(d));) {
+        char *data = NULL;
+        size_t len = 0;
+        struct stat st;
+        snprintf(a, sizeof a, "%s/%s", from, e->d_name);
+        snprintf(b, sizeof b, "%s/%s", to, e->d_name);
+        if (stat(a, &st) < 0 || !S_ISREG(st.st_mode))
+            continue;
+        assert_int_equal(hs_file_read(a, 1u << 30, &data, &len, NULL), 0);
+        assert_int_equal(hs_file_write_atomic(b, data, len, NULL), 0);
+        hs_free(data);
+    }
+    closedir(d);
+}
+
+static void remove_folder(const char *dir)
+{
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));)
+        unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+    rmdir(dir);
+}
+
+/* ---- an engine over a drive that goes wrong ---- */
+
+typedef struct bed {
+    fault_engine drive;
+    hs_io_config how;
+    hs_engine *e;
+    bool packed;
+    uint32_t drives[64];
+} bed;
+
+static hs_engine_options options(const bed *b, bool prefetch)
+{
+    return tale_options((hs_engine_options){.path = b->packed ? tale_packed() : TALE,
+                                            .mirror = b->packed ? copy_of_packed : copy_of_plain,
+                                            .cache_kind = HS_CACHE_PERCENT,
+                                            .cache_percent = 3,
+                                            .io_buffered = true,
+                                            .threads = 2,
+                                            .prefetch = prefetch,
+                                            .context = 128,
+                                            .parallel = 2,
+                                            .max_queue = 4});
+}
+
+/* Each copy is on a drive of its own, as far as the I/O knows. */
+static bed *bed_start(bool packed, bool prefetch)
+{
+    bed *b = calloc(1, sizeof *b);
+    hs_err err = {0};
+    b->packed = packed;
+    fault_engine_init(&b->drive);
+    for (uint32_t f = 0; f < 64; f++)
+        b->drives[f] = f >= n_files[packed];
+    b->how = (hs_io_config){.custom = &fault_engine_ops, .custom_ctx = &b->drive, .drives = b->drives};
+    hs_engine_options opt = options(b, prefetch);
+    if (hs__engine_create(&opt, &b->how, &b->e, &err) < 0 || hs_engine_start(b->e, &err) < 0)
+        fail_msg("%s", err.text);
+    return b;
+}
+
+static void bed_end(bed *b)
+{
+    tale_wait_idle(b->e);
+    const char *wrong = hs__engine_check(b->e);
+    if (wrong)
+        fail_msg("%s", wrong);
+    hs_engine_destroy(&b->e);
+    fault_engine_deinit(&b->drive);
+    free(b);
+}
+
+static hs_request_status ask(bed *b, uint32_t p, hs_buf *text)
+{
+    hs_request_options opt = tale_ask(&prompts[p]);
+    hs_buf_clear(text);
+    hs_buf_puts(text, "");
+    return tale_run(b->e, &opt, text);
+}
+
+static void answers(bed *b, uint32_t p)
+{
+    hs_buf text;
+    hs_buf_init(&text, 1 << 16);
+    hs_request_status s = ask(b, p, &text);
+    if (s.state != HS_REQUEST_DONE || strcmp(text.data, prompts[p].text))
+        fail_msg("prompt %u: '%s' (%s) instead of '%s'", p, text.data, s.error_text, prompts[p].text);
+    hs_buf_deinit(&text);
+}
+
+static uint32_t reads_of(const bed *b, uint32_t copy)
+{
+    uint32_t n = 0, all = b->drive.n_log < FAULT_LOG ? b->drive.n_log : FAULT_LOG;
+    for (uint32_t i = 0; i < all; i++)
+        n += b->drive.log[i].file / n_files[b->packed] == copy;
+    return n;
+}
+
+/* ---- tests ---- */
+
+static void both_drives_are_read(void **state)
+{
+    (void)state;
+    for (int packed = 0; packed < 2; packed++) {
+        bed *b = bed_start(packed, packed);
+        fault_engine_arm(&b->drive, FAULT_NONE, 0, false);
+        answers(b, 0);
+        uint32_t first = reads_of(b, 0), second = reads_of(b, 1);
+        assert_true(first + second > 100);
+        assert_true(first > (first + second) / 10 && second > (first + second) / 10);
+        assert_int_equal(hs_engine_get_stats(b->e).mirror_reads, 0);
+        bed_end(b);
+    }
+}
+
+/* A drive on which every read goes wrong, either of the two. */
+static void a_bad_drive_changes_no_token(void **state)
+{
+    (void)state;
+    static const struct {
+        fault_kind kind;
+        int error;
+        uint32_t short_bytes;
+    } faults[] = {{FAULT_ERRNO, EIO, 0}, {FAULT_ERRNO, ENODEV, 0}, {FAULT_SHORT, 0, 0}, {FAULT_CORRUPT, 0, 0}};
+    for (uint32_t i = 0; i < 16; i++) {
+        bool packed = i % 2, prefetch = i / 8;
+        uint32_t copy = i / 2 % 2;
+        for (size_t k = 0; k < 4; k++) {
+            if (faults[k].kind == FAULT_CORRUPT && !packed)
+                continue; /* no checksum would tell */
+            if (i >= 4 && i < 12 && k != 3)
+                continue;
+            bed *b = bed_start(packed, prefetch);
+            b->drive.error = faults[k].error;
+            b->drive.short_bytes = faults[k].short_bytes;
+            for (uint32_t f = 0; f < n_files[packed]; f++) {
+                /* One file of the copy at a time would be another test: all its experts are in one. */
+                fault_engine_spoil(&b->drive, faults[k].kind, copy * n_files[packed] + f, 0, UINT64_MAX);
+                answers(b, i % 4);
+            }
+            hs_engine_stats s = hs_engine_get_stats(b->e);
+            assert_true(s.mirror_reads > 0 || copy == 1 || faults[k].kind == FAULT_CORRUPT);
+            assert_true(s.io_errors > 0 || faults[k].kind == FAULT_CORRUPT);
+            assert_int_equal(s.requests_failed, 0);
+            fault_engine_release(&b->drive);
+            answers(b, 0);
+            bed_end(b);
+        }
+    }
+}
+
+/* A record that is bad in one copy: the mirror's are asked for it, and counted. */
+static void a_damaged_record_is_read_from_the_mirror(void **state)
+{
+    (void)state;
+    bed *b = bed_start(true, false);
+    uint64_t before = hs_engine_get_stats(b->e).mirror_reads;
+    for (uint32_t f = 0; f < n_files[true]; f++) {
+        fault_engine_spoil(&b->drive, FAULT_CORRUPT, f, 0, UINT64_MAX);
+        answers(b, 1);
+    }
+    assert_true(hs_engine_get_stats(b->e).mirror_reads > before);
+    fault_engine_release(&b->drive);
+    bed_end(b);
+}
+
+/* Bad everywhere: an error that names file and record, and nothing worse. */
+static void what_is_bad_in_both_fails_that_request(void **state)
+{
+    (void)state;
+    for (int corrupt = 0; corrupt < 2; corrupt++) {
+        bed *b = bed_start(true, false);
+        hs_buf text;
+        hs_buf_init(&text, 1 << 16);
+        b->drive.error = EIO;
+        fault_engine_arm(&b->drive, corrupt ? FAULT_CORRUPT : FAULT_ERRNO, 1, false);
+        b->drive.times = UINT64_MAX;
+        hs_request_status s = ask(b, 0, &text);
+        assert_int_equal(s.state, HS_REQUEST_FAILED);
+        assert_int_equal(s.error, corrupt ? -EBADMSG : -EIO);
+        assert_non_null(strstr(s.error_text, "experts-00000.hss, record"));
+        fault_engine_release(&b->drive);
+        b->drive.times = 0;
+        answers(b, 0);
+        hs_buf_deinit(&text);
+        bed_end(b);
+    }
+}
+
+/* Each read of loading in turn is bad on the copy that it is made from, for good. */
+static void loading_too(void **state)
+{
+    (void)state;
+    static const fault_kind kinds[] = {FAULT_ERRNO, FAULT_CORRUPT};
+    for (int k = 0; k < 2; k++) {
+        uint32_t tried = 0;
+        for (uint32_t n = 1;; n += 7) {
+            bed *b = calloc(1, sizeof *b);
+            hs_err err = {0};
+            b->packed = true;
+            fault_engine_init(&b->drive);
+            b->drive.error = EIO;
+            b->how = (hs_io_config){.custom = &fault_engine_ops, .custom_ctx = &b->drive};
+            hs_engine_options opt = options(b, false);
+            fault_engine_arm(&b->drive, kinds[k], n, true);
+            if (hs__engine_create(&opt, &b->how, &b->e, &err) < 0)
+                fail_msg("read %u: %s", n, err.text);
+            bool hit = fault_engine_hits(&b->drive, 0) > 0;
+            fault_engine_release(&b->drive);
+            assert_int_equal(hs_engine_start(b->e, &err), 0);
+            if (n % 3 == 1)
+                answers(b, 0);
+            bed_end(b);
+            tried += hit;
+            if (!hit)
+                break;
+        }
+        assert_true(tried > 10);
+    }
+}
+
+/* Reads that a drive keeps for a while, here until the other copy has done all the rest. */
+static void a_drive_that_stalls_is_waited_for_and_left_alone(void **state)
+{
+    (void)state;
+    bed *b = bed_start(true, false);
+    hs_request_options opt = tale_ask(&prompts[0]);
+    hs_buf text;
+    hs_buf_init(&text, 1 << 16);
+    fault_engine_arm(&b->drive, FAULT_NEVER, 40, false);
+    hs_request *r = tale_submit(b->e, &opt);
+    assert_true(fault_engine_hits(&b->drive, 10000) > 0);
+    tale_sleep_ms(300);
+    fault_engine_release(&b->drive);
+    hs_request_status s = tale_wait(r, &text);
+    assert_int_equal(s.state, HS_REQUEST_DONE);
+    assert_string_equal(text.data, prompts[0].text);
+    hs_request_destroy(&r);
+    hs_buf_deinit(&text);
+    bed_end(b);
+}
+
+/* ---- what is no mirror ---- */
+
+static void refused(const char *path, const char *mirror, int code, const char *part)
+{
+    hs_engine_options opt = tale_options((hs_engine_options){.path = path, .mirror = mirror, .context = 128});
+    hs_plan plan;
+    hs_err err = {0};
+    assert_int_equal(hs_plan_make(&opt, &plan, &err), code);
+    if (!strstr(err.text, part))
+        fail_msg("'%s' has no '%s'", err.text, part);
+}
+
+static void patch(const char *folder, const char *name, off_t at, bool from_end)
+{
+    char path[200];
+    uint8_t byte;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "r+");
+    assert_non_null(f);
+    fseek(f, at, from_end ? SEEK_END : SEEK_SET);
+    at = ftell(f);
+    assert_int_equal(fread(&byte, 1, 1, f), 1);
+    byte ^= 1;
+    fseek(f, at, SEEK_SET);
+    fwrite(&byte, 1, 1, f);
+    fclose(f);
+}
+
+static void only_copies_are_mirrors(void **state)
+{
+    (void)state;
+    char other[64], list[300];
+    refused(tale_packed(), "/nowhere/at all", -ENOENT, "mirror: /nowhere/at all");
+    refused(tale_packed(), TALE, -ESTALE, "another kind");
+    refused(tale_packed(), tale_packed(), -EINVAL, "own file");
+    snprintf(list, sizeof list, "%s,%s, %s,%s", copy_of_packed, copy_of_packed, copy_of_packed, copy_of_packed);
+    refused(tale_packed(), list, -E2BIG, "one too many");
+    copy_folder(TALE, other);
+    for (uint32_t i = 0; i < 32; i++) {
+        struct stat st;
+        char path[200];
+        snprintf(path, sizeof path, "%s/model.safetensors", other);
+        assert_int_equal(stat(path, &st), 0);
+        patch(other, "model.safetensors", st.st_size / 32 * i + 3000, false);
+        if (i == 0)
+            patch(other, "model.safetensors", 3000, false); /* the header stays what it is */
+    }
+    refused(TALE, other, -ESTALE, "its weights");
+    remove_folder(other);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    hs_engine *e = tale_create((hs_engine_options){.context = 128});
+    prompts = tale_prompts(e);
+    hs_engine_destroy(&e);
+    copy_folder(TALE, copy_of_plain);
+    copy_folder(tale_packed(), copy_of_packed);
+    const char *const paths[] = {TALE, tale_packed()};
+    for (int i = 0; i < 2; i++) {
+        hs_source *s = NULL;
+        assert_int_equal(hs_source_open(paths[i], &s, NULL), 0);
+        while (hs_source_file(s, n_files[i]))
+            n_files[i]++;
+        hs_source_close(&s);
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    remove_folder(copy_of_plain);
+    remove_folder(copy_of_packed);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(both_drives_are_read),
+        cmocka_unit_test(a_bad_drive_changes_no_token),
+        cmocka_unit_test(a_damaged_record_is_read_from_the_mirror),
+        cmocka_unit_test(what_is_bad_in_both_fails_that_request),
+        cmocka_unit_test(loading_too),
+        cmocka_unit_test(a_drive_that_stalls_is_waited_for_and_left_alone),
+        cmocka_unit_test(only_copies_are_mirrors),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,408 @@
+/* labels: unit fault */
+/* test_io_mirror.c - files in several copies and on several drives: who is asked, and what happens when one fails. */
+#include "unit/store/io_fixture.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "unit/store/engines.h"
+
+/* ---- drives that are not there: each does its reads one after the other, at its own speed, in a time of their own
+ * ---- */
+
+#define DRIVES 2u
+
+typedef struct drives {
+    uint64_t bytes_per_s[DRIVES];
+    const uint32_t *drive_of;
+    const hs_io_engine_config *cfg;
+    hs_io_read *head[DRIVES], *tail[DRIVES];
+    double now, free_at[DRIVES], due[DRIVES][256]; /* seconds */
+    uint64_t flying[DRIVES], most[DRIVES];         /* bytes */
+    uint32_t first[DRIVES], n[DRIVES];
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool woken;
+} drives;
+
+static int drives_create(void *ctx, const hs_io_engine_config *cfg, void **ret_engine, hs_err *err)
+{
+    (void)err;
+    drives *d = ctx;
+    d->cfg = cfg;
+    assert_true(cfg->depth <= 256);
+    *ret_engine = d;
+    return 0;
+}
+
+static void drives_destroy(void *engine)
+{
+    (void)engine;
+}
+
+static void drives_submit(void *engine, hs_io_read *rd)
+{
+    drives *d = engine;
+    uint32_t k = d->drive_of[rd->file];
+    d->free_at[k] = d->free_at[k] > d->now ? d->free_at[k] : d->now;
+    d->free_at[k] += (double)rd->len / (double)d->bytes_per_s[k];
+    d->due[k][(d->first[k] + d->n[k]++) % 256] = d->free_at[k];
+    d->flying[k] += rd->len;
+    d->most[k] = d->flying[k] > d->most[k] ? d->flying[k] : d->most[k];
+    rd->next = NULL;
+    if (d->head[k])
+        d->tail[k]->next = rd;
+    else
+        d->head[k] = rd;
+    d->tail[k] = rd;
+}
+
+/* The read that is over first, whichever drive has it; their time goes on to that moment. */
+static uint32_t drives_wait(void *engine, hs_io_read **ret_done, uint32_t max)
+{
+    drives *d = engine;
+    pthread_mutex_lock(&d->lock);
+    while (!d->woken && !d->n[0] && !d->n[1])
+        pthread_cond_wait(&d->changed, &d->lock);
+    bool woken = d->woken;
+    d->woken = false;
+    pthread_mutex_unlock(&d->lock);
+    if (woken || !max)
+        return 0;
+    uint32_t k = !d->n[0] || (d->n[1] && d->due[1][d->first[1]] < d->due[0][d->first[0]]);
+    hs_io_read *rd = d->head[k];
+    d->now = d->due[k][d->first[k]];
+    d->head[k] = rd->next;
+    d->first[k] = (d->first[k] + 1) % 256;
+    d->n[k]--;
+    d->flying[k] -= rd->len;
+    ssize_t got = pread(d->cfg->fds[rd->file], rd->dst, rd->len, (off_t)rd->offset);
+    rd->result = got < 0 ? -errno : (int32_t)got;
+    *ret_done = rd;
+    return 1;
+}
+
+static void drives_wake(void *engine)
+{
+    drives *d = engine;
+    pthread_mutex_lock(&d->lock);
+    d->woken = true;
+    pthread_cond_signal(&d->changed);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static const hs_io_engine_ops drives_ops = {"drives",      drives_create, drives_destroy,
+                                            drives_submit, drives_wait,   drives_wake};
+
+/* ---- the bed: two descriptors of the file, as if on two drives ---- */
+
+typedef struct bed {
+    drives slow;
+    fault_engine fault;
+    int fds[2];
+    uint32_t drive_of[2];
+    hs_io *io;
+} bed;
+
+static void bed_open(bed *b, const hs_io_engine_ops *ops, uint32_t n_copies, uint32_t read_size, uint64_t in_flight)
+{
+    pthread_mutex_init(&b->slow.lock, NULL);
+    pthread_cond_init(&b->slow.changed, NULL);
+    b->drive_of[1] = 1;
+    b->slow.drive_of = b->drive_of;
+    for (int i = 0; i < 2; i++)
+        b->fds[i] = folder_open(io_path, "file", O_RDONLY);
+    hs_io_config cfg = {.custom = ops,
+                        .custom_ctx = ops == &drives_ops ? (void *)&b->slow : &b->fault,
+                        .buffered = true,
+                        .read_size = read_size,
+                        .in_flight = in_flight,
+                        .fds = b->fds,
+                        .n_fds = 2,
+                        .n_copies = n_copies,
+                        .drives = b->drive_of};
+    b->io = io_open(&cfg);
+}
+
+static void bed_close(bed *b)
+{
+    hs_io_destroy(&b->io);
+    close(b->fds[0]);
+    close(b->fds[1]);
+}
+
+static ticket *read_from(bed *b, uint32_t file, hs_io_class cls, uint64_t offset, uint64_t len)
+{
+    ticket *t = ticket_create(cls, offset, len);
+    t->req.ranges[0].file = file;
+    hs_io_submit(b->io, &t->req);
+    return t;
+}
+
+static void arrived(ticket *t, int result)
+{
+    assert_int_equal(ticket_wait(t), result);
+    if (result == 0)
+        ticket_check(t);
+    ticket_destroy(t);
+}
+
+/* ---- who is asked ---- */
+
+/* Reads are divided as the drives are fast, and together they are faster than the faster one. */
+static void drives_share_by_speed(void **state)
+{
+    (void)state;
+    static bed b;
+    enum { N = 48 };
+    ticket *t[N];
+    memset(&b, 0, sizeof b);
+    b.slow.bytes_per_s[0] = 120000000;
+    b.slow.bytes_per_s[1] = 40000000;
+    bed_open(&b, &drives_ops, 2, SUB, 16 * SUB);
+    for (int i = 0; i < N; i++)
+        t[i] = read_from(&b, 0, HS_IO_DEMAND, (uint64_t)(i % 4) * 16 * SUB, 16 * SUB);
+    for (int i = 0; i < N; i++)
+        arrived(t[i], 0);
+    hs_io_drive_stats s[HS_IO_MAX_DRIVES];
+    assert_int_equal(hs_io_get_drive_stats(b.io, s), 2);
+    uint64_t all = s[0].bytes + s[1].bytes;
+    assert_int_equal(all, N * 16 * SUB);
+    print_message("%.0f and %.0f %% of the bytes from drives of 3 and 1 parts of the speed\n",
+                  100.0 * (double)s[0].bytes / (double)all, 100.0 * (double)s[1].bytes / (double)all);
+    assert_true(s[1].bytes > all / 8 && s[1].bytes < all * 2 / 5);
+    hs_io_stats whole = hs_io_get_stats(b.io);
+    assert_int_equal(whole.mirror_reads, 0);
+    /* The drives work at the same time, and neither has more under way than it may. */
+    assert_true(whole.busy_ns < (s[0].busy_ns + s[1].busy_ns) * 3 / 4);
+    assert_true(b.slow.most[0] <= 16 * SUB && b.slow.most[1] <= 16 * SUB);
+    bed_close(&b);
+}
+
+/* No copies, but two drives: each has its own queue, and a full one holds nobody up at the other. */
+static void a_full_drive_holds_up_no_other(void **state)
+{
+    (void)state;
+    static bed b;
+    ticket *t[5];
+    hs_io_req *all[5];
+    memset(&b, 0, sizeof b);
+    b.slow.bytes_per_s[0] = 2000000;
+    b.slow.bytes_per_s[1] = 100000000;
+    bed_open(&b, &drives_ops, 1, SUB, 4 * SUB);
+    for (uint64_t i = 0; i < 5; i++) {
+        t[i] = ticket_create(HS_IO_DEMAND, i * 4 * SUB, 4 * SUB);
+        t[i]->req.ranges[0].file = i == 4;
+        all[i] = &t[i]->req;
+    }
+    hs_io_submit_many(b.io, all, 5);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(ticket_wait(t[i]), 0);
+    assert_int_equal(t[4]->order, 0);
+    for (int i = 0; i < 5; i++)
+        arrived(t[i], 0);
+    bed_close(&b);
+}
+
+static void a_silent_drive_is_left_alone(void **state)
+{
+    (void)state;
+    static bed b;
+    memset(&b, 0, sizeof b);
+    fault_engine_init(&b.fault);
+    fault_engine_arm(&b.fault, FAULT_NEVER, 1, false); /* the first read, on the first drive */
+    bed_open(&b, &fault_engine_ops, 2, SUB, 64 * SUB);
+    ticket *held = read_from(&b, 0, HS_IO_DEMAND, 0, SUB);
+    fault_engine_await(&b.fault, 1);
+    struct timespec t = {0, 20000000};
+    nanosleep(&t, NULL);
+    for (int i = 0; i < 20; i++)
+        arrived(read_from(&b, 0, HS_IO_DEMAND, (uint64_t)(i % 8) * 8 * SUB, 8 * SUB), 0);
+    assert_int_equal(b.fault.log[0].file, 0);
+    for (uint32_t i = 1; i < b.fault.n_log; i++)
+        assert_int_equal(b.fault.log[i].file, 1);
+    assert_false(held->done);
+    fault_engine_release(&b.fault);
+    arrived(held, 0);
+    bed_close(&b);
+    fault_engine_deinit(&b.fault);
+}
+
+static uint32_t count_threads(const char *name)
+{
+    uint32_t n = 0;
+    DIR *d = opendir("/proc/self/task");
+    for (struct dirent *e; (e = readdir(d));) {
+        char path[300], comm[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
+        FILE *f = fopen(path, "r");
+        if (f && fgets(comm, sizeof comm, f))
+            n += !strncmp(comm, name, strlen(name));
+        if (f)
+            fclose(f);
+    }
+    closedir(d);
+    return n;
+}
+
+/* Reading threads: those that a silent drive holds are not those of another. */
+static void every_drive_has_reading_threads(void **state)
+{
+    (void)state;
+    for (uint32_t n_drives = 1; n_drives <= 2; n_drives++) {
+        int fds[2] = {folder_open(io_path, "file", O_RDONLY), folder_open(io_path, "file", O_RDONLY)};
+        const uint32_t drive_of[] = {0, n_drives - 1};
+        hs_io_config cfg = {
+            .engine = HS_IO_PREAD, .buffered = true, .fds = fds, .n_fds = 2, .n_copies = 2, .drives = drive_of};
+        hs_io *io = io_open(&cfg);
+        ticket *t = ticket_create(HS_IO_DEMAND, 0, 8 * SUB);
+        hs_io_submit(io, &t->req);
+        arrived(t, 0);
+        for (int k = 0; k < 10000 && count_threads("hs-pread") < 16 * n_drives; k++)
+            nanosleep(&(struct timespec){0, 1000000}, NULL); /* each names itself */
+        assert_int_equal(count_threads("hs-pread"), 16 * n_drives);
+        hs_io_destroy(&io);
+        close(fds[0]);
+        close(fds[1]);
+    }
+}
+
+/* ---- what fails ---- */
+
+static void a_failed_read_is_repeated_on_the_copy(void **state)
+{
+    (void)state;
+    static const fault_kind kinds[] = {FAULT_ERRNO, FAULT_SHORT};
+    for (uint32_t i = 0; i < 4; i++) {
+        static bed b;
+        uint32_t bad = i / 2;
+        memset(&b, 0, sizeof b);
+        fault_engine_init(&b.fault);
+        b.fault.error = EIO;
+        bed_open(&b, &fault_engine_ops, 2, SUB, 16 * SUB);
+        fault_engine_spoil(&b.fault, kinds[i % 2], bad, 0, UINT64_MAX);
+        for (int k = 0; k < 10; k++)
+            arrived(read_from(&b, 0, k % 2 ? HS_IO_SPECULATIVE : HS_IO_DEMAND, (uint64_t)k * 4 * SUB, 8 * SUB), 0);
+        hs_io_stats s = hs_io_get_stats(b.io);
+        assert_int_equal(s.mirror_reads, s.errors);
+        assert_int_equal(s.mirror_reads, fault_engine_hits(&b.fault, 0));
+        assert_true(s.mirror_reads > 0 || bad == 1);
+        assert_true(s.mirror_reads < 40); /* then it is left alone for a while */
+        assert_int_equal(s.bytes, 10 * 8 * SUB);
+        bed_close(&b);
+        fault_engine_deinit(&b.fault);
+    }
+}
+
+static void what_fails_everywhere_fails_once(void **state)
+{
+    (void)state;
+    static bed b;
+    memset(&b, 0, sizeof b);
+    fault_engine_init(&b.fault);
+    b.fault.error = EIO;
+    fault_engine_arm(&b.fault, FAULT_ERRNO, 1, false);
+    b.fault.times = UINT64_MAX;
+    bed_open(&b, &fault_engine_ops, 2, SUB, 4 * SUB);
+    arrived(read_from(&b, 0, HS_IO_DEMAND, 0, 16 * SUB), -EIO);
+    fault_engine_release(&b.fault);
+    arrived(read_from(&b, 0, HS_IO_DEMAND, 0, 16 * SUB), 0);
+    bed_close(&b);
+    fault_engine_deinit(&b.fault);
+}
+
+/* A request for one copy reads that copy, and fails with it. */
+static void only_means_only(void **state)
+{
+    (void)state;
+    static bed b;
+    memset(&b, 0, sizeof b);
+    fault_engine_init(&b.fault);
+    b.fault.error = EIO;
+    bed_open(&b, &fault_engine_ops, 2, SUB, 8 * SUB);
+    fault_engine_spoil(&b.fault, FAULT_ERRNO, 1, 4 * SUB, 5 * SUB);
+    for (uint32_t only = 1; only <= 3; only++) {
+        for (uint64_t at = 0; at < 2; at++) {
+            ticket *t = ticket_create(HS_IO_DEMAND, at * 2 * SUB, 4 * SUB);
+            uint32_t from = b.fault.n_log;
+            t->req.only = only;
+            hs_io_submit(b.io, &t->req);
+            int r = ticket_wait(t);
+            assert_int_equal(r, only == 3 ? -EINVAL : only == 2 && at ? -EIO : 0);
+            for (uint32_t i = from; i < b.fault.n_log; i++)
+                assert_int_equal(b.fault.log[i].file, only - 1);
+            if (r == 0)
+                assert_int_equal(t->req.used, 1u << (only - 1));
+            ticket_destroy(t);
+        }
+    }
+    bed_close(&b);
+    fault_engine_deinit(&b.fault);
+}
+
+/* ---- guesses ---- */
+
+/* What is cancelled makes room: the quarter that guesses may have is free again once what was under way has landed. */
+static void a_cancelled_guess_frees_its_share(void **state)
+{
+    (void)state;
+    static bed b;
+    memset(&b, 0, sizeof b);
+    fault_engine_init(&b.fault);
+    b.fault.gated = true;
+    bed_open(&b, &fault_engine_ops, 1, SUB, 16 * SUB);
+    ticket *first = read_from(&b, 0, HS_IO_SPECULATIVE, 0, 32 * SUB), *second;
+    fault_engine_await(&b.fault, 4);
+    hs_io_cancel(b.io, &first->req);
+    second = read_from(&b, 0, HS_IO_SPECULATIVE, 32 * SUB, 8 * SUB);
+    fault_engine_let(&b.fault, UINT64_MAX);
+    arrived(second, 0);
+    arrived(first, -ECANCELED);
+    assert_int_equal(b.fault.n_log, 4 + 8); /* nothing of the first but what was under way */
+    bed_close(&b);
+    fault_engine_deinit(&b.fault);
+}
+
+/* Each drive has a share of its own. */
+static void guesses_fill_a_quarter_of_each_drive(void **state)
+{
+    (void)state;
+    static bed b;
+    memset(&b, 0, sizeof b);
+    fault_engine_init(&b.fault);
+    b.fault.gated = true;
+    bed_open(&b, &fault_engine_ops, 1, SUB, 16 * SUB);
+    ticket *guess = read_from(&b, 0, HS_IO_SPECULATIVE, 0, 32 * SUB);
+    fault_engine_await(&b.fault, 4);
+    ticket *other = read_from(&b, 1, HS_IO_SPECULATIVE, 0, 8 * SUB);
+    fault_engine_await(&b.fault, 8);
+    ticket *wanted = read_from(&b, 0, HS_IO_DEMAND, 0, 12 * SUB);
+    fault_engine_await(&b.fault, 20); /* at once: three quarters were kept for it */
+    fault_engine_let(&b.fault, UINT64_MAX);
+    arrived(wanted, 0);
+    arrived(other, 0);
+    arrived(guess, 0);
+    bed_close(&b);
+    fault_engine_deinit(&b.fault);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(drives_share_by_speed),
+        cmocka_unit_test(a_full_drive_holds_up_no_other),
+        cmocka_unit_test(a_silent_drive_is_left_alone),
+        cmocka_unit_test(every_drive_has_reading_threads),
+        cmocka_unit_test(a_failed_read_is_repeated_on_the_copy),
+        cmocka_unit_test(what_fails_everywhere_fails_once),
+        cmocka_unit_test(only_means_only),
+        cmocka_unit_test(a_cancelled_guess_frees_its_share),
+        cmocka_unit_test(guesses_fill_a_quarter_of_each_drive),
+    };
+    return cmocka_run_group_tests(tests, io_setup, io_teardown);
+}
