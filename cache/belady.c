@@ -18,16 +18,16 @@ typedef struct belady {
 
 static size_t belady_bytes(const hs_policy_shape *s)
 {
-    return hs__pad(sizeof(belady)) + hs__heap_bytes(s->n_objects, s->n_slots) +
-           hs__pad(s->n_future * sizeof(uint32_t)) + hs__pad(s->n_objects * sizeof(uint32_t));
+    return hs__pad(sizeof(belady)) + hs__heap_bytes(s->n_objects) + hs__pad(s->n_future * sizeof(uint32_t)) +
+           hs__pad(s->n_objects * sizeof(uint32_t));
 }
 
 static void belady_init(void *state, const hs_policy_shape *s)
 {
     belady *p = state;
     uint8_t *at = (uint8_t *)state + hs__pad(sizeof *p);
-    hs__heap_init(&p->heap, at, s->n_objects, s->n_slots);
-    at += hs__heap_bytes(s->n_objects, s->n_slots);
+    hs__heap_init(&p->heap, at, s->n_objects);
+    at += hs__heap_bytes(s->n_objects);
     p->next = (uint32_t *)at;
     p->at = (uint32_t *)(at + hs__pad(s->n_future * sizeof(uint32_t)));
     memset(p->at, 0xff, s->n_objects * sizeof(uint32_t));

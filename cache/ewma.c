@@ -1,44 +1,67 @@
 /*
- * ewma.c - the default: an expert is worth how often it was used, in the last few tokens and in the last few hundred.
+ * ewma.c - the default: an expert is worth how often it was used, over a few, some and many tokens and overall, and how
+ * much each of the four says about what comes is learnt while it runs.
  *
- *   each token:  fast *= 2^(-1/6)   slow *= 2^(-1/128)        each use:  fast += 1   slow += 1   uses += 1
- *   score     =  0.5 * [ (1 - 2^(-1/6)) * fast  +  (1 - 2^(-1/128)) * slow  +  uses / tokens ]
+ *   each token:  f[i] *= 2^(-1/h[i]),  h = 2, 12, 120        each use:  f[i] += 1 - 2^(-1/h[i]),  uses += 1
+ *   x         =  f[0], f[1], f[2], uses / tokens             each is a frequency in 0..1
+ *   score     =  w . x
+ *   w         =  least squares of y on x, per layer;  y = the frequency of uses in the next 4 steps
  *
- * so each of the three is a frequency in 0..1. History is kept for all objects, resident or not: a newcomer is admitted
- * only if its score beats the victim's, else it is used once and let go (a global LRU smaller than one token's experts
- * hits nothing; this does not collapse). n uses within a chunk of T tokens count as spread evenly over the chunk.
+ * History is kept for all objects, resident or not: a newcomer is admitted only if its score beats the victim's, else
+ * it is used once and let go (a global LRU smaller than one token's experts hits nothing; this does not collapse). n
+ * uses within a chunk of T tokens count as spread evenly over the chunk. When a conversation begins, f[0] and f[1] keep
+ * a third of their value.
  *
- * Decay is lazy: a history is brought forward when it is used or compared. The order of two scores changes with time,
- * because two half-lives are mixed, but not within one `now`: the heap of residents is rebuilt by the first victim of
- * each now, O(n_slots) per token at most, and every further victim of that token is O(log n_slots). A use is O(1).
+ * A layer has a clock of its own, which stands at the last token that came to it: an expert of a layer still to come
+ * has not been passed over by the token under way. So the score of an object changes only when its layer is used, or
+ * the weights change. Residents are in one heap per layer, rebuilt by the first victim after such a change: O(n_slots)
+ * per token at most. A victim is the least of the heaps' least: O(layers + log n_slots). A use is O(1); the first of a
+ * layer and token adds O(layer_objects) once in 4 tokens, for learning (see learn.h).
  */
 #include "cache/heap.h"
+#include "cache/learn.h"
 
 #include <math.h>
 #include <string.h>
 
-#define HALF_LIFE_FAST 6.0f
-#define HALF_LIFE_SLOW 128.0f
-#define DECAY_STEPS    128 /* decays that are looked up instead of computed */
+#define N_FAST      2 /* of the rates age when a conversation begins */
+#define AGEING      0.3f
+#define CLEARLY     1.1f /* better must be what a sweep brings: it touches all, and many are worth the same */
+#define DECAY_STEPS 256  /* decays that are looked up instead of computed */
+
+static const float half_life[HS__N_RATES] = {2, 12, 120};
 
 typedef struct history {
-    float fast, slow; /* as of `last`, in units of frequency: (1 - decay) * sum */
-    uint32_t last;    /* tokens, modulo 2^32 */
+    float f[HS__N_RATES]; /* as of `last` */
+    uint32_t last;        /* tokens, modulo 2^32 */
     uint32_t uses;
 } history;
 
-typedef struct ewma {
-    uint64_t now;    /* for which the heap's keys hold */
-    uint64_t tokens; /* seen */
-    bool rebuild;    /* tokens have been seen since */
-    float fast_step[DECAY_STEPS], slow_step[DECAY_STEPS];
+typedef struct layer {
+    uint64_t clock; /* the last token that came here */
+    bool stale;     /* the heap's keys are of another time, or of other weights */
     hs__heap heap;
-    history *of; /* [n_objects] */
+} layer;
+
+typedef struct ewma {
+    uint64_t tokens; /* seen */
+    uint32_t n_objects, layer_objects, n_layers;
+    hs__learner learner;
+    float step[HS__N_RATES][DECAY_STEPS];
+    hs__heap heap; /* the room that the layers' heaps share */
+    layer *layers; /* [n_layers] */
+    history *of;   /* [n_objects] */
 } ewma;
+
+static uint32_t layers_of(const hs_policy_shape *s)
+{
+    return s->layer_objects ? (s->n_objects + s->layer_objects - 1) / s->layer_objects : 1;
+}
 
 static size_t ewma_bytes(const hs_policy_shape *s)
 {
-    return hs__pad(sizeof(ewma)) + hs__heap_bytes(s->n_objects, s->n_slots) + hs__pad(s->n_objects * sizeof(history));
+    return hs__pad(sizeof(ewma)) + hs__heap_bytes(s->n_objects) + hs__pad(layers_of(s) * sizeof(layer)) +
+           hs__pad(s->n_objects * sizeof(history)) + hs__learner_bytes(s->n_objects, layers_of(s));
 }
 
 static void ewma_init(void *state, const hs_policy_shape *s)
@@ -46,99 +69,165 @@ static void ewma_init(void *state, const hs_policy_shape *s)
     ewma *p = state;
     uint8_t *at = (uint8_t *)state + hs__pad(sizeof *p);
     memset(p, 0, sizeof *p);
-    for (uint32_t i = 0; i < DECAY_STEPS; i++) {
-        p->fast_step[i] = exp2f(-(float)i / HALF_LIFE_FAST);
-        p->slow_step[i] = exp2f(-(float)i / HALF_LIFE_SLOW);
-    }
-    hs__heap_init(&p->heap, at, s->n_objects, s->n_slots);
-    p->of = (history *)(at + hs__heap_bytes(s->n_objects, s->n_slots));
+    p->n_objects = s->n_objects;
+    p->layer_objects = s->layer_objects ? s->layer_objects : s->n_objects;
+    p->n_layers = layers_of(s);
+    for (uint32_t r = 0; r < HS__N_RATES; r++)
+        for (uint32_t i = 0; i < DECAY_STEPS; i++)
+            p->step[r][i] = exp2f(-(float)i / half_life[r]);
+    hs__heap_init(&p->heap, at, s->n_objects);
+    at += hs__heap_bytes(s->n_objects);
+    p->layers = (layer *)at;
+    at += hs__pad(p->n_layers * sizeof(layer));
+    p->of = (history *)at;
+    at += hs__pad(s->n_objects * sizeof(history));
+    for (uint32_t l = 0; l < p->n_layers; l++)
+        p->layers[l] = (layer){.heap = hs__heap_part(&p->heap, l * p->layer_objects)};
     memset(p->of, 0, s->n_objects * sizeof(history));
+    hs__learner_init(&p->learner, at, s->n_objects, p->n_layers);
 }
 
-static inline float decay_fast(const ewma *p, uint32_t tokens)
+static inline float decay(const ewma *p, uint32_t rate, uint32_t tokens)
 {
-    return tokens < DECAY_STEPS ? p->fast_step[tokens] : 0.0f; /* under 2^-21 */
+    return tokens < DECAY_STEPS ? p->step[rate][tokens] : exp2f(-(float)tokens / half_life[rate]);
 }
 
-static inline float decay_slow(const ewma *p, uint32_t tokens)
+/* Tokens that came to the object's layer since its last use. */
+static inline uint32_t age_of(const ewma *p, uint32_t object)
 {
-    return tokens < DECAY_STEPS ? p->slow_step[tokens] : exp2f(-(float)tokens / HALF_LIFE_SLOW);
-}
-
-/* Tokens from a history's last use to now. A sweep may judge from its beginning, which is before its own uses. */
-static inline uint32_t age_of(const history *h, uint64_t now)
-{
-    uint32_t age = (uint32_t)now - h->last;
+    uint32_t age = (uint32_t)p->layers[object / p->layer_objects].clock - p->of[object].last;
     return age > INT32_MAX ? 0 : age;
 }
 
-static float score_at(const ewma *p, const history *h, uint64_t now)
+static inline void features(const ewma *p, uint32_t object, float x[HS__N_FEATURES])
 {
-    uint32_t age = age_of(h, now);
-    float prior = (float)h->uses / (float)(p->tokens ? p->tokens : 1);
-    return 0.5f * (h->fast * decay_fast(p, age) + h->slow * decay_slow(p, age) + prior);
+    const history *h = &p->of[object];
+    uint64_t clock = p->layers[object / p->layer_objects].clock;
+    uint32_t age = age_of(p, object);
+    for (uint32_t r = 0; r < HS__N_RATES; r++)
+        x[r] = h->f[r] * decay(p, r, age);
+    x[HS__N_RATES] = (float)h->uses / (float)(clock ? clock : 1);
 }
 
-/* Non-negative floats order like their bits; equal scores leave in order of last use. */
+static float score_of(const ewma *p, uint32_t object)
+{
+    const float *w = p->learner.lesson[object / p->layer_objects].w;
+    float x[HS__N_FEATURES], sum = 0;
+    features(p, object, x);
+    for (uint32_t i = 0; i < HS__N_FEATURES; i++)
+        sum += w[i] * x[i];
+    return sum;
+}
+
+/* Floats in the order of unsigned numbers; equal scores leave in order of last use. */
 static uint64_t ewma_key(const void *state, uint32_t object)
 {
     const ewma *p = state;
-    float score = score_at(p, &p->of[object], p->now);
+    float score = score_of(p, object);
     uint32_t bits;
     memcpy(&bits, &score, sizeof bits);
+    bits ^= bits >> 31 ? UINT32_MAX : 1u << 31;
     return (uint64_t)bits << 32 | p->of[object].last;
+}
+
+/* All layers' keys are of another time. */
+static void make_stale(ewma *p)
+{
+    for (uint32_t l = 0; l < p->n_layers; l++)
+        p->layers[l].stale = true;
+}
+
+/* A token comes to a layer: the lesson of what came true there, and a look at how things stand before it. */
+static void enter(ewma *p, uint32_t l, uint32_t span, uint64_t now)
+{
+    layer *here = &p->layers[l];
+    uint32_t first = l * p->layer_objects, end = first + p->layer_objects;
+    if (hs__learner_step(&p->learner, l, first, end < p->n_objects ? end : p->n_objects, span))
+        for (uint32_t o = first; o < end && o < p->n_objects; o++)
+            features(p, o, hs__learner_features(&p->learner, o));
+    if (now > p->tokens) {
+        p->tokens = now;
+        if (hs__learner_solve(&p->learner))
+            make_stale(p);
+    }
+    here->clock = now;
+    here->stale = true;
 }
 
 static void ewma_access(void *state, uint32_t object, uint32_t uses, uint32_t span, uint64_t now)
 {
     ewma *p = state;
     history *h = &p->of[object];
-    uint32_t age = age_of(h, now);
-    if (now > p->tokens) {
-        p->tokens = now;
-        p->rebuild = true;
-    }
+    uint32_t l = object / p->layer_objects;
+    if (now > p->layers[l].clock)
+        enter(p, l, span, now);
+    uint32_t age = age_of(p, object);
     float rate = (float)uses / (float)span;
-    h->fast = h->fast * decay_fast(p, age) + rate * (1 - decay_fast(p, span));
-    h->slow = h->slow * decay_slow(p, age) + rate * (1 - decay_slow(p, span));
+    for (uint32_t r = 0; r < HS__N_RATES; r++)
+        h->f[r] = h->f[r] * decay(p, r, age) + rate * (1 - decay(p, r, span));
     h->last = (uint32_t)now;
     h->uses = uses > UINT32_MAX - h->uses ? UINT32_MAX : h->uses + uses;
+    if (!p->layers[l].stale && hs__heap_has(&p->heap, object))
+        hs__heap_update(&p->layers[l].heap, object, ewma_key(p, object));
+    hs__learner_use(&p->learner, l, object, rate);
 }
 
 static void ewma_insert(void *state, uint32_t object, uint64_t now)
 {
     ewma *p = state;
     (void)now;
-    hs__heap_push(&p->heap, object, ewma_key(p, object));
+    hs__heap_push(&p->layers[object / p->layer_objects].heap, object, ewma_key(p, object));
 }
 
 static void ewma_evict(void *state, uint32_t object)
 {
-    hs__heap_remove(&((ewma *)state)->heap, object);
+    ewma *p = state;
+    hs__heap_remove(&p->layers[object / p->layer_objects].heap, object);
 }
 
 static uint32_t ewma_victim(void *state, uint64_t now, hs_policy_keep_fn keep, void *ctx)
 {
     ewma *p = state;
-    if (p->now != now || p->rebuild) {
-        p->now = now;
-        p->rebuild = false;
-        hs__heap_rebuild(&p->heap, ewma_key, p);
+    uint32_t found = HS_POLICY_NONE;
+    uint64_t least = UINT64_MAX;
+    (void)now;
+    for (uint32_t l = 0; l < p->n_layers; l++) {
+        layer *here = &p->layers[l];
+        if (here->stale)
+            hs__heap_rebuild(&here->heap, ewma_key, p);
+        here->stale = false;
+        if (!here->heap.n || here->heap.key[0] >= least)
+            continue;
+        uint32_t o = hs__heap_least(&here->heap, NULL, NULL, keep, ctx);
+        uint64_t key = o == HS_POLICY_NONE ? UINT64_MAX : ewma_key(p, o);
+        if (key < least) {
+            least = key;
+            found = o;
+        }
     }
-    return hs__heap_least(&p->heap, ewma_key, p, keep, ctx);
+    return found;
 }
 
 static bool ewma_admit(void *state, uint32_t object, uint32_t victim, bool sweep, uint64_t now)
 {
-    const ewma *p = state;
-    (void)sweep;
-    return score_at(p, &p->of[object], now) > score_at(p, &p->of[victim], now);
+    (void)now;
+    return score_of(state, object) > score_of(state, victim) * (sweep ? CLEARLY : 1);
 }
 
 static double ewma_score(const void *state, uint32_t object, uint64_t now)
 {
-    const ewma *p = state;
-    return score_at(p, &p->of[object], now);
+    (void)now;
+    return score_of(state, object);
+}
+
+static void ewma_session(void *state, uint64_t now)
+{
+    ewma *p = state;
+    (void)now;
+    for (uint32_t o = 0; o < p->n_objects; o++)
+        for (uint32_t r = 0; r < N_FAST; r++)
+            p->of[o].f[r] *= AGEING;
+    make_stale(p);
 }
 
 const hs_policy hs_policy_ewma = {
@@ -151,4 +240,5 @@ const hs_policy hs_policy_ewma = {
     .victim = ewma_victim,
     .admit = ewma_admit,
     .score = ewma_score,
+    .session = ewma_session,
 };

@@ -3,22 +3,26 @@
 
 #include <string.h>
 
-size_t hs__heap_bytes(uint32_t n_objects, uint32_t n_slots)
+size_t hs__heap_bytes(uint32_t n_objects)
 {
-    return hs__pad(n_slots * sizeof(uint64_t)) + hs__pad(n_slots * sizeof(uint32_t)) +
-           hs__pad(n_objects * sizeof(uint32_t));
+    return hs__pad(n_objects * sizeof(uint64_t)) + 2 * hs__pad(n_objects * sizeof(uint32_t));
 }
 
-void hs__heap_init(hs__heap *h, void *mem, uint32_t n_objects, uint32_t n_slots)
+void hs__heap_init(hs__heap *h, void *mem, uint32_t n_objects)
 {
     uint8_t *at = mem;
     h->n = 0;
     h->key = (uint64_t *)at;
-    at += hs__pad(n_slots * sizeof(uint64_t));
+    at += hs__pad(n_objects * sizeof(uint64_t));
     h->object = (uint32_t *)at;
-    at += hs__pad(n_slots * sizeof(uint32_t));
+    at += hs__pad(n_objects * sizeof(uint32_t));
     h->place = (uint32_t *)at;
     memset(h->place, 0xff, n_objects * sizeof(uint32_t));
+}
+
+hs__heap hs__heap_part(const hs__heap *whole, uint32_t first)
+{
+    return (hs__heap){.key = whole->key + first, .object = whole->object + first, .place = whole->place};
 }
 
 static void put(hs__heap *h, uint32_t i, uint32_t object, uint64_t key)

@@ -12,8 +12,8 @@
 
 typedef struct hs__heap {
     uint32_t n;
-    uint64_t *key;    /* [n_slots] */
-    uint32_t *object; /* [n_slots] */
+    uint64_t *key;    /* [n_objects] */
+    uint32_t *object; /* [n_objects] */
     uint32_t *place;  /* [n_objects], HS_POLICY_NONE = not in the heap */
 } hs__heap;
 
@@ -21,8 +21,11 @@ typedef struct hs__heap {
 typedef uint64_t (*hs__key_fn)(const void *state, uint32_t object);
 
 /* Memory for the three arrays, a multiple of HS_POLICY_ALIGN. */
-size_t hs__heap_bytes(uint32_t n_objects, uint32_t n_slots);
-void hs__heap_init(hs__heap *h, void *mem, uint32_t n_objects, uint32_t n_slots);
+size_t hs__heap_bytes(uint32_t n_objects);
+void hs__heap_init(hs__heap *h, void *mem, uint32_t n_objects);
+/* The part of a whole, empty heap that is for objects from `first` on: several parts may be used side by side in
+ * its place, each of its own objects. */
+hs__heap hs__heap_part(const hs__heap *whole, uint32_t first);
 static inline bool hs__heap_has(const hs__heap *h, uint32_t object)
 {
     return h->place[object] != HS_POLICY_NONE;

@@ -21,8 +21,7 @@ typedef struct lfu {
 
 static size_t lfu_bytes(const hs_policy_shape *s)
 {
-    return hs__pad(sizeof(lfu)) + hs__heap_bytes(s->n_objects, s->n_slots) +
-           2 * hs__pad(s->n_objects * sizeof(uint32_t));
+    return hs__pad(sizeof(lfu)) + hs__heap_bytes(s->n_objects) + 2 * hs__pad(s->n_objects * sizeof(uint32_t));
 }
 
 static void lfu_init(void *state, const hs_policy_shape *s)
@@ -31,8 +30,8 @@ static void lfu_init(void *state, const hs_policy_shape *s)
     uint8_t *at = (uint8_t *)state + hs__pad(sizeof *p);
     size_t column = s->n_objects * sizeof(uint32_t);
     *p = (lfu){.n_objects = s->n_objects};
-    hs__heap_init(&p->heap, at, s->n_objects, s->n_slots);
-    at += hs__heap_bytes(s->n_objects, s->n_slots);
+    hs__heap_init(&p->heap, at, s->n_objects);
+    at += hs__heap_bytes(s->n_objects);
     p->count = (uint32_t *)at;
     p->used = (uint32_t *)(at + hs__pad(column));
     memset(p->count, 0, column);

@@ -19,11 +19,13 @@
 
 typedef struct hs_policy_shape {
     uint32_t n_objects; /* objects are 0..n_objects-1; < 2^31 */
-    uint32_t n_slots;   /* at most so many are resident at once; >= 1 */
-    uint64_t seed;      /* for policies that draw lots; none of the shipped ones does */
+    uint32_t n_slots;   /* about so many are resident at once: policies size their queues by what is resident. >= 1 */
+    uint32_t layer_objects; /* objects of one layer, neighbours in number; 0 = all are one layer */
+    uint64_t seed;          /* for policies that draw lots; none of the shipped ones does */
     /* All uses to come, for belady; borrowed. n_future < 2^32 - 1. Others ignore it. */
     const uint32_t *future;
     uint64_t n_future;
+    const struct hs_policy *inner; /* for layered: the policy of each layer; borrowed. Others ignore it. */
 } hs_policy_shape;
 
 /* True for an object that must stay (in use, or expected to be used at once). Must not call back into the policy. */
@@ -48,13 +50,19 @@ typedef struct hs_policy {
     bool (*admit)(void *state, uint32_t object, uint32_t victim, bool sweep, uint64_t now);
     /* Its worth, for reports: bigger stays longer, comparable within one policy and one now. */
     double (*score)(const void *state, uint32_t object, uint64_t now);
+    /* Another conversation begins: what was used just now says less about what comes. O(n_objects). NULL: no matter. */
+    void (*session)(void *state, uint64_t now);
 } hs_policy;
 
-extern const hs_policy hs_policy_lru, hs_policy_lfu, hs_policy_ewma, hs_policy_belady;
+extern const hs_policy hs_policy_ewma, hs_policy_lru, hs_policy_lfu, hs_policy_s3fifo, hs_policy_arc, hs_policy_belady;
+/* Each layer its share of the slots, under a policy of its own (shape.inner, of those that a daemon can run). */
+extern const hs_policy hs_policy_layered;
 
 /* By name; NULL if there is none. belady knows the future and is for replays only. */
 const hs_policy *hs_policy_find(const char *name);
 /* The i-th policy that a daemon can run, default first; NULL behind the last. */
 const hs_policy *hs_policy_at(unsigned i);
+/* The most memory that any of them takes for this shape, alone or by layers. */
+size_t hs_policy_most_bytes(const hs_policy_shape *shape);
 
 #endif

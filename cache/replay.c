@@ -26,14 +26,23 @@ typedef struct replay {
     uint32_t n_used, n_slots;
 } replay;
 
-static hs_policy_shape shape_of(const hs_replay_trace *t, uint32_t n_slots)
+/* What runs, and for what: the policy, or one of it for each layer. */
+static const hs_policy *prepare(const hs_policy *policy, const hs_replay_trace *t, uint32_t n_slots,
+                                hs_policy_shape *ret_shape)
 {
-    return (hs_policy_shape){.n_objects = t->n_objects, .n_slots = n_slots, .future = t->object, .n_future = t->n};
+    *ret_shape = (hs_policy_shape){.n_objects = t->n_objects,
+                                   .n_slots = n_slots,
+                                   .layer_objects = t->layer_objects,
+                                   .future = t->object,
+                                   .n_future = t->n,
+                                   .inner = policy};
+    return t->by_layer && policy != &hs_policy_belady ? &hs_policy_layered : policy;
 }
 
 size_t hs_replay_bytes(const hs_policy *policy, const hs_replay_trace *t, uint32_t n_slots)
 {
-    hs_policy_shape shape = shape_of(t, n_slots);
+    hs_policy_shape shape;
+    policy = prepare(policy, t, n_slots, &shape);
     return hs__pad(policy->bytes(&shape)) + 2 * hs__pad(t->n_objects) + hs__pad(t->n_objects * sizeof(uint32_t)) +
            2 * hs__pad((t->n_objects + 1) * sizeof(uint32_t));
 }
@@ -183,8 +192,8 @@ static void use_set(replay *r, const uint32_t *object, uint64_t n, uint64_t now,
 
 hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, uint32_t n_slots, bool in_sets, void *mem)
 {
-    hs_policy_shape shape = shape_of(t, n_slots);
-    replay r = {.policy = policy, .trace = t, .n_slots = n_slots};
+    hs_policy_shape shape;
+    replay r = {.policy = prepare(policy, t, n_slots, &shape), .trace = t, .n_slots = n_slots};
     init(&r, t, &shape, mem);
     hs_replay_result counted = {0}, warming = {0};
     uint64_t tokens = 0;
@@ -195,6 +204,8 @@ hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, ui
                t->object[end] / t->layer_objects == t->object[i] / t->layer_objects)
             end++;
         tokens += i == 0 || t->token[i] != t->token[i - 1];
+        if (t->turn && i && t->turn[i] != t->turn[i - 1] && r.policy->session)
+            r.policy->session(r.state, tokens);
         if (in_sets)
             use_set(&r, t->object + i, end - i, tokens, count);
         else

@@ -15,6 +15,8 @@ typedef struct hs_replay_trace {
     uint32_t n_objects, layer_objects;
     uint32_t first_counted;      /* uses by earlier tokens warm the cache and are not counted */
     const uint64_t *layer_bytes; /* [n_objects / layer_objects] size of an object of that layer; NULL = not told */
+    const uint16_t *turn;        /* [n] conversation: where it changes, a session begins; NULL = not told */
+    bool by_layer;               /* each layer has its share of the slots (hs_policy_layered); not for belady */
 } hs_replay_trace;
 
 typedef struct hs_replay_result {

@@ -43,6 +43,7 @@ typedef struct hs_engine_options {
     uint64_t cache_bytes;                /* HS_CACHE_BYTES */
     double cache_percent;                /* HS_CACHE_PERCENT: floor(experts x percent / 100) slots */
     const char *policy;                  /* NULL = "ewma" */
+    bool cache_by_layer;                 /* each layer has its share of the cache */
     const char *io_engine;               /* NULL, "auto", "io_uring", "pread" */
     bool io_buffered;                    /* no O_DIRECT */
     bool io_direct;                      /* O_DIRECT even if calibration finds the drive faster without */

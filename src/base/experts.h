@@ -63,6 +63,8 @@ typedef struct hs_experts_ops {
     void (*end)(void *self);
     /* Guesses for moe_layer, best first. Only in decode; never changes results. May be NULL. */
     void (*hint)(void *self, uint32_t moe_layer, const hs_expert_guess *guesses, uint32_t n);
+    /* A sequence begins: what its neighbours used lately says less about it. Between steps. May be NULL. */
+    void (*session)(void *self);
 } hs_experts_ops;
 
 typedef struct hs_experts {

@@ -154,6 +154,7 @@ static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *e
                               .n_slots = e->plan.n_slots,
                               .max_slots = opt->governed ? e->plan.max_slots : 0,
                               .policy = opt->policy ? opt->policy : "ewma",
+                              .by_layer = opt->cache_by_layer,
                               .n_staging = e->plan.n_staging,
                               .prefetch = opt->prefetch,
                               .prefetch_budget = opt->prefetch_budget ? opt->prefetch_budget : 16u << 20,

@@ -21,10 +21,14 @@ static const hs_option options[] = {
      "is "
      "refused, auto shrinks.",
      false},
-    {"cache", "policy", HS_OPT_ENUM, "ewma", 0, 0, "lru|lfu|ewma", "",
-     "Which expert leaves when another needs its place. ewma scores recent and long-term use and lets rare experts "
-     "pass "
-     "without evicting anybody; lru and lfu are there for comparison. Results are the same bits with each.",
+    {"cache", "policy", HS_OPT_ENUM, "ewma", 0, 0, "lru|lfu|ewma|s3fifo|arc", "",
+     "Which expert leaves when another needs its place. ewma learns how much recent and long-term use say about what "
+     "comes, and lets rare experts pass without evicting anybody; the others are there for comparison. Results are the "
+     "same bits with each.",
+     false},
+    {"cache", "scope", HS_OPT_ENUM, "global", 0, 0, "global|layer", "",
+     "global: all layers compete for the cache. layer: each has its share and only its own experts leave for its "
+     "experts.",
      false},
     {"cache", "preload_seconds", HS_OPT_SECONDS, "20", 0, 3600, NULL, "seconds",
      "At the start the experts that were used most before are read into free memory, most used first, for this long at "

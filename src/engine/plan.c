@@ -91,7 +91,7 @@ static void price(const hs_engine_options *opt, const hs__opened *o, const shape
     p->staging = s->staging * hs_align_up(hs_objects_staging_bytes(o->objects), 4096);
     p->tables = hs_source_bytes(o->source) + hs_objects_table_bytes(o->objects) +
                 (uint64_t)spec->n_moe_layers * spec->n_experts * HS_EXPERT_PARTS * sizeof(uint32_t) +
-                hs_residency_overhead_bytes(o->objects, p->max_slots, s->staging, p->threads);
+                hs_residency_overhead_bytes(o->objects, spec->n_experts, p->max_slots, s->staging, p->threads);
     p->tables += opt->profile ? hs__heat_bytes(spec->n_moe_layers, spec->n_experts) : 0;
     p->text = o->text_bytes;
     p->cache = (uint64_t)s->slots * p->slot_bytes;

@@ -136,6 +136,8 @@ int hs_model_prefill(hs_model *m, hs_kv *kv, const uint32_t *tokens, uint32_t n,
     uint32_t start = kv->length;
     uint64_t total = (uint64_t)n * m->spec->n_layers;
     n_logits = logits ? n_logits : 0;
+    if (r == 0 && !start && m->experts.ops->session)
+        m->experts.ops->session(m->experts.self);
     for (uint32_t done = 0; r == 0 && done < n;) {
         uint32_t count = n - done < m->cfg.prefill_chunk ? n - done : m->cfg.prefill_chunk;
         hs__pass p = {.phase = HS_PHASE_PREFILL, .n = count, .kvs = &kv};

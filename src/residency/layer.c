@@ -363,6 +363,13 @@ static void end(void *self)
     hs__prefetch_pump(r);
 }
 
+static void session(void *self)
+{
+    hs_residency *r = self;
+    if (r->policy->session)
+        r->policy->session(r->policy_state, r->tick);
+}
+
 const hs_experts_ops hs__experts_ops = {
     .step = step,
     .begin = begin,
@@ -370,4 +377,5 @@ const hs_experts_ops hs__experts_ops = {
     .release = release,
     .end = end,
     .hint = hs__hint,
+    .session = session,
 };

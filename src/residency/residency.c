@@ -35,14 +35,11 @@ static uint32_t loads_for(uint32_t n_slots)
     return min_u32(n_slots, HS__MAX_LOADS);
 }
 
-uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_slots, uint32_t n_staging, uint32_t n_threads)
+uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_experts, uint32_t n_slots, uint32_t n_staging,
+                                     uint32_t n_threads)
 {
-    hs_policy_shape shape = {.n_objects = hs_objects_count(o), .n_slots = n_slots};
-    uint64_t policy = 0, n_loads = loads_for(n_slots), n = shape.n_objects;
-    for (unsigned i = 0; hs_policy_at(i); i++) {
-        uint64_t b = hs_policy_at(i)->bytes(&shape);
-        policy = b > policy ? b : policy;
-    }
+    hs_policy_shape shape = {.n_objects = hs_objects_count(o), .n_slots = n_slots, .layer_objects = n_experts};
+    uint64_t policy = hs_policy_most_bytes(&shape), n_loads = loads_for(n_slots), n = shape.n_objects;
     /* Per layer there are at most n experts: the layer's tables are bounded by that. */
     uint64_t layer = n * (sizeof(hs__want) + 4 * sizeof(uint32_t) + sizeof(hs__to_guess) + HS__RANKS * sizeof(float));
     return sizeof(hs_residency) + policy + n_slots * (sizeof(hs__slot) + sizeof(uint32_t)) + n * sizeof(uint32_t) +
@@ -78,7 +75,11 @@ static int check_config(const hs_residency_config *c, const hs_policy **ret_poli
 static bool allocate(hs_residency *r)
 {
     const hs_residency_config *c = &r->cfg;
-    hs_policy_shape shape = {.n_objects = r->n_objects, .n_slots = r->max_slots, .seed = c->seed};
+    hs_policy_shape shape = {.n_objects = r->n_objects,
+                             .n_slots = r->max_slots,
+                             .layer_objects = c->n_experts,
+                             .seed = c->seed,
+                             .inner = hs_policy_find(c->policy)};
     r->arena = hs_map_alloc(r->max_slots * r->slot_bytes);
     r->staging = r->n_staging ? hs_map_alloc(r->n_staging * r->staging_bytes) : NULL;
     r->policy_state = hs_malloc(r->policy->bytes(&shape));
@@ -154,7 +155,7 @@ int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_e
         return hs_err_set(err, -ENOMEM, "residency: out of memory");
     r->cfg = *cfg;
     r->cfg.policy = policy->name;
-    r->policy = policy;
+    r->policy = cfg->by_layer ? &hs_policy_layered : policy;
     hs_mutex_init(&r->lock, HS_RANK_RESIDENCY);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);

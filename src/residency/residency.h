@@ -28,7 +28,8 @@ typedef struct hs_residency_config {
     uint32_t top_k;
     uint32_t n_slots;   /* >= hs_residency_min_slots */
     uint32_t max_slots; /* to which hs_residency_resize may raise it; 0 = its size is fixed */
-    const char *policy; /* "lru", "lfu", "ewma" */
+    const char *policy; /* of those in cache/policy.c */
+    bool by_layer;      /* each layer has its share of the slots */
     uint32_t n_staging; /* staging buffers; 0 if nothing is staged */
     bool prefetch;
     uint64_t prefetch_budget; /* speculative bytes outstanding at most; raised to one expert if less */
@@ -43,7 +44,8 @@ typedef struct hs_residency_config {
 uint32_t hs_residency_min_slots(uint32_t top_k);
 uint32_t hs_residency_min_staging(const hs_objects *o);
 /* Memory besides slots and staging: tables, policy state, decoders. */
-uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_slots, uint32_t n_staging, uint32_t n_threads);
+uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_experts, uint32_t n_slots, uint32_t n_staging,
+                                     uint32_t n_threads);
 
 int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_err *err) HS_MUST_CHECK;
 void hs_residency_attach_io(hs_residency *r, hs_io *io);

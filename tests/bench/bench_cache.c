@@ -11,6 +11,7 @@
 
 #define OBJECTS 6144u
 #define SLOTS   1536u
+#define LAYER   128u
 #define CYCLE   288u
 #define TOKENS  2000u
 
@@ -22,7 +23,7 @@ static uint32_t roll(uint32_t *rng, uint32_t below)
 
 static void measure(const hs_policy *p, const char *comma)
 {
-    const hs_policy_shape shape = {.n_objects = OBJECTS, .n_slots = SLOTS};
+    const hs_policy_shape shape = {.n_objects = OBJECTS, .n_slots = SLOTS, .layer_objects = LAYER};
     void *s = aligned_alloc(64, (p->bytes(&shape) + 63) & ~(size_t)63);
     if (!s)
         exit(1);

@@ -31,11 +31,11 @@ static void against_an_array(void **state)
 {
     (void)state;
     static _Alignas(16) uint8_t mem[SLOTS * 16 + OBJECTS * 8];
-    assert_true(hs__heap_bytes(OBJECTS, SLOTS) <= sizeof mem);
+    assert_true(hs__heap_bytes(OBJECTS) <= sizeof mem);
     hs__heap h;
     keys k = {.of = {0}};
     uint32_t rng = 11;
-    hs__heap_init(&h, mem, OBJECTS, SLOTS);
+    hs__heap_init(&h, mem, OBJECTS);
     for (int i = 0; i < 50000; i++) {
         uint32_t o = roll(&rng, OBJECTS);
         assert_int_equal(hs__heap_has(&h, o), k.in[o]);

@@ -11,6 +11,7 @@
 
 #define OBJECTS 60u
 #define SLOTS   20u
+#define LAYER   13u /* the last layer is smaller */
 #define STEPS   20000
 
 static void names(void **state)
@@ -19,13 +20,16 @@ static void names(void **state)
     assert_ptr_equal(hs_policy_find("ewma"), &hs_policy_ewma);
     assert_ptr_equal(hs_policy_find("lru"), &hs_policy_lru);
     assert_ptr_equal(hs_policy_find("lfu"), &hs_policy_lfu);
+    assert_ptr_equal(hs_policy_find("s3fifo"), &hs_policy_s3fifo);
+    assert_ptr_equal(hs_policy_find("arc"), &hs_policy_arc);
     assert_ptr_equal(hs_policy_find("belady"), &hs_policy_belady);
+    assert_null(hs_policy_find("layered"));
     assert_null(hs_policy_find("LRU"));
     assert_null(hs_policy_find(""));
     assert_ptr_equal(hs_policy_at(0), &hs_policy_ewma);
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 5; i++)
         assert_true(hs_policy_at(i) != &hs_policy_belady);
-    assert_null(hs_policy_at(3));
+    assert_null(hs_policy_at(5));
 }
 
 static bool is_odd(void *ctx, uint32_t object)
@@ -41,20 +45,28 @@ static bool always(void *ctx, uint32_t object)
 }
 
 /* Random uses, insertions and evictions; returns a digest of all victims. */
-static uint64_t random_life(const hs_policy *policy, uint32_t seed)
+static uint64_t random_life(const hs_policy *policy, const hs_policy *inner, uint32_t seed)
 {
     static uint32_t future[STEPS];
     uint32_t rng = seed, n = 0;
     for (uint32_t i = 0; i < STEPS; i++)
         future[i] = roll(&rng, 1 + roll(&rng, OBJECTS));
-    hs_policy_shape shape = {.n_objects = OBJECTS, .n_slots = SLOTS, .future = future, .n_future = STEPS};
+    hs_policy_shape shape = {.n_objects = OBJECTS,
+                             .n_slots = SLOTS,
+                             .layer_objects = LAYER,
+                             .future = future,
+                             .n_future = STEPS,
+                             .inner = inner};
     caged c = caged_new(policy, &shape);
+    assert_true(policy == &hs_policy_belady || c.bytes <= hs_policy_most_bytes(&shape));
     bool resident[OBJECTS] = {false};
     uint64_t digest = 0;
     assert_int_equal(policy->victim(c.state, 0, NULL, NULL), HS_POLICY_NONE);
     for (uint32_t i = 0; i < STEPS; i++) {
         uint32_t o = future[i], now = 1 + i / 8;
         policy->access(c.state, o, 1, 1, now);
+        if (roll(&rng, 500) == 0 && policy->session)
+            policy->session(c.state, now);
         assert_true(policy->score(c.state, o, now) == policy->score(c.state, o, now));
         if (roll(&rng, 50) == 0 && resident[o]) { /* evictions that are not the victim's */
             policy->evict(c.state, o);
@@ -87,12 +99,16 @@ static uint64_t random_life(const hs_policy *policy, uint32_t seed)
 static void random_lives(void **state)
 {
     (void)state;
-    const hs_policy *all[] = {&hs_policy_lru, &hs_policy_lfu, &hs_policy_ewma, &hs_policy_belady};
-    for (int p = 0; p < 4; p++)
-        for (uint32_t seed = 1; seed <= 5; seed++) {
-            print_message("%s, seed %u\n", all[p]->name, seed);
-            assert_true(random_life(all[p], seed) == random_life(all[p], seed));
+    for (uint32_t seed = 1; seed <= 5; seed++) {
+        print_message("seed %u\n", seed);
+        assert_true(random_life(&hs_policy_belady, NULL, seed) == random_life(&hs_policy_belady, NULL, seed));
+        for (unsigned p = 0; hs_policy_at(p); p++) {
+            const hs_policy *one = hs_policy_at(p), *layered = &hs_policy_layered;
+            print_message("%s\n", one->name);
+            assert_true(random_life(one, NULL, seed) == random_life(one, NULL, seed));
+            assert_true(random_life(layered, one, seed) == random_life(layered, one, seed));
         }
+    }
 }
 
 static void one_slot_one_object(void **state)

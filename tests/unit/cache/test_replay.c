@@ -37,7 +37,7 @@ static void by_hand(void **state)
     /* Two layers of four experts: sets {0,1} {4}, {0,2} {4}, {1,0} {4} */
     const uint32_t o[] = {0, 1, 4, 0, 2, 4, 1, 0, 4}, at[] = {0, 0, 0, 1, 1, 1, 2, 2, 2};
     const uint64_t bytes[] = {1, 100};
-    hs_replay_trace t = {o, at, 9, 8, 4, 0, NULL};
+    hs_replay_trace t = {o, at, 9, 8, 4, 0, NULL, NULL, false};
     void *mem = malloc(hs_replay_bytes(&hs_policy_lru, &t, 3));
     /* 0 1 4 | hit 0, 2 evicts 1, hit 4 | 1 evicts 0, 0 evicts 2, hit 4 */
     assert_int_equal(hs_replay(&hs_policy_lru, &t, 3, false, mem).hits, 3);
@@ -61,7 +61,7 @@ static void sets_beyond_the_slots(void **state)
 {
     (void)state;
     const uint32_t o[] = {0, 1, 2, 3, 0, 1, 2, 3}, at[] = {0, 0, 0, 0, 1, 1, 1, 1};
-    const hs_replay_trace t = {o, at, 8, 4, 4, 0, NULL};
+    const hs_replay_trace t = {o, at, 8, 4, 4, 0, NULL, NULL, false};
     for (unsigned p = 0; hs_policy_at(p); p++) {
         void *mem = malloc(hs_replay_bytes(hs_policy_at(p), &t, 2));
         hs_replay_result r = hs_replay(hs_policy_at(p), &t, 2, true, mem);
@@ -89,7 +89,34 @@ static hs_replay_trace read_routes(void)
     }
     fclose(f);
     assert_int_equal(tokens, 1000);
-    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, tokens / 4, NULL};
+    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, tokens / 4, NULL, NULL, false};
+}
+
+/* Where the turn changes a session begins, and ewma ages; to other policies it is nothing. */
+static void sessions(void **state)
+{
+    (void)state;
+    static uint16_t turn[MOST];
+    hs_replay_trace t = read_routes();
+    double plain = hit_rate("ewma", &t, 80, false), lru = hit_rate("lru", &t, 80, false);
+    for (uint64_t i = 0; i < t.n; i++)
+        turn[i] = (uint16_t)(token[i] / 50);
+    t.turn = turn;
+    assert_true(hit_rate("ewma", &t, 80, false) != plain);
+    assert_true(hit_rate("lru", &t, 80, false) == lru);
+    memset(turn, 0, sizeof turn);
+    assert_true(hit_rate("ewma", &t, 80, false) == plain);
+}
+
+static void expect_rate(const hs_replay_trace *t, const char *policy, uint32_t slots, bool by_layer, double should,
+                        double within)
+{
+    hs_replay_trace scoped = *t;
+    scoped.by_layer = by_layer;
+    double is = 100 * hit_rate(policy, &scoped, slots, false);
+    print_message("%u slots%s: %s %.1f\n", slots, by_layer ? " by layer" : "", policy, is);
+    if (fabs(is - should) >= within)
+        fail_msg("%s: %.2f instead of %.1f", policy, is, should);
 }
 
 static void real_routes(void **state)
@@ -98,19 +125,22 @@ static void real_routes(void **state)
     hs_replay_trace t = read_routes();
     static const struct {
         uint32_t percent;
-        double belady, lru, lfu, ewma;
+        double belady, lru, lfu, s3fifo, arc, lru_by_layer, ewma, ewma_by_layer;
     } rows[] = {
-        {10, 39.7, 14.6, 15.0, 15.9},
-        {25, 62.8, 29.7, 33.8, 33.7},
-        {50, 83.5, 57.5, 60.7, 60.9},
+        {10, 39.7, 14.6, 15.0, 15.0, 11.9, 12.9, 17.6, 17.2},
+        {25, 62.8, 29.7, 33.8, 30.5, 30.8, 29.6, 36.4, 36.3},
+        {50, 83.5, 57.5, 60.7, 59.6, 57.5, 57.1, 63.0, 62.9},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         uint32_t slots = t.n_objects * rows[i].percent / 100;
-        double b = 100 * hit_rate("belady", &t, slots, false), r = 100 * hit_rate("lru", &t, slots, false),
-               f = 100 * hit_rate("lfu", &t, slots, false), e = 100 * hit_rate("ewma", &t, slots, false);
-        print_message("%u%%: belady %.1f lru %.1f lfu %.1f ewma %.1f\n", rows[i].percent, b, r, f, e);
-        assert_true(fabs(b - rows[i].belady) < 0.051 && fabs(r - rows[i].lru) < 0.051 && fabs(f - rows[i].lfu) < 0.051);
-        assert_true(fabs(e - rows[i].ewma) < 0.2); /* libm's last bits decide near-ties */
+        expect_rate(&t, "belady", slots, false, rows[i].belady, 0.051);
+        expect_rate(&t, "lru", slots, false, rows[i].lru, 0.051);
+        expect_rate(&t, "lfu", slots, false, rows[i].lfu, 0.051);
+        expect_rate(&t, "s3fifo", slots, false, rows[i].s3fifo, 0.051);
+        expect_rate(&t, "arc", slots, false, rows[i].arc, 0.051);
+        expect_rate(&t, "lru", slots, true, rows[i].lru_by_layer, 0.051);
+        expect_rate(&t, "ewma", slots, false, rows[i].ewma, 0.2); /* libm's last bits decide near-ties */
+        expect_rate(&t, "ewma", slots, true, rows[i].ewma_by_layer, 0.2);
     }
 }
 
@@ -136,7 +166,7 @@ static hs_replay_trace skewed(void)
             }
         }
     }
-    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, 250, NULL};
+    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, 250, NULL, NULL, false};
 }
 
 static void order_of_policies(void **state)
@@ -159,6 +189,7 @@ static void order_of_policies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand), cmocka_unit_test(sets_beyond_the_slots),
-                                       cmocka_unit_test(real_routes), cmocka_unit_test(order_of_policies)};
+                                       cmocka_unit_test(real_routes), cmocka_unit_test(sessions),
+                                       cmocka_unit_test(order_of_policies)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -163,7 +163,7 @@ static void a_sweep_warms_decoding(void **state)
 static void hits_equal_the_replay(void **state)
 {
     (void)state;
-    static const char *const policies[] = {"lru", "lfu", "ewma"};
+    static const char *const policies[] = {"lru", "lfu", "ewma", "s3fifo", "arc"};
     enum { TOKENS = 400, N = TOKENS * LAYERS * 4 };
     static uint32_t object[N], token[N];
     uint32_t rng = 3, n = 0;
@@ -176,8 +176,9 @@ static void hits_equal_the_replay(void **state)
             }
         }
     }
-    const hs_replay_trace trace = {object, token, N, LAYERS * EXPERTS, EXPERTS, 0, NULL};
-    for (int p = 0; p < 3; p++) {
+    const hs_replay_trace trace = {
+        .object = object, .token = token, .n = N, .n_objects = LAYERS * EXPERTS, .layer_objects = EXPERTS};
+    for (int p = 0; p < 5; p++) {
         const hs_policy *policy = hs_policy_find(policies[p]);
         void *mem = malloc(hs_replay_bytes(policy, &trace, 24));
         uint64_t expected = hs_replay(policy, &trace, 24, true, mem).hits, hits = 0;

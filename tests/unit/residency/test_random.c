@@ -152,6 +152,7 @@ static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, b
                                .n_slots = n_slots,
                                .max_slots = resizing ? OBJECTS : 0,
                                .policy = policy,
+                               .by_layer = seed / 2 % 2,
                                .n_staging = hs_residency_min_staging(&w.objects) + below(&w, 4),
                                .prefetch = prefetch,
                                .prefetch_budget = 4 * FAKE_PADDED};
@@ -160,6 +161,8 @@ static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, b
     fake_start();
     for (uint32_t token = 0; token < 40; token++) {
         bool prefill = below(&w, 10) == 0;
+        if (prefill)
+            w.x.ops->session(w.x.self);
         w.x.ops->step(w.x.self, prefill ? HS_PHASE_PREFILL : HS_PHASE_DECODE, prefill ? 1 + below(&w, 40) : 1);
         for (uint32_t l = 0; l < N_LAYERS; l++)
             layer(&w, l, prefill ? 1 + below(&w, N_EXPERTS) : TOP_K);
@@ -182,10 +185,10 @@ static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, b
 static void every_setting(void **state)
 {
     (void)state;
-    static const char *const policies[] = {"ewma", "lru", "lfu"};
+    static const char *const policies[] = {"ewma", "lru", "lfu", "s3fifo", "arc"};
     static const uint32_t slots[] = {TOP_K, 7, 30, OBJECTS};
     uint32_t seed = 1;
-    for (uint32_t p = 0; p < 3; p++)
+    for (uint32_t p = 0; p < 5; p++)
         for (uint32_t s = 0; s < 4; s++)
             for (int kind = FAKE_PLAIN; kind <= FAKE_MIXED; kind++, seed++)
                 for (int resizing = 0; resizing < 2; resizing++)

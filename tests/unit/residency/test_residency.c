@@ -8,6 +8,7 @@
 #include <malloc.h>
 
 #include "base/mem.h"
+#include "cache/policy.h"
 #include "fake_store.h"
 #include "fixture.h"
 
@@ -130,18 +131,18 @@ static void overhead_is_what_the_plan_says(void **state)
     hs_objects o = {LAYERS * EXPERTS};
     hs_pool *pool;
     assert_int_equal(hs_pool_create(2, &pool, NULL), 0);
-    static const char *const policies[] = {"ewma", "lru", "lfu"};
-    for (int p = 0; p < 3; p++) {
+    for (unsigned p = 0; hs_policy_at(p / 2); p++) {
         for (uint32_t n_slots = 4; n_slots <= 64; n_slots += 30) {
             hs_residency *r = NULL;
             fake_reset(FAKE_STAGED, 1);
             hs_residency_config c = config(&o, pool);
-            c.policy = policies[p];
+            c.policy = hs_policy_at(p / 2)->name;
+            c.by_layer = p % 2;
             c.n_slots = n_slots;
             size_t before = mallinfo2().uordblks;
             assert_int_equal(hs_residency_create(&c, &r, NULL), 0);
             size_t taken = mallinfo2().uordblks - before, headers = 24 * 2 * sizeof(size_t);
-            assert_true(taken <= hs_residency_overhead_bytes(&o, n_slots, c.n_staging, 2) + headers);
+            assert_true(taken <= hs_residency_overhead_bytes(&o, c.n_experts, n_slots, c.n_staging, 2) + headers);
             hs_residency_destroy(&r);
         }
     }
