@@ -34,6 +34,13 @@ typedef enum hs_calibrate_mode {
     HS_CALIBRATE_ALWAYS
 } hs_calibrate_mode;
 
+/* A model of which there is only the configuration: for plans. */
+typedef struct hs_shape {
+    const char *name;            /* for sentences */
+    const struct json_t *config; /* as config.json; borrowed */
+    const char *type;            /* how tensors are stored: hs_model_describe says which types there are */
+} hs_shape;
+
 typedef struct hs_engine_options {
     const char *path;        /* packed folder, safetensors folder or GGUF file */
     const char *mirror;      /* further copies of it, on other drives: paths with commas between; NULL or "" = none */
@@ -63,6 +70,7 @@ typedef struct hs_engine_options {
     bool governed;            /* a hs_governor may change the size of the cache */
     const char *profile;      /* name under which state_dir keeps which experts are used; NULL = it does not */
     uint32_t preload_s;       /* reads those that were used most, for so many seconds after hs_engine_start at most */
+    const hs_shape *shape;    /* plans only: what to plan for instead of the files at path; NULL = those */
     /* Loading progress: stage is a short word; called on the loading thread; nonzero cancels. May be NULL. */
     int (*progress)(void *ctx, const char *stage, uint64_t done, uint64_t total);
     void *progress_ctx;
@@ -80,7 +88,10 @@ typedef struct hs_plan {
     uint32_t max_slots; /* to which the cache may grow when it is governed; else n_slots */
     uint32_t context, parallel, prefill_chunk, threads, n_staging;
     uint64_t kv_per_token;
+    uint64_t model_bytes; /* of all tensors, as they are without compression */
+    uint32_t moe_layers;
     bool packed, gguf;
+    bool is_shape; /* of a configuration, without files */
     char arch[32];
 } hs_plan;
 
@@ -88,6 +99,47 @@ typedef struct hs_plan {
  * -ENOMEM with the figures in the sentence (it has the word floor); *ret_plan is filled then too (the one exception to
  * the ret_ rule). */
 int hs_plan_make(const hs_engine_options *opt, hs_plan *ret_plan, struct hs_err *err);
+
+/* ---- forecast ---- */
+
+/* What this machine computes of a model, measured on some of its layers with zeros for weights: time does not depend on
+ * them. Seconds; every matrix is in memory. */
+typedef struct hs_speed {
+    double decode_s;         /* one generated token at HS_SPEED_CONTEXT tokens of context */
+    double decode_experts_s; /* of it, its routed experts */
+    double prompt_token_s;   /* one prompt token without its routed experts */
+    double prompt_end_s;     /* what a prompt costs besides its tokens: the logits of the last one */
+    double prompt_expert_s;  /* one expert with its tokens of a chunk */
+    double memory_bytes_per_s;
+    uint64_t decode_bytes; /* of weights that a generated token reads from memory */
+} hs_speed;
+#define HS_SPEED_CONTEXT 512u
+
+/* n_prompt: tokens of the prompt, 0 = a whole chunk, of which an expert gets its share. Takes a second for small
+ * models, some for big ones on few processors; memory is what the biggest tensor takes, at least 256 MiB, or -ENOMEM if
+ * it is not free. */
+int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, uint32_t n_prompt, hs_speed *ret_speed,
+                     struct hs_err *err);
+
+/* REAL: as recorded routes of DeepSeek-V2-Lite repeat themselves (forecast.c has the curve); UNIFORM: not at all. */
+typedef enum hs_routing { HS_ROUTING_REAL, HS_ROUTING_UNIFORM } hs_routing;
+typedef enum hs_limit { HS_LIMIT_DRIVE, HS_LIMIT_MEMORY, HS_LIMIT_COMPUTE } hs_limit;
+
+typedef struct hs_forecast {
+    double hit_rate;
+    double miss_bytes;               /* read from the drive per generated token */
+    double prompt_bytes;             /* per chunk */
+    uint32_t prompt_tokens;          /* of that chunk */
+    double decode_io_s, prompt_io_s; /* per token, per chunk; 0 = the drive's speed is not known, or nothing is read */
+    double decode_tokens_per_s, prompt_tokens_per_s;
+    hs_limit decode_limit, prompt_limit;
+} hs_forecast;
+
+/* Pure. disk_bytes_per_s: 0 = not known, then nothing is said about reading. n_prompt: as measured. */
+hs_forecast hs_forecast_make(const hs_plan *plan, const hs_speed *speed, double disk_bytes_per_s, hs_routing routing,
+                             uint32_t n_prompt);
+/* Share of expert uses that find their expert in a cache for `share` of all experts, of which a token uses `used`. */
+double hs_forecast_hit_rate(double share, double used, hs_routing routing);
 
 /* ---- engine ---- */
 

@@ -279,7 +279,12 @@ static void count_experts(const hs__opened *o, hs_plan *p)
     p->min_slots = min_u32(hs_residency_min_slots(spec->top_k), p->n_experts);
     p->expert_bytes_all = p->n_experts * p->slot_bytes;
     p->token_cycle_bytes = p->token_cycle * p->slot_bytes;
-    p->bytes_per_token_cold = p->token_cycle * hs_object_read_bytes(o->objects, 0);
+    p->moe_layers = spec->n_moe_layers;
+    p->model_bytes = hs_source_checkpoint(o->source)->total_bytes;
+    uint64_t read = 0; /* experts differ: recipes give some layers more bits */
+    for (uint32_t i = 0; i < p->n_experts; i++)
+        read += hs_object_read_bytes(o->objects, i);
+    p->bytes_per_token_cold = (uint64_t)((double)read * spec->top_k / spec->n_experts);
 }
 
 int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *p, hs_err *err)
@@ -289,6 +294,7 @@ int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *p, hs_e
     snprintf(p->arch, sizeof p->arch, "%s", spec->arch);
     p->packed = hs_source_is_packed(o->source);
     p->gguf = hs_source_checkpoint(o->source)->gguf;
+    p->is_shape = opt->shape != NULL;
     p->threads = opt->threads ? opt->threads : hs_cpu_count();
     if (opt->context > spec->max_context)
         return hs_err_set(err, -EINVAL, "a context of %u tokens exceeds the %u that the model was made for",

@@ -124,35 +124,50 @@ static void finish(hs__build *b)
     b->spec->kv_row_values = (uint32_t)row;
 }
 
-int hs_model_spec_create(const hs_checkpoint *c, hs_model_spec **ret_spec, hs_err *err)
+int hs__spec_build(const hs_checkpoint *c, struct hs__describe *describe, hs__build *b, hs_err *err)
 {
     hs_model_spec *spec = hs_calloc(1, sizeof *spec);
     hs_arch *arch = hs_calloc(1, sizeof *arch);
-    hs__build b = {.c = c, .spec = spec, .arch = arch, .err = err};
-    b.used = hs_calloc(c->n_tensors ? c->n_tensors : 1, 1);
-    char *where = c->gguf ? hs_strdup(c->path) : hs_asprintf("%s/config.json", c->path);
-    b.where = where;
-    if (!spec || !arch || !b.used || !where) {
+    *b = (hs__build){.c = c, .spec = spec, .arch = arch, .describe = describe, .err = err};
+    b->used = describe ? NULL : hs_calloc(c->n_tensors ? c->n_tensors : 1, 1);
+    b->where = c->gguf ? hs_strdup(c->path) : hs_asprintf("%s/config.json", c->path);
+    if (!spec || !arch || (!b->used && !describe) || !b->where) {
         hs_free(arch);
-        b.r = hs_err_set(err, -ENOMEM, "%s: out of memory", c->path);
-    } else {
-        spec->detail = arch;
-        arch->checkpoint = c;
-        const hs__recipe *recipe = choose(&b);
-        if (recipe) {
-            spec->arch = recipe->arch;
-            recipe->build(&b);
-        }
-        finish(&b);
+        b->r = hs_err_set(err, -ENOMEM, "%s: out of memory", c->path);
+        return b->r;
     }
-    json_decref(b.derived);
-    hs_free(b.used);
-    hs_free(where);
-    if (b.r < 0)
-        hs_model_spec_destroy(&spec);
-    else
-        *ret_spec = spec;
-    return b.r;
+    spec->detail = arch;
+    arch->checkpoint = c;
+    const hs__recipe *recipe = choose(b);
+    if (recipe) {
+        spec->arch = recipe->arch;
+        recipe->build(b);
+    }
+    return b->r;
+}
+
+void hs__spec_end(hs__build *b)
+{
+    json_decref(b->derived);
+    hs_free(b->used);
+    hs_free((void *)(uintptr_t)b->where);
+    hs_model_spec_destroy(&b->spec);
+}
+
+int hs_model_spec_create(const hs_checkpoint *c, hs_model_spec **ret_spec, hs_err *err)
+{
+    hs__build b;
+    int r = hs__spec_build(c, NULL, &b, err);
+    if (r == 0) {
+        finish(&b);
+        r = b.r;
+    }
+    if (r == 0) {
+        *ret_spec = b.spec;
+        b.spec = NULL;
+    }
+    hs__spec_end(&b);
+    return r;
 }
 
 void hs_model_spec_destroy(hs_model_spec **spec)

@@ -65,7 +65,13 @@ static uint32_t take(hs__build *b, const char *hf_name, uint32_t rows, uint32_t 
 {
     char buf[NAME_MAX_BYTES];
     const char *name;
-    uint32_t i = find(b, hf_name, buf, &name);
+    uint32_t i = HS_NO_TENSOR;
+    if (b->describe) {
+        name = hf_name;
+        i = hs__describe_add(b, hf_name, rows, cols, use == USED_EXPERT);
+    } else {
+        i = find(b, hf_name, buf, &name);
+    }
     if (i == HS_NO_TENSOR) {
         fail(b, -EINVAL, "tensor %s is missing", name);
         return HS_NO_TENSOR;
@@ -162,7 +168,7 @@ bool hs__has(const hs__build *b, const char *fmt, ...)
     char name[NAME_MAX_BYTES], buf[NAME_MAX_BYTES];
     const char *own;
     FORMAT_NAME(name, fmt);
-    return find(b, name, buf, &own) != HS_NO_TENSOR;
+    return b->describe ? hs__describe_has(b, name) : find(b, name, buf, &own) != HS_NO_TENSOR;
 }
 
 void hs__pass_over_mat(hs__build *b, const char *fmt, ...)
@@ -234,7 +240,7 @@ void hs__set_moe_layers(hs__build *b, const uint8_t *moe)
         hs__refuse(b, "no layer has experts");
         return;
     }
-    if (2 * n > b->c->n_tensors) {
+    if (!b->describe && 2 * n > b->c->n_tensors) {
         fail(b, -EINVAL, "%s implies at least %llu experts' tensors, the files have %u tensors",
              b->c->gguf ? "the metadata" : "config.json", (unsigned long long)(2 * n), b->c->n_tensors);
         return;

@@ -206,6 +206,17 @@ static int open_any(hs_source *s, hs_err *err)
     return r;
 }
 
+static void set_checkpoint(hs_source *s)
+{
+    s->checkpoint.path = s->path;
+    s->checkpoint.config = s->config;
+    s->checkpoint.gguf = s->gguf;
+    s->checkpoint.vocab = s->gguf ? &s->vocab.data : NULL;
+    s->checkpoint.generation_config = s->generation;
+    s->checkpoint.tensors = s->tensors;
+    s->checkpoint.n_tensors = s->n_tensors;
+}
+
 int hs_source_open(const char *path, hs_source **ret_source, hs_err *err)
 {
     hs_source *s = hs_calloc(1, sizeof *s);
@@ -221,13 +232,37 @@ int hs_source_open(const char *path, hs_source **ret_source, hs_err *err)
         hs_source_close(&s);
         return r;
     }
-    s->checkpoint.path = s->path;
-    s->checkpoint.config = s->config;
-    s->checkpoint.gguf = s->gguf;
-    s->checkpoint.vocab = s->gguf ? &s->vocab.data : NULL;
-    s->checkpoint.generation_config = s->generation;
-    s->checkpoint.tensors = s->tensors;
-    s->checkpoint.n_tensors = s->n_tensors;
+    set_checkpoint(s);
+    *ret_source = s;
+    return 0;
+}
+
+int hs_source_describe(const char *name, json_t *config, const hs_tensor *tensors, uint32_t n, hs_source **ret_source,
+                       hs_err *err)
+{
+    hs_source *s = hs_calloc(1, sizeof *s);
+    if (!s)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", name);
+    s->config = json_incref(config);
+    s->path = s->folder = hs__names_add(&s->names, name, strlen(name));
+    int r = s->path ? 0 : -ENOMEM;
+    for (uint32_t i = 0; r == 0 && i < n; i++) {
+        hs_tensor *t = hs__tensor_append(s);
+        const char *copy = t ? hs__names_add(&s->names, tensors[i].name, strlen(tensors[i].name)) : NULL;
+        if (!copy) {
+            r = -ENOMEM;
+            break;
+        }
+        *t = tensors[i];
+        t->name = copy;
+        s->n_tensors++;
+    }
+    r = r < 0 ? hs_err_set(err, r, "%s: out of memory", name) : sort_directory(s, err);
+    if (r < 0) {
+        hs_source_close(&s);
+        return r;
+    }
+    set_checkpoint(s);
     *ret_source = s;
     return 0;
 }

@@ -80,3 +80,28 @@ reads "" --set state.dir=/dev/null/x
 grep -q "not kept.*/dev/null" "$WORK/serve.log" || fail "nobody says that the calibration is not kept"
 expect 1 "$HOTSET" bench --disk "$WORK/empty.conf" --config "$WORK/empty.conf"
 says "1 MiB"
+
+# A model that is not here: by name, and by its config.json alone, which must say what the files say.
+expect 0 "$HOTSET" plan --list
+grep -q '^deepseek-v3 ' "$WORK/out" || fail "plan --list"
+expect 0 "$HOTSET" plan olmoe-1b-7b --type q4_k_m --ram 3G --disk-bw 500M --config "$WORK/empty.conf" --json
+one_line
+[ "$(field decode_limit)" != null ] && [ "$(field disk_bytes_per_s)" = 524288000.0 ] || fail "what is expected"
+expect 1 "$HOTSET" plan deepseek-v3 --ram 4G --config "$WORK/empty.conf"
+says floor
+expect 1 "$HOTSET" plan mixtral-8x7 --config "$WORK/empty.conf"
+says "did you mean mixtral-8x7b?"
+expect 2 "$HOTSET" plan --config "$WORK/empty.conf"
+expect 2 "$HOTSET" plan "$MODEL" --list
+expect 2 "$HOTSET" plan "$MODEL" --disk "$MODEL" --disk-bw 1G
+expect 1 "$HOTSET" plan "$MODEL" --type q8_0 --config "$WORK/empty.conf"
+says "has its tensors"
+mkdir "$WORK/alone"
+cp "$MODEL/config.json" "$WORK/alone"
+expect 0 "$HOTSET" plan "$MODEL" --ram 1G --config "$WORK/empty.conf" --json
+bytes="$(field dense) $(field model_bytes) $(field experts)"
+expect 0 "$HOTSET" plan "$WORK/alone" --ram 1G --disk-bw 1G --config "$WORK/empty.conf" --json
+[ "$(field dense) $(field model_bytes) $(field experts)" = "$bytes" ] || fail "config.json alone: not $bytes"
+# A cache for a quarter: uniform routing hits a quarter.
+expect 0 "$HOTSET" plan "$MODEL" --set cache.size=25% --routing uniform --config "$WORK/empty.conf" --json
+[ "$(field hit_rate)" = 0.25 ] || fail "uniform routing hits $(field hit_rate)"

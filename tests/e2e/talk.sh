@@ -22,7 +22,7 @@ one_line
 expect 0 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --set cache.size=100%
 grep -q "every expert fits" "$WORK/out" || fail "plan: every expert fits"
 expect 0 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --set cache.size=25%
-grep -q "expected: hit rate from 0.2" "$WORK/out" || fail "plan: the hit rate of a quarter"
+grep -q "expected: hit rate 0.4" "$WORK/out" || fail "plan: the hit rate of a quarter"
 expect 1 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --ram 8M
 grep -q floor "$WORK/out" || fail "plan under the floor: no figures"
 ! grep -q expected "$WORK/out" || fail "plan under the floor expects something"

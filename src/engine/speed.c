@@ -1,0 +1,323 @@
+/*
+ * speed.c - what this machine computes of a model per second, before any weight is there: the model's own forward pass
+ * over some of its layers, whose matrices all lie in one region of zeros and whose experts are always in memory.
+ *
+ * Layers up to the first one with experts are run, then WIDER more; the difference, times the layers that are left,
+ * makes the whole model. Consecutive matrices take consecutive parts of the region, which is bigger than processors'
+ * caches, so that memory is read as in earnest. With zeros all tokens choose the same experts: a prompt of as many
+ * tokens as an expert gets of a real chunk tells what an expert costs.
+ *
+ * One thread and the pool.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/engine_int.h"
+#include "engine/memory.h"
+
+#define REGION_BYTES (256ull << 20)
+#define WIDER        2u
+#define MOST_PROMPT  256u
+#define ENOUGH_S     0.1 /* of a measurement */
+#define READ_TASKS   64u
+
+typedef struct trial {
+    hs__opened opened;
+    hs_pool *pool;
+    char *region;
+    uint64_t region_bytes, at;
+    const void **dense; /* [n_dense_tensors] */
+    /* The experts' side. */
+    const hs_expert_want *wants;
+    uint32_t moe_layer, n_wants, n_given;
+    uint64_t expert_bytes; /* given out so far */
+    /* Of the layers at hand. */
+    hs_model_spec spec;
+    hs_model *model;
+    void *kv_memory;
+    uint64_t kv_bytes;
+    hs_kv kv;
+    float *logits;
+    uint32_t *tokens;
+} trial;
+
+/* The next n bytes of the region; it goes round. */
+static const void *next_bytes(trial *t, uint64_t n)
+{
+    uint64_t room = hs_align_up(n, 64);
+    if (t->at + room > t->region_bytes)
+        t->at = 0;
+    const void *p = t->region + t->at;
+    t->at += room;
+    return p;
+}
+
+static void on_step(void *self, hs_phase phase, uint32_t n)
+{
+    (void)self;
+    (void)phase;
+    (void)n;
+}
+
+static int on_begin(void *self, uint32_t moe_layer, const hs_expert_want *wants, uint32_t n, uint8_t *resident,
+                    hs_err *err)
+{
+    trial *t = self;
+    (void)err;
+    t->wants = wants;
+    t->moe_layer = moe_layer;
+    t->n_wants = n;
+    t->n_given = 0;
+    if (resident)
+        memset(resident, 1, n);
+    return 0;
+}
+
+static int on_wait(void *self, uint32_t max, uint32_t *index, hs_expert *experts, uint32_t *ret_n, hs_err *err)
+{
+    trial *t = self;
+    const hs_checkpoint *c = hs_source_checkpoint(t->opened.source);
+    uint32_t n = 0;
+    (void)err;
+    for (; n < max && t->n_given < t->n_wants; n++, t->n_given++) {
+        size_t object = (size_t)t->moe_layer * t->spec.n_experts + t->wants[t->n_given].expert;
+        index[n] = t->n_given;
+        for (uint32_t p = 0; p < HS_EXPERT_PARTS; p++) {
+            uint32_t tensor = t->spec.expert_parts[object * HS_EXPERT_PARTS + p];
+            uint64_t bytes = tensor == HS_NO_TENSOR ? 0 : c->tensors[tensor].nbytes;
+            experts[n].part[p] = bytes ? next_bytes(t, bytes) : NULL;
+            t->expert_bytes += bytes;
+        }
+    }
+    *ret_n = n;
+    return 0;
+}
+
+static void on_release(void *self, uint32_t index)
+{
+    (void)self;
+    (void)index;
+}
+
+static void on_end(void *self)
+{
+    (void)self;
+}
+
+static void on_hint(void *self, uint32_t moe_layer, const hs_expert_guess *guesses, uint32_t n)
+{
+    (void)self;
+    (void)moe_layer;
+    (void)guesses;
+    (void)n;
+}
+
+static const hs_experts_ops ops = {on_step, on_begin, on_wait, on_release, on_end, on_hint};
+
+static int map_region(trial *t, hs_err *err)
+{
+    const hs_model_spec *s = t->opened.spec;
+    const hs_checkpoint *c = hs_source_checkpoint(t->opened.source);
+    t->region_bytes = REGION_BYTES;
+    for (uint32_t i = 0; i < s->n_dense_tensors; i++) {
+        uint64_t n = hs_align_up(c->tensors[s->dense_tensors[i]].nbytes, 64);
+        t->region_bytes = n > t->region_bytes ? n : t->region_bytes;
+    }
+    t->region_bytes = hs_align_up(t->region_bytes, 4096);
+    if (t->region_bytes < hs__memory_available() / 2)
+        t->region = hs_map_alloc(t->region_bytes);
+    t->dense = hs_calloc(s->n_dense_tensors, sizeof *t->dense);
+    t->logits = hs_calloc(s->vocab, sizeof *t->logits);
+    t->tokens = hs_calloc(MOST_PROMPT, sizeof *t->tokens);
+    if (!t->region || !t->dense || !t->logits || !t->tokens)
+        return hs_err_set(err, -ENOMEM, "measuring what this machine computes needs %llu MiB of free memory",
+                          (unsigned long long)(t->region_bytes >> 20));
+    memset(t->region, 0, t->region_bytes); /* else all pages are one page of zeros, which fits every cache */
+    for (uint32_t i = 0; i < s->n_dense_tensors; i++)
+        t->dense[i] = next_bytes(t, c->tensors[s->dense_tensors[i]].nbytes);
+    return 0;
+}
+
+static void end_layers(trial *t)
+{
+    hs_model_destroy(&t->model);
+    if (t->kv_memory)
+        hs_map_free(t->kv_memory, t->kv_bytes);
+    t->kv_memory = NULL;
+}
+
+/* The first n_layers of the model, ready to run. */
+static int begin_layers(trial *t, uint32_t n_layers, bool predict, hs_err *err)
+{
+    t->spec = *t->opened.spec;
+    t->spec.n_layers = n_layers;
+    while (t->spec.n_moe_layers && t->spec.moe_layer_number[t->spec.n_moe_layers - 1] >= n_layers)
+        t->spec.n_moe_layers--;
+    uint32_t context = HS_SPEED_CONTEXT + 1;
+    t->kv_bytes = hs_model_kv_bytes(&t->spec, HS_KV_F16, context);
+    t->kv_memory = hs_map_alloc(t->kv_bytes);
+    if (!t->kv_memory)
+        return hs_err_set(err, -ENOMEM, "no memory for a measurement");
+    t->kv = (hs_kv){.data = t->kv_memory, .type = HS_KV_F16, .capacity = context};
+    hs_model_config mc = {.max_batch = 1,
+                          .prefill_chunk = MOST_PROMPT,
+                          .max_context = context,
+                          .kernels = t->opened.kernels,
+                          .pool = t->pool,
+                          .q8 = t->opened.q8,
+                          .predict = predict};
+    return hs_model_create(&t->spec, &mc, t->dense, (hs_experts){&ops, t}, &t->model, err);
+}
+
+typedef struct cost {
+    double wall_s, experts_s, head_s;
+} cost;
+
+/* n prompt tokens, or one generated token (n 0): the fastest of several runs. */
+static int run(trial *t, uint32_t n, cost *ret, hs_err *err)
+{
+    uint64_t begin = hs_now_ns();
+    cost best = {.wall_s = 1e9};
+    hs_kv *kv = &t->kv;
+    for (uint32_t i = 0; i < 1 || (i < 100 && (double)(hs_now_ns() - begin) * 1e-9 < ENOUGH_S); i++) {
+        hs_model_times a = hs_model_get_times(t->model);
+        uint64_t t0 = hs_now_ns();
+        t->kv.length = n ? 0 : HS_SPEED_CONTEXT;
+        t->expert_bytes = 0;
+        int r = n ? hs_model_prefill(t->model, kv, t->tokens, n, t->logits, 1, NULL, NULL, err)
+                  : hs_model_decode(t->model, &kv, t->tokens, 1, t->logits, err);
+        if (r < 0)
+            return r;
+        hs_model_times z = hs_model_get_times(t->model);
+        double wall = (double)(hs_now_ns() - t0) * 1e-9;
+        if (wall < best.wall_s)
+            best = (cost){wall, (double)(z.expert_ns - a.expert_ns) * 1e-9, (double)(z.head_ns - a.head_ns) * 1e-9};
+    }
+    *ret = best;
+    return 0;
+}
+
+/* What was measured of n1 and of n2 layers, as of all. */
+static double whole(double first, double second, uint32_t n1, uint32_t n2, uint32_t n)
+{
+    double each = n2 > n1 ? (second - first) / (n2 - n1) : 0;
+    return first + (each > 0 ? each : 0) * (n - n1);
+}
+
+typedef struct figures {
+    cost token, few, many;
+    uint32_t n_few, n_many, n_moe;
+    uint64_t expert_bytes; /* of a generated token */
+} figures;
+
+static int measure_layers(trial *t, uint32_t n_prompt, uint32_t n_layers, bool predict, figures *f, hs_err *err)
+{
+    int r = begin_layers(t, n_layers, predict, err);
+    if (r == 0)
+        r = run(t, 0, &f->token, err);
+    f->expert_bytes = t->expert_bytes;
+    f->n_moe = t->spec.n_moe_layers;
+    uint64_t few = ((uint64_t)n_prompt * t->spec.top_k + t->spec.n_experts / 2) / t->spec.n_experts;
+    f->n_few = few < 1 ? 1 : few > MOST_PROMPT ? MOST_PROMPT : (uint32_t)few;
+    if (r == 0)
+        r = run(t, f->n_few, &f->few, err);
+    f->many = f->few;
+    f->n_many = f->n_few;
+    while (r == 0 && f->many.wall_s < ENOUGH_S && f->n_many * 2 <= MOST_PROMPT && f->n_many * 2 <= n_prompt) {
+        f->n_many *= 2;
+        r = run(t, f->n_many, &f->many, err);
+    }
+    end_layers(t);
+    return r;
+}
+
+typedef struct reading {
+    const char *region;
+    uint64_t each;
+    uint64_t sums[READ_TASKS];
+} reading;
+
+static void read_part(void *ctx, uint32_t index, uint32_t thread)
+{
+    reading *rd = ctx;
+    const uint64_t *p = (const void *)(rd->region + index * rd->each);
+    uint64_t sum[8] = {0};
+    (void)thread;
+    for (uint64_t i = 0; i + 8 <= rd->each / sizeof *p; i += 8)
+        for (uint32_t k = 0; k < 8; k++)
+            sum[k] += p[i + k];
+    rd->sums[index] = sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
+}
+
+static double memory_rate(trial *t)
+{
+    reading rd = {.region = t->region, .each = REGION_BYTES / READ_TASKS};
+    double best = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        uint64_t t0 = hs_now_ns();
+        hs_pool_run(t->pool, READ_TASKS, read_part, &rd);
+        double rate = (double)REGION_BYTES / ((double)(hs_now_ns() - t0) * 1e-9);
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
+/* Of the embedding a token reads one row, unless it is the head, too. */
+static uint64_t dense_bytes_read(const trial *t)
+{
+    const hs_checkpoint *c = hs_source_checkpoint(t->opened.source);
+    uint32_t embed = hs_checkpoint_find(c, c->gguf ? "token_embd.weight" : "model.embed_tokens.weight");
+    uint32_t head = hs_checkpoint_find(c, c->gguf ? "output.weight" : "lm_head.weight");
+    bool tied = embed == HS_NO_TENSOR || head == HS_NO_TENSOR;
+    return t->opened.spec->dense_bytes - (tied ? 0 : c->tensors[embed].nbytes);
+}
+
+static int measure_all(trial *t, const hs_engine_options *opt, uint32_t n_prompt, hs_speed *ret, hs_err *err)
+{
+    const hs_model_spec *s = t->opened.spec;
+    uint32_t n1 = s->moe_layer_number[0] + 1, n2 = n1 + WIDER < s->n_layers ? n1 + WIDER : s->n_layers;
+    figures a, z;
+    int r = measure_layers(t, n_prompt, n1, opt->prefetch, &a, err);
+    if (r == 0)
+        r = measure_layers(t, n_prompt, n2, opt->prefetch, &z, err);
+    if (r < 0)
+        return r;
+    uint32_t experts = z.n_moe * s->top_k;
+    double without_a = (a.many.wall_s - a.many.experts_s - a.many.head_s) / a.n_many;
+    double without_z = (z.many.wall_s - z.many.experts_s - z.many.head_s) / z.n_many;
+    *ret = (hs_speed){.decode_s = whole(a.token.wall_s, z.token.wall_s, n1, n2, s->n_layers),
+                      .decode_experts_s = z.token.experts_s / z.n_moe * s->n_moe_layers,
+                      .prompt_token_s = whole(without_a, without_z, n1, n2, s->n_layers),
+                      .prompt_end_s = z.many.head_s,
+                      .prompt_expert_s = z.few.experts_s / experts,
+                      .memory_bytes_per_s = memory_rate(t)};
+    ret->decode_bytes = dense_bytes_read(t) + z.expert_bytes / z.n_moe * s->n_moe_layers;
+    return 0;
+}
+
+int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, uint32_t n_prompt, hs_speed *ret_speed,
+                     hs_err *err)
+{
+    trial *t = hs_calloc(1, sizeof *t);
+    if (!t)
+        return hs_err_set(err, -ENOMEM, "no memory for a measurement");
+    int r = hs__open(opt, &t->opened, err);
+    if (r == 0)
+        r = hs_pool_create(plan->threads, &t->pool, err);
+    if (r == 0)
+        r = map_region(t, err);
+    if (r == 0)
+        r = measure_all(t, opt, n_prompt && n_prompt < plan->prefill_chunk ? n_prompt : plan->prefill_chunk, ret_speed,
+                        err);
+    end_layers(t);
+    hs_pool_destroy(&t->pool);
+    if (t->region)
+        hs_map_free(t->region, t->region_bytes);
+    hs_free(t->dense);
+    hs_free(t->logits);
+    hs_free(t->tokens);
+    hs__close(&t->opened);
+    hs_free(t);
+    return r;
+}

@@ -1,0 +1,115 @@
+/* test_shapes.c - the built-in shapes have the sizes that their publishers and llama.cpp's quantiser give them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/shapes.h"
+#include "model/model.h"
+
+static double total(const char *name, const char *type, double *ret_values)
+{
+    const hs_known_model *m = hs_known_model_find(name);
+    assert_non_null(m);
+    json_t *config = NULL;
+    hs_err err = {0};
+    hs_described d;
+    assert_int_equal(hs_json_load(m->config, strlen(m->config), m->name, &config, &err), 0);
+    int r = hs_model_describe(m->name, config, type, &d, &err);
+    if (r < 0)
+        fail_msg("%s", err.text);
+    double bytes = 0;
+    *ret_values = 0;
+    for (uint32_t i = 0; i < d.n_tensors; i++) {
+        const hs_tensor *t = &d.tensors[i];
+        bytes += (double)t->nbytes;
+        *ret_values += strstr(t->name, "_scale_inv") ? 0 : (double)t->dims[0] * (double)t->dims[1];
+    }
+    hs_described_deinit(&d);
+    json_decref(config);
+    return bytes;
+}
+
+static void is_within(const char *name, double value, double wanted, double part)
+{
+    if (value < wanted * (1 - part) || value > wanted * (1 + part))
+        fail_msg("%s: %.4g instead of %.4g", name, value, wanted);
+}
+
+/* Billions of parameters, without layers of multi-token prediction. */
+static void test_parameters(void **state)
+{
+    static const struct {
+        const char *name;
+        double billions;
+    } rows[] = {{"deepseek-v3", 671.03},
+                {"deepseek-v2", 235.74},
+                {"deepseek-v2-lite", 15.71},
+                {"kimi-k2", 1026.4},
+                {"qwen3-30b-a3b", 30.53},
+                {"qwen3-235b-a22b", 235.09},
+                {"qwen3-coder-480b-a35b", 480.15},
+                {"glm-4.5-air", 106.85},
+                {"glm-4.5", 352.8},
+                {"mixtral-8x7b", 46.70},
+                {"mixtral-8x22b", 140.63},
+                {"olmoe-1b-7b", 6.92},
+                {"minimax-m2", 228.7},
+                {"glm-4.7-flash", 29.94}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        double values;
+        total(rows[i].name, "bf16", &values);
+        is_within(rows[i].name, values, rows[i].billions * 1e9, 0.005);
+    }
+}
+
+/* Bytes of files that are downloaded often. */
+static void test_files(void **state)
+{
+    static const struct {
+        const char *name, *type;
+        double gigabytes;
+    } rows[] = {{"qwen3-30b-a3b", "q4_k_m", 18.56},   {"qwen3-30b-a3b", "q8_0", 32.48},
+                {"qwen3-235b-a22b", "q4_k_m", 142.2}, {"mixtral-8x7b", "q4_k_m", 28.45},
+                {"olmoe-1b-7b", "q4_k_m", 4.21},      {"deepseek-v2-lite", "q4_k_m", 10.36},
+                {"deepseek-v3", "q4_k_m", 404.4},     {"gpt-oss-20b", "mxfp4", 12.1},
+                {"gpt-oss-120b", "mxfp4", 63.4},      {"gpt-oss-120b", "published", 65.2}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        double values;
+        is_within(rows[i].name, total(rows[i].name, rows[i].type, &values), rows[i].gigabytes * 1e9, 0.01);
+    }
+}
+
+static void test_all(void **state)
+{
+    double values;
+    (void)state;
+    for (const hs_known_model *m = hs_known_models; m->name; m++) {
+        const char *type;
+        double published = total(m->name, "published", &values);
+        for (uint32_t i = 0; (type = hs_storage_name(i)); i++)
+            total(m->name, type, &values);
+        assert_true(published > total(m->name, "q4_k_m", &values) || strstr(m->name, "gpt-oss"));
+    }
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    assert_ptr_equal(hs_known_model_find("DeepSeek-V3"), hs_known_model_find("deepseek-v3"));
+    assert_null(hs_known_model_find("deepseek-v9"));
+    assert_string_equal(hs_known_model_near("mixtral-8x7"), "mixtral-8x7b");
+    assert_null(hs_known_model_near("something else"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parameters), cmocka_unit_test(test_files),
+                                       cmocka_unit_test(test_all), cmocka_unit_test(test_names)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
