@@ -113,7 +113,8 @@ static void on_hint(void *self, uint32_t moe_layer, const hs_expert_guess *guess
     (void)n;
 }
 
-static const hs_experts_ops ops = {on_step, on_begin, on_wait, on_release, on_end, on_hint};
+static const hs_experts_ops ops = {
+    .step = on_step, .begin = on_begin, .wait = on_wait, .release = on_release, .end = on_end, .hint = on_hint};
 
 static int map_region(trial *t, hs_err *err)
 {
