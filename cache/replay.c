@@ -190,18 +190,31 @@ static void use_set(replay *r, const uint32_t *object, uint64_t n, uint64_t now,
                 loose_append(r, object[i]);
 }
 
+/* A layer of a token is through; it has read so much. */
+static double layer_seconds(const hs_replay_trace *t, uint64_t bytes)
+{
+    double read_s = t->bytes_per_s > 0 ? (double)bytes / t->bytes_per_s : 0;
+    if (!t->overlapped)
+        return t->layer_s + read_s;
+    return t->layer_s > read_s ? t->layer_s : read_s;
+}
+
+static bool same_layer(const hs_replay_trace *t, uint64_t i, uint64_t k)
+{
+    return t->token[i] == t->token[k] && t->object[i] / t->layer_objects == t->object[k] / t->layer_objects;
+}
+
 hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, uint32_t n_slots, bool in_sets, void *mem)
 {
     hs_policy_shape shape;
     replay r = {.policy = prepare(policy, t, n_slots, &shape), .trace = t, .n_slots = n_slots};
     init(&r, t, &shape, mem);
     hs_replay_result counted = {0}, warming = {0};
-    uint64_t tokens = 0;
+    uint64_t tokens = 0, before = 0; /* bytes read when the layer of this token began */
     for (uint64_t i = 0; i < t->n;) {
         hs_replay_result *count = t->token[i] >= t->first_counted ? &counted : &warming;
         uint64_t end = i + 1;
-        while (in_sets && end < t->n && t->token[end] == t->token[i] &&
-               t->object[end] / t->layer_objects == t->object[i] / t->layer_objects)
+        while (in_sets && end < t->n && same_layer(t, i, end))
             end++;
         tokens += i == 0 || t->token[i] != t->token[i - 1];
         if (t->turn && i && t->turn[i] != t->turn[i - 1] && r.policy->session)
@@ -210,6 +223,12 @@ hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, ui
             use_set(&r, t->object + i, end - i, tokens, count);
         else
             use_one(&r, t->object[i], tokens, count);
+        if (end == t->n || !same_layer(t, i, end)) {
+            count->seconds += layer_seconds(t, count->bytes_read - before);
+            before = count->bytes_read;
+        }
+        if (end < t->n && t->token[i] < t->first_counted && t->token[end] >= t->first_counted)
+            before = 0; /* counted begins */
         i = end;
     }
     return counted;

@@ -17,11 +17,16 @@ typedef struct hs_replay_trace {
     const uint64_t *layer_bytes; /* [n_objects / layer_objects] size of an object of that layer; NULL = not told */
     const uint16_t *turn;        /* [n] conversation: where it changes, a session begins; NULL = not told */
     bool by_layer;               /* each layer has its share of the slots (hs_policy_layered); not for belady */
+    /* For the time it takes: a layer of a token computes layer_s and reads what is missed at bytes_per_s, after that,
+     * or at the same time if it is known in time what to read. bytes_per_s == 0: no time is told. */
+    double layer_s, bytes_per_s;
+    bool overlapped;
 } hs_replay_trace;
 
 typedef struct hs_replay_result {
     uint64_t accesses, hits, bypasses; /* counted uses; of these hits; of the misses those not admitted */
     uint64_t bytes_read;               /* of the misses; 0 without layer_bytes */
+    double seconds;                    /* of the counted tokens */
 } hs_replay_result;
 
 /* Memory that hs_replay needs. */

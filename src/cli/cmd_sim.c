@@ -1,4 +1,5 @@
 /* cmd_sim.c - replays routing traces through the cache policies: what would have been found in memory? */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,8 +20,10 @@ typedef struct plan {
     size_t n_policies;
     double percents[MAX_CACHES];
     size_t n_caches;
-    bool all, json, sets;
-    int64_t warmup; /* tokens; -1 = a quarter */
+    bool all, json, sets, by_layer, overlapped;
+    uint64_t bytes_per_s; /* 0 = speed is not asked for */
+    double compute_s;     /* of a token */
+    int64_t warmup;       /* tokens; -1 = a quarter */
     json_t *results;
 } plan;
 
@@ -77,11 +80,16 @@ static int parse_caches(const hs_args *a, plan *p)
     return p->n_caches ? 0 : hs_fail_usage(a->verb, "--cache: the list is empty");
 }
 
-static int add_result(plan *p, const char *path, const hs_policy *policy, double percent, const hs_replay_result *r)
+static int add_result(plan *p, const char *path, const hs_policy *policy, double percent, const hs_replay_result *r,
+                      double tokens)
 {
     json_t *o = json_pack("{s:s, s:s, s:f, s:I, s:I, s:f, s:I}", "trace", path, "policy", policy->name, "cache",
                           percent / 100, "accesses", (json_int_t)r->accesses, "hits", (json_int_t)r->hits, "hit_rate",
                           (double)r->hits / (double)r->accesses, "bytes_read", (json_int_t)r->bytes_read);
+    if (o && r->seconds > 0 && json_object_set_new(o, "tokens_per_s", json_real(tokens / r->seconds)) < 0) {
+        json_decref(o);
+        return -ENOMEM;
+    }
     return o && json_array_append_new(p->results, o) == 0 ? 0 : -ENOMEM;
 }
 
@@ -91,6 +99,7 @@ static int replay_cache(plan *p, const char *path, const hs_replay_trace *t, dou
     uint32_t slots = (uint32_t)((double)t->n_objects * percent / 100);
     if (!slots)
         return hs_err_set(err, -EINVAL, "%s: %g%% of %u experts is not even one", path, percent, t->n_objects);
+    double speed[MAX_POLICIES + 1], tokens = t->token[t->n - 1] + 1 - t->first_counted;
     if (!p->json)
         printf("  %6g%% %8u", percent, slots);
     for (size_t i = 0; i < p->n_policies; i++) {
@@ -100,13 +109,19 @@ static int replay_cache(plan *p, const char *path, const hs_replay_trace *t, dou
             return hs_err_set(err, -ENOMEM, "%s: out of memory to replay it", path);
         hs_replay_result r = hs_replay(policy, t, slots, p->sets, mem);
         hs_free(mem);
-        if (p->json && add_result(p, path, policy, percent, &r) < 0)
+        if (p->json && add_result(p, path, policy, percent, &r, tokens) < 0)
             return hs_err_set(err, -ENOMEM, "out of memory for the results");
         if (!p->json)
             printf(" %8.1f", 100 * (double)r.hits / (double)r.accesses);
+        speed[i] = r.seconds > 0 ? tokens / r.seconds : INFINITY;
     }
-    if (!p->json)
-        putchar('\n');
+    if (p->json)
+        return 0;
+    if (p->bytes_per_s)
+        printf("\n  %7s %8s", "", "tokens/s");
+    for (size_t i = 0; p->bytes_per_s && i < p->n_policies; i++)
+        printf(" %8.2f", speed[i]);
+    putchar('\n');
     return 0;
 }
 
@@ -133,8 +148,18 @@ static int replay_trace(plan *p, const char *path, hs_err *err)
                               .n_objects = t.n_moe_layers * t.n_experts,
                               .layer_objects = t.n_experts,
                               .first_counted = warmup,
-                              .layer_bytes = t.expert_bytes};
-    if (warmup >= t.n_tokens)
+                              .layer_bytes = t.expert_bytes,
+                              .turn = t.turn,
+                              .by_layer = p->by_layer,
+                              .layer_s = p->compute_s / t.n_moe_layers,
+                              .bytes_per_s = (double)p->bytes_per_s,
+                              .overlapped = p->overlapped};
+    bool sized = false;
+    for (uint32_t l = 0; l < t.n_moe_layers; l++)
+        sized |= t.expert_bytes[l] > 0;
+    if (p->bytes_per_s && !sized)
+        r = hs_err_set(err, -EINVAL, "%s: it does not tell the experts' sizes, which --disk-bw needs", path);
+    else if (warmup >= t.n_tokens)
         r = hs_err_set(err, -EINVAL, "%s: --warmup %u leaves none of its %u tokens", path, warmup, t.n_tokens);
     else if (!p->json)
         print_heading(p, path, &t, warmup);
@@ -152,8 +177,15 @@ static int run_sim(const hs_args *a)
               .sets = hs_args_has(a, "sets"),
               .warmup = hs_args_int(a, "warmup", -1),
               .results = json_array()};
+    const char *scope = hs_args_text(a, "scope"), *prefetch = hs_args_text(a, "prefetch");
+    p.by_layer = scope && !strcmp(scope, "layer");
+    p.overlapped = !prefetch || !strcmp(prefetch, "auto");
+    p.bytes_per_s = hs_args_size(a, "disk-bw", 0);
+    p.compute_s = hs_args_number(a, "compute-ms", 0) / 1000;
     hs_err err = {0};
     int status = parse_policies(a, &p);
+    if (!status && !p.bytes_per_s && (prefetch || hs_args_has(a, "compute-ms")))
+        status = hs_fail_usage(a->verb, "--prefetch and --compute-ms need --disk-bw");
     if (!status)
         status = parse_caches(a, &p);
     if (!status && !p.results)
@@ -178,6 +210,11 @@ static const hs_flag flags[] = {
     {"sets", HS_FLAG_SWITCH, NULL, 0, 0,
      "as the daemon works: a layer's experts are looked up together, and what is not admitted takes a slot while it is "
      "used; the counts are those of hotset bench --replay"},
+    {"scope", HS_FLAG_CHOICE, "global|layer", 0, 0, "who competes for the cache, as cache.scope; belady stays global"},
+    {"disk-bw", HS_FLAG_SIZE, "SIZE", 1, 0, "bytes per second of the drive: tells tokens/s too"},
+    {"compute-ms", HS_FLAG_NUMBER, "X", 0, 1e6, "what a token computes; 0 by default: the drive's bound"},
+    {"prefetch", HS_FLAG_CHOICE, "off|auto", 0, 0,
+     "auto (default): all reads of a layer go on beside its computing, as if every guess came true; off: after it"},
     HS_FLAG_JSON,
     HS_FLAGS_END};
 
@@ -188,7 +225,10 @@ const hs_verb hs_verb_sim = {
     .details =
         "A trace is what hotset eval --routes writes. Each use is looked up by itself, in order; belady, which knows "
         "the future, is the bound for all others. The policies are the daemon's own code; the daemon asks for a "
-        "layer's experts together, which costs ewma up to 0.3 points.",
+        "layer's experts together (--sets). With --disk-bw a token takes, summed over its layers, the longer of what "
+        "the layer computes (--compute-ms / layers) and what it reads, or with --prefetch off both one after the "
+        "other: "
+        "the real speed is between the two.",
     .flags = flags,
     .min_operands = 1,
     .max_operands = HS_ARGS_MAX_OPERANDS,

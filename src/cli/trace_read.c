@@ -245,7 +245,8 @@ static int settle(reader *r)
         qsort(r->rows, r->n_rows, sizeof *r->rows, by_key);
     t->object = hs_calloc(r->n_rows, sizeof *t->object);
     t->token = hs_calloc(r->n_rows, sizeof *t->token);
-    if (!t->object || !t->token)
+    t->turn = hs_calloc(r->n_rows, sizeof *t->turn);
+    if (!t->object || !t->token || !t->turn)
         return hs_err_set(r->err, -ENOMEM, "%s: out of memory for its rows", r->where);
     for (size_t i = 0; i < r->n_rows; i++) {
         uint64_t key = r->rows[i].key, before = i ? r->rows[i - 1].key : 0;
@@ -256,6 +257,7 @@ static int settle(reader *r)
         t->n_tokens += i == 0 || key >> BITS_OF_PLACE != before >> BITS_OF_PLACE;
         t->object[i] = r->rows[i].object;
         t->token[i] = t->n_tokens - 1;
+        t->turn[i] = (uint16_t)(key >> (BITS_OF_PLACE + 25));
     }
     t->n = r->n_rows;
     return 0;
@@ -308,5 +310,6 @@ void hs_trace_deinit(hs_trace *t)
     hs_free(t->expert_bytes);
     hs_free(t->object);
     hs_free(t->token);
+    hs_free(t->turn);
     *t = (hs_trace){0};
 }

@@ -27,6 +27,7 @@ typedef struct hs_trace {
     size_t n;                  /* uses */
     uint32_t *object;          /* [n] layer with experts, counted from 0, x n_experts + expert */
     uint32_t *token;           /* [n] from 0, rising */
+    uint16_t *turn;            /* [n] the conversation's number */
 } hs_trace;
 
 /* text[len] must be 0; where: name for sentences; all: prefill rows too, else decode rows only. The caller ends *ret

@@ -29,6 +29,16 @@ case $(cat "$WORK/out") in
 esac
 [ "$(field bytes_read)" -eq $((1000 * (30000 - $(field hits)))) ] || fail "bytes_read is not what was missed"
 
+# Speed: each of the five layers computes 20 ms and reads less; one after the other takes longer than both at a time.
+expect 0 "$HOTSET" sim "$WORK/tale.csv" --cache 25% --policy lru --disk-bw 1M --compute-ms 100 --prefetch off --json
+field tokens_per_s | awk '{ exit !($1 > 7 && $1 < 9) }' || fail "speed: $(field tokens_per_s)"
+expect 0 "$HOTSET" sim "$WORK/tale.csv" --cache 25% --policy lru --disk-bw 1M --compute-ms 100 --json
+field tokens_per_s | awk '{ exit !($1 > 9.999 && $1 < 10.001) }' || fail "speed: $(field tokens_per_s)"
+expect 0 "$HOTSET" sim "$WORK/tale.csv" --cache 25% --policy lru --scope layer
+[ "$(row 25%)" = "80 62.8 29.6 " ] || fail "by layer: $(row 25%)"
+expect 2 "$HOTSET" sim "$WORK/tale.csv" --compute-ms 5
+says "need --disk-bw"
+
 # What eval records: prompt and answer.
 "$HOTSET" eval "$MODEL" --ids "$DATA/short.ids" --greedy 8 --routes "$WORK/eval.csv" --config "$WORK/empty.conf" \
     > "$WORK/out" 2> "$WORK/err" || fail "eval --routes"
