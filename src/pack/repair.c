@@ -11,6 +11,8 @@
  * What is damaged in both is told as a problem, and the work goes on. A daemon may serve the pack meanwhile.
  */
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -115,6 +117,22 @@ static int mend_record(repair *r, const hs__pk_shard *sh, const hs__pk_shard *go
     return as_problem(r, sh->name, record, e, &why, err);
 }
 
+/* Copies the copy's file to where the pack's is, or should be: a link, to a shard on another drive, stays one. */
+static int copy_over(repair *r, const char *name, uint32_t mode, uint64_t *ret_hash, hs_err *err)
+{
+    char real[PATH_MAX], *path = hs__pk_path(r->p->path, name, err);
+    if (!path)
+        return -ENOMEM;
+    struct stat st;
+    bool link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && realpath(path, real);
+    hs_free(path);
+    if (!link)
+        return hs__pk_copy(&r->quiet, r->copy->path, name, r->p->path, name, mode, ret_hash, err);
+    char *base = strrchr(real, '/');
+    *base++ = '\0';
+    return hs__pk_copy(&r->quiet, r->copy->path, name, *real ? real : "/", base, mode, ret_hash, err);
+}
+
 /* The copy's file in place of the pack's, which has another size or cannot be opened. */
 static int replace(repair *r, const char *name, uint64_t want, bool hashed, hs_err *err)
 {
@@ -129,7 +147,7 @@ static int replace(repair *r, const char *name, uint64_t want, bool hashed, hs_e
     if (e == 0 && hashed && hash != want)
         e = hs_err_set(err, -EBADMSG, "%s: damaged (checksum), in %s too", name, r->copy->path);
     if (e == 0)
-        e = hs__pk_copy(&r->quiet, r->copy->path, name, r->p->path, name, st.st_mode & 0777, &hash, err);
+        e = copy_over(r, name, st.st_mode & 0777, &hash, err);
     if (e == 0 && hashed && hash != want)
         e = hs_err_set(err, -EBADMSG, "%s: changed while it was copied", path);
     hs_free(path);

@@ -84,5 +84,13 @@ cmp "$shard" "$WORK/b/experts-00000.hss" || fail "the repaired shard is another 
 expect 0 "$HOTSET" verify "$WORK/a"
 right "the copy was repaired"
 stop_daemon
+# Shards on several drives: links to them, without a copy.
+mkdir "$WORK/drive"
+mv "$shard" "$WORK/drive/"
+ln -s "$WORK/drive/experts-00000.hss" "$shard"
+expect 0 "$HOTSET" verify "$WORK/a"
+start_daemon --model "tale=$WORK/a" --set cache.size=10%
+right "a shard was moved to another drive"
+stop_daemon
 expect 1 "$HOTSET" serve --config "$WORK/empty.conf" --check-config --model "tale=$WORK/a" --set "model.tale.mirror=$MODEL"
 says "not a copy"

@@ -160,6 +160,34 @@ static void cut_longer_and_missing_files_come_back(void **state)
     end(&w);
 }
 
+/* A shard on another drive is mended there. */
+static void a_link_stays_a_link(void **state)
+{
+    (void)state;
+    world w = begin(SOURCE_TINY, HS_PACK_ZSTD);
+    char here[400], there[400], folder[230];
+    struct stat st;
+    size_t n;
+    snprintf(folder, sizeof folder, "%s/drive", w.top);
+    snprintf(there, sizeof there, "%s/moved.hss", folder);
+    snprintf(here, sizeof here, "%s/experts-00000.hss", w.dst);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(rename(here, there), 0);
+    assert_int_equal(symlink(there, here), 0);
+    assert_true(loads(w.dst));
+    flip(folder, "moved.hss", 5000);
+    expect_mended(&w, "a linked record", 5000);
+    char *data = read_file(folder, "moved.hss", &n);
+    write_file(folder, "moved.hss", data, n / 2);
+    free(data);
+    expect_mended(&w, "a cut link", n / 2);
+    assert_int_equal(lstat(here, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(lstat(there, &st), 0);
+    assert_true(S_ISREG(st.st_mode) && (size_t)st.st_size == n);
+    end(&w);
+}
+
 /* What the copy lacks as well is told, record by record; all the rest is mended. */
 static void damage_in_both_is_told(void **state)
 {
@@ -265,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_flipped_byte_is_mended_anywhere),
         cmocka_unit_test(cut_longer_and_missing_files_come_back),
+        cmocka_unit_test(a_link_stays_a_link),
         cmocka_unit_test(damage_in_both_is_told),
         cmocka_unit_test(only_the_damaged_pages_are_written),
         cmocka_unit_test(only_a_copy_will_do),
