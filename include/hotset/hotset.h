@@ -205,6 +205,7 @@ typedef struct hs_receipt {
     double disk_wait_s;                  /* the engine stood still for reads while this request was in the batch */
     double expand_s;                     /* decoding of compressed frames on the engine thread */
     uint64_t prefetch_issued, prefetch_useful; /* experts, while this request was in the batch */
+    uint64_t unpacked; /* the same: read from what a packed model was packed from, because that is faster here */
     uint32_t prompt_tokens, generated_tokens;
 } hs_receipt;
 
@@ -215,6 +216,7 @@ typedef struct hs_engine_stats {
     uint64_t io_reads, io_errors;
     uint64_t mirror_reads; /* pieces that a mirror brought because another copy was bad */
     uint64_t prefetch_issued, prefetch_useful, prefetch_wasted;
+    uint64_t unpacked; /* experts read from what the model was packed from */
     uint64_t predict_guessed, predict_correct, predict_actual;
     uint64_t miss_predicted;
     uint64_t disk_wait_ns, expand_ns;

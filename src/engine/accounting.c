@@ -75,6 +75,7 @@ double hs__cost_end(hs_engine *e, const hs__cost *c, bool done, hs_receipt *cons
         r->expand_s += (double)(now.decode_ns - c->before.decode_ns) * 1e-9;
         r->prefetch_issued += now.prefetch_issued - c->before.prefetch_issued;
         r->prefetch_useful += now.prefetch_useful - c->before.prefetch_useful;
+        r->unpacked += now.unpacked - c->before.unpacked;
     }
     return seconds;
 }
@@ -100,6 +101,7 @@ void hs__engine_counters(const hs_engine *e, hs_engine_stats *s)
     s->prefetch_useful = r.prefetch_useful;
     s->prefetch_wasted = r.prefetch_wasted;
     s->miss_predicted = r.miss_predicted;
+    s->unpacked = r.unpacked;
     s->predict_guessed = p.guessed;
     s->predict_correct = p.correct;
     s->predict_actual = p.actual;

@@ -123,9 +123,11 @@ static json_t *sources_json(const hs__pk_plan *p)
         const hs__pk_container *c = &p->containers[i];
         char hash[17];
         hs__pk_hex64(c->header_hash, hash);
-        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I, s:s, s:s}", "name", c->name, "bytes",
-                                              (json_int_t)c->bytes, "data_start", (json_int_t)c->data_start, "mode",
-                                              (json_int_t)c->mode, "header", c->header_name, "header_xxh3", hash));
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:s}", "name", c->name, "bytes",
+                                              (json_int_t)c->bytes, "mtime_ns",
+                                              (json_int_t)(c->mtime[0] * 1000000000ll + c->mtime[1]), "data_start",
+                                              (json_int_t)c->data_start, "mode", (json_int_t)c->mode, "header",
+                                              c->header_name, "header_xxh3", hash));
     }
     return list;
 }
@@ -161,6 +163,15 @@ static json_t *files_json(const hs__pk_plan *p)
 /* By HS__PK_ZSTD | HS__PK_EXPONENT. */
 static const char *const codec_names[] = {"raw", "zstd", "exponent", "any"};
 
+/* Where the source is, for who can do with its raw bytes. NULL: nothing that JSON can say. */
+static json_t *source_json(const hs__pk_plan *p)
+{
+    char *path = realpath(p->src, NULL);
+    json_t *j = path ? json_string(path) : NULL;
+    free(path);
+    return j;
+}
+
 static json_t *manifest_json(const hs__pk_plan *p, const hs__pk_recipe *r, const hs__pk_shard_info *info)
 {
     uint8_t id[16];
@@ -171,12 +182,12 @@ static json_t *manifest_json(const hs__pk_plan *p, const hs__pk_recipe *r, const
     hs__pk_hex(r->stamp, 16, stamp);
     for (uint32_t i = 0; i < p->n_shards; i++)
         stored += info[i].stored_bytes;
-    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:{s:s, s:i, s:I}, s:o, s:o, s:o, s:I, s:I}", "format", HS_PACK_FORMAT,
-                     "version", HS_PACK_VERSION, "identity", identity, "source_stamp", stamp, "created_by",
-                     "hotset " HOTSET_VERSION, "options", "codec", codec_names[r->codecs], "level", r->level,
-                     "shard_bytes", (json_int_t)r->shard_bytes, "sources", sources_json(p), "shards",
-                     shards_json(p, info), "files", files_json(p), "raw_bytes", (json_int_t)p->source_bytes,
-                     "stored_bytes", (json_int_t)stored);
+    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:{s:s, s:i, s:I}, s:o*, s:o, s:o, s:o, s:I, s:I}", "format",
+                     HS_PACK_FORMAT, "version", HS_PACK_VERSION, "identity", identity, "source_stamp", stamp,
+                     "created_by", "hotset " HOTSET_VERSION, "options", "codec", codec_names[r->codecs], "level",
+                     r->level, "shard_bytes", (json_int_t)r->shard_bytes, "source", source_json(p), "sources",
+                     sources_json(p), "shards", shards_json(p, info), "files", files_json(p), "raw_bytes",
+                     (json_int_t)p->source_bytes, "stored_bytes", (json_int_t)stored);
 }
 
 /* Names go into JSON, which is UTF-8. */

@@ -14,8 +14,7 @@ static void run_task(void *ctx, uint32_t index, uint32_t thread)
     const hs__load *l = t->load;
     uint8_t *slot = hs__slot_memory(r, l->slot);
     const uint8_t *stored = l->staging == HS__NONE ? slot : r->staging + l->staging * r->staging_bytes;
-    t->result =
-        hs_object_decode_frame(r->cfg.objects, l->object, &t->frame, r->decoders[thread], stored, slot, &t->err);
+    t->result = hs_object_decode_frame(r->cfg.objects, l->from, &t->frame, r->decoders[thread], stored, slot, &t->err);
 }
 
 /* Appends the load's frames that have arrived; returns the new number of tasks. */
@@ -24,7 +23,7 @@ static uint32_t take_frames(hs_residency *r, hs__load *l, uint32_t n, uint32_t m
     while (n < most && l->has_frame && l->frame.stored_offset + l->frame.stored_bytes <= l->usable) {
         r->tasks[n].load = l;
         r->tasks[n++].frame = l->frame;
-        l->has_frame = hs_object_next_frame(r->cfg.objects, l->object, &l->it, &l->frame);
+        l->has_frame = hs_object_next_frame(r->cfg.objects, l->from, &l->it, &l->frame);
     }
     return n;
 }

@@ -63,6 +63,7 @@ static void step(void *self, hs_phase phase, uint32_t n_tokens)
     r->tick += r->span;
     r->now = r->sweep ? r->tick - r->span + 1 : r->tick;
     hs__prefetch_step(r);
+    hs__ways_step(r);
     if (r->sweep)
         hs__prefetch_drop_all(r);
 }
@@ -181,7 +182,8 @@ static uint32_t deliver(hs_residency *r, hs__queue *from, uint32_t max, uint32_t
         uint32_t want = from->item[from->head++];
         hs__want *w = &r->wants[want];
         const void *parts[HS_OBJECT_MAX_PARTS] = {0};
-        hs_object_parts(r->cfg.objects, w->object, hs__slot_memory(r, w->slot), parts);
+        uint32_t object = r->slots[w->slot].raw ? w->object | HS_OBJECT_RAW : w->object;
+        hs_object_parts(r->cfg.objects, object, hs__slot_memory(r, w->slot), parts);
         for (uint32_t p = 0; p < HS_EXPERT_PARTS; p++)
             ret_experts[n].part[p] = parts[p];
         ret_index[n] = want;
@@ -226,7 +228,7 @@ static int stall(hs_residency *r, hs_err *err)
     const hs__load *l = stalled_want(r);
     char what[300];
     if (l)
-        hs_object_describe(r->cfg.objects, l->object, what, sizeof what);
+        hs_object_describe(r->cfg.objects, l->from, what, sizeof what);
     return hs_err_set(err, -ETIMEDOUT, "%s: the drive does not answer",
                       l ? what : "every slot waits for a read that does not end");
 }

@@ -33,7 +33,7 @@ bool hs__load_possible(const hs_residency *r, uint32_t object, bool guess)
     uint32_t keep_loads = guess ? r->n_loads / 2 : 0, keep_staging = guess ? r->n_staging / 2 : 0;
     if (r->n_unused <= keep_loads)
         return false;
-    return !hs_object_is_staged(r->cfg.objects, object) || r->n_staging_free > keep_staging;
+    return r->ways.raw || !hs_object_is_staged(r->cfg.objects, object) || r->n_staging_free > keep_staging;
 }
 
 /* ---- the I/O thread ---- */
@@ -118,11 +118,11 @@ static void prepare(hs_residency *r, hs__load *l, hs_io_class cls)
     l->arrived_contiguous = l->arrived_bytes = l->usable = 0;
     l->n_gaps = 0;
     l->it = (hs_frame_iter){0};
-    l->frames_left = hs_object_frames(o, l->object);
+    l->frames_left = hs_object_frames(o, l->from);
     l->in_frames = l->frames_left > 0;
-    l->has_frame = hs_object_next_frame(o, l->object, &l->it, &l->frame);
+    l->has_frame = hs_object_next_frame(o, l->from, &l->it, &l->frame);
     memset(&l->req, 0, sizeof l->req);
-    l->req.n_ranges = hs_object_ranges(o, l->object, l->req.ranges);
+    l->req.n_ranges = hs_object_ranges(o, l->from, l->req.ranges);
     l->req.cls = cls;
     l->req.dst = landing(r, l);
     l->req.user = l;
@@ -130,7 +130,7 @@ static void prepare(hs_residency *r, hs__load *l, hs_io_class cls)
     l->req.on_done = on_done;
     r->slots[l->slot].state = HS__READING;
     if (l->speculative)
-        r->speculative_flying += hs_object_read_bytes(o, l->object);
+        r->speculative_flying += hs_object_read_bytes(o, l->from);
     r->batch[r->n_batch++] = &l->req;
 }
 
@@ -149,8 +149,11 @@ void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind ki
     l->slot = slot;
     l->object = object;
     l->attempts = 0;
+    l->from = r->ways.raw ? object | HS_OBJECT_RAW : object;
+    r->slots[slot].raw = r->ways.raw;
+    hs__count(&r->count.unpacked, r->ways.raw);
     l->staging = HS__NONE;
-    if (hs_object_is_staged(r->cfg.objects, object))
+    if (hs_object_is_staged(r->cfg.objects, l->from))
         l->staging = r->staging_free[--r->n_staging_free];
     hs__slot_fill(r, slot, object, kind, (uint32_t)(l - r->loads));
     prepare(r, l, cls);
@@ -166,7 +169,7 @@ void hs__load_submit(hs_residency *r)
 static void no_longer_speculative(hs_residency *r, hs__load *l)
 {
     if (l->speculative)
-        r->speculative_flying -= hs_object_read_bytes(r->cfg.objects, l->object);
+        r->speculative_flying -= hs_object_read_bytes(r->cfg.objects, l->from);
     l->speculative = false;
 }
 
@@ -222,7 +225,7 @@ static void explain(const hs_residency *r, const hs__load *l, hs_err *ret)
     if (l->damaged)
         return;
     char what[300];
-    hs_object_describe(r->cfg.objects, l->object, what, sizeof what);
+    hs_object_describe(r->cfg.objects, l->from, what, sizeof what);
     hs_err_set(ret, l->result, "%s: cannot be read: %s", what, hs_strerror(l->result));
 }
 
@@ -257,6 +260,8 @@ static void fail(hs_residency *r, hs__load *l)
         l->req.only = copies > 1 ? l->attempts : 0;
         return;
     }
+    if (l->from & HS_OBJECT_RAW)
+        hs__ways_failed(r);
     give_up(r, l, err.code, &err);
 }
 

@@ -174,6 +174,7 @@ int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_e
     }
     hs__slots_init(r);
     hs__loads_init(r);
+    hs__ways_init(r);
     memset(r->want_of, 0xff, cfg->n_experts * sizeof *r->want_of);
     for (uint32_t i = 0; i < cfg->n_layers; i++)
         for (uint32_t k = 0; k < HS__RANKS; k++)

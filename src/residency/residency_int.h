@@ -38,6 +38,7 @@ typedef struct hs__slot {
     uint32_t next, prev; /* in the list of EMPTY or of loose slots */
     uint8_t state, kind, pins;
     uint8_t rank; /* GUESS: its class */
+    bool raw;     /* it holds, or gets, the object as it was before packing (HS_OBJECT_RAW) */
 } hs__slot;
 
 /* A read under way, and the decoding of what it brings. */
@@ -46,6 +47,7 @@ typedef struct hs__load {
     struct hs_residency *r;
     struct hs__load *next, *prev; /* among the unused, or the active in order of their start */
     uint32_t slot, object;
+    uint32_t from;     /* object, with HS_OBJECT_RAW if that way is taken */
     uint32_t staging;  /* number of the staging buffer, HS__NONE = straight into the slot */
     uint32_t attempts; /* that failed */
     bool speculative;  /* submitted as such and not promoted since */
@@ -103,6 +105,23 @@ typedef struct hs__trial {
     float stall[2]; /* the same per step, without and with reading ahead */
 } hs__trial;
 
+/* For what the engine thread stood still, and for how many misses. */
+typedef struct hs__stood {
+    uint64_t wait_ns, decode_ns, misses;
+} hs__stood;
+
+/* Packed records or what they were packed from, measured by turns. */
+typedef struct hs__ways {
+    bool is_possible;    /* both ways are there */
+    bool raw;            /* the way that is taken */
+    bool is_trial;       /* for some tokens */
+    bool is_told;        /* that there is no other way */
+    bool running;        /* the step before was a decode step */
+    uint32_t at, period; /* decode steps since the last change; how many there are to be */
+    hs__stood last, sum; /* counters when the last step began; sums since the last change */
+    double cost;         /* ns per miss of the way that the trial is compared with */
+} hs__ways;
+
 typedef struct hs__task {
     hs__load *load;
     hs_frame frame;
@@ -126,6 +145,7 @@ typedef struct hs__task {
     X(miss_predicted)                                                                                                  \
     X(wait_ns)                                                                                                         \
     X(decode_ns)                                                                                                       \
+    X(unpacked)                                                                                                        \
     X(errors)                                                                                                          \
     X(shrinks)                                                                                                         \
     X(grows)                                                                                                           \
@@ -193,6 +213,7 @@ struct hs_residency {
     float worth_of_all[HS__RANKS]; /* the same over all layers */
 
     hs__trial trial;
+    hs__ways ways;
 
     hs_decoder **decoders; /* [n_decoders], one per thread of the pool */
     uint32_t n_decoders;
@@ -277,6 +298,13 @@ void hs__load_drain(hs_residency *r);
 void hs__load_settle(hs_residency *r, hs__load *l);
 /* Copies how far each active load has arrived into its `usable`. */
 void hs__load_look(hs_residency *r);
+
+/* ---- ways.c ---- */
+void hs__ways_init(hs_residency *r);
+/* A step begins. */
+void hs__ways_step(hs_residency *r);
+/* A read of the unpacked model has failed for good: that way is closed. */
+void hs__ways_failed(hs_residency *r);
 
 /* ---- expand.c ---- */
 typedef enum hs__whose {

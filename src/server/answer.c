@@ -22,8 +22,9 @@ void hs__usage_object(hs_buf *b, const hs_receipt *r)
     hs_buf_printf(b, "\"bytes_read\":%llu,\"hit_rate\":%.6g,\"hits\":%llu,\"misses\":%llu,",
                   (unsigned long long)r->bytes_read, lookups ? (double)r->expert_hits / (double)lookups : 1.0,
                   (unsigned long long)r->expert_hits, (unsigned long long)r->expert_misses);
-    hs_buf_printf(b, "\"prefetch_issued\":%llu,\"prefetch_useful\":%llu,", (unsigned long long)r->prefetch_issued,
-                  (unsigned long long)r->prefetch_useful);
+    hs_buf_printf(b, "\"prefetch_issued\":%llu,\"prefetch_useful\":%llu,\"unpacked\":%llu,",
+                  (unsigned long long)r->prefetch_issued, (unsigned long long)r->prefetch_useful,
+                  (unsigned long long)r->unpacked);
     hs_buf_printf(b, "\"queue_s\":%.6f,\"prefill_s\":%.6f,\"decode_s\":%.6f,\"disk_wait_s\":%.6f,\"expand_s\":%.6f}}",
                   r->queue_s, r->prefill_s, r->decode_s, r->disk_wait_s, r->expand_s);
 }

@@ -4,6 +4,7 @@
  * A safetensors object's parts are sorted by place in their files and merged into ranges while the gap between them is
  * under MERGE_GAP. Invariant: every range is inside [0, slot) (or staging), multiples of ALIGN, and ranges of an object
  * do not overlap in the slot.
+ * The index of a packed model owns, where it can, a second one over the model that it was packed from.
  */
 #include "store/objects.h"
 
@@ -31,8 +32,10 @@ struct hs_objects {
     uint32_t n, n_parts;
     uint32_t *parts; /* [n][n_parts] */
     object *objects;
-    int *fds;
-    uint32_t n_fds;
+    int *fds; /* own ones, then those of raw */
+    uint32_t n_fds, n_own_fds;
+    hs_source *origin;
+    hs_objects *raw; /* over origin, same parts; NULL = not at hand */
     uint64_t slot_bytes, staging_bytes;
 };
 
@@ -131,22 +134,37 @@ static int add_packed(hs_objects *o, uint32_t obj, hs_err *err)
 /* Own descriptors: hs_io switches O_DIRECT on them. */
 static int open_files(hs_objects *o, hs_err *err)
 {
-    uint32_t n = o->s->n_files, all = n * hs_objects_copies(o);
-    o->fds = hs_malloc(all * sizeof *o->fds);
+    uint32_t n = o->s->n_files, own = n * hs_objects_copies(o), more = o->raw ? o->raw->n_fds : 0;
+    o->fds = hs_malloc((own + more) * sizeof *o->fds);
     if (!o->fds)
         return hs_err_set(err, -ENOMEM, "object index: out of memory");
-    for (; o->n_fds < all; o->n_fds++) {
-        int r = hs__file_reopen(hs__copy_file(o->s, o->n_fds / n, o->n_fds % n), &o->fds[o->n_fds], err);
+    for (uint32_t i = 0; i < own; i++) {
+        int r = hs__file_reopen(hs__copy_file(o->s, i / n, i % n), &o->fds[i], err);
         if (r < 0)
             return r;
+        o->n_own_fds = o->n_fds = i + 1;
     }
+    if (more)
+        memcpy(o->fds + own, o->raw->fds, more * sizeof *o->fds);
+    o->n_fds = own + more;
     return 0;
+}
+
+/* What a compressed model can be read from instead; files of copies are counted in other ways, so not with mirrors.
+ * That it is not there is no error. */
+static void open_raw(hs_objects *o)
+{
+    if (!o->s->packed || !o->staging_bytes || hs_objects_copies(o) > 1 || hs__origin_open(o->s, &o->origin, NULL) < 0)
+        return;
+    if (hs_objects_create(o->origin, o->parts, o->n, o->n_parts, &o->raw, NULL) == 0 &&
+        o->raw->slot_bytes > o->slot_bytes)
+        o->slot_bytes = o->raw->slot_bytes;
 }
 
 int hs_objects_create(const hs_source *s, const uint32_t *parts, uint32_t n_objects, uint32_t n_parts,
                       hs_objects **ret_objects, hs_err *err)
 {
-    if (n_parts > HS_OBJECT_MAX_PARTS || !n_objects)
+    if (n_parts > HS_OBJECT_MAX_PARTS || !n_objects || n_objects >= HS_OBJECT_RAW)
         return hs_err_set(err, -EINVAL, "object index: %u objects of %u parts", n_objects, n_parts);
     hs_objects *o = hs_calloc(1, sizeof *o);
     if (!o)
@@ -167,8 +185,10 @@ int hs_objects_create(const hs_source *s, const uint32_t *parts, uint32_t n_obje
         o->slot_bytes = x->slot_bytes > o->slot_bytes ? x->slot_bytes : o->slot_bytes;
         o->n = i + 1;
     }
-    if (r == 0)
+    if (r == 0) {
+        open_raw(o);
         r = open_files(o, err);
+    }
     if (r < 0) {
         hs_objects_destroy(&o);
         return r;
@@ -182,13 +202,29 @@ void hs_objects_destroy(hs_objects **objects)
     hs_objects *o = *objects;
     if (!o)
         return;
-    for (uint32_t f = 0; f < o->n_fds; f++)
+    for (uint32_t f = 0; f < o->n_own_fds; f++)
         close(o->fds[f]);
+    hs_objects_destroy(&o->raw);
+    hs_source_close(&o->origin);
     hs_free(o->fds);
     hs_free(o->parts);
     hs_free(o->objects);
     hs_free(o);
     *objects = NULL;
+}
+
+bool hs_objects_has_raw(const hs_objects *o)
+{
+    return o->raw != NULL;
+}
+
+/* The index that has the object, and its number there. */
+static const hs_objects *index_of(const hs_objects *o, uint32_t *obj)
+{
+    if (!(*obj & HS_OBJECT_RAW))
+        return o;
+    *obj &= ~HS_OBJECT_RAW;
+    return o->raw;
 }
 
 uint32_t hs_objects_count(const hs_objects *o)
@@ -208,7 +244,8 @@ uint64_t hs_objects_staging_bytes(const hs_objects *o)
 
 uint64_t hs_objects_table_bytes(const hs_objects *o)
 {
-    return sizeof *o + o->n * (sizeof *o->objects + o->n_parts * sizeof *o->parts) + o->n_fds * sizeof *o->fds;
+    return sizeof *o + o->n * (sizeof *o->objects + o->n_parts * sizeof *o->parts) + o->n_fds * sizeof *o->fds +
+           (o->raw ? hs_objects_table_bytes(o->raw) + hs_source_bytes(o->origin) : 0);
 }
 
 const int *hs_objects_fds(const hs_objects *o, uint32_t *ret_n)
@@ -229,6 +266,12 @@ const char *hs_objects_copy_path(const hs_objects *o, uint32_t copy)
 
 uint32_t hs_object_ranges(const hs_objects *o, uint32_t obj, hs_range ranges[HS_OBJECT_MAX_RANGES])
 {
+    if (obj & HS_OBJECT_RAW) {
+        uint32_t n = hs_object_ranges(o->raw, obj & ~HS_OBJECT_RAW, ranges);
+        for (uint32_t i = 0; i < n; i++)
+            ranges[i].file += o->n_own_fds;
+        return n;
+    }
     const object *x = &o->objects[obj];
     if (!o->s->packed) {
         uint64_t where[HS_OBJECT_MAX_PARTS], end;
@@ -240,27 +283,32 @@ uint32_t hs_object_ranges(const hs_objects *o, uint32_t obj, hs_range ranges[HS_
 
 bool hs_object_is_staged(const hs_objects *o, uint32_t obj)
 {
+    o = index_of(o, &obj);
     return o->objects[obj].staged;
 }
 
 uint64_t hs_object_read_bytes(const hs_objects *o, uint32_t obj)
 {
+    o = index_of(o, &obj);
     return o->objects[obj].read_bytes;
 }
 
 uint64_t hs_object_raw_bytes(const hs_objects *o, uint32_t obj)
 {
+    o = index_of(o, &obj);
     return o->objects[obj].raw_bytes;
 }
 
 uint32_t hs_object_frames(const hs_objects *o, uint32_t obj)
 {
+    o = index_of(o, &obj);
     const object *x = &o->objects[obj];
     return o->s->packed ? o->s->shards[x->file].records[x->record].n_frames : 0;
 }
 
 bool hs_object_next_frame(const hs_objects *o, uint32_t obj, hs_frame_iter *it, hs_frame *ret)
 {
+    o = index_of(o, &obj);
     const object *x = &o->objects[obj];
     if (it->next == hs_object_frames(o, obj))
         return false;
@@ -303,6 +351,7 @@ int hs_object_decode_frame(const hs_objects *o, uint32_t obj, const hs_frame *f,
 void hs_object_parts(const hs_objects *o, uint32_t obj, const void *slot, const void *ret_parts[HS_OBJECT_MAX_PARTS])
 {
     uint64_t where[HS_OBJECT_MAX_PARTS], end;
+    o = index_of(o, &obj);
     if (!o->s->packed) {
         hs_range ranges[HS_OBJECT_MAX_RANGES];
         plain_ranges(o, obj, ranges, where, &end);
@@ -316,6 +365,7 @@ void hs_object_parts(const hs_objects *o, uint32_t obj, const void *slot, const 
 
 void hs_object_describe(const hs_objects *o, uint32_t obj, char *buf, size_t cap)
 {
+    o = index_of(o, &obj);
     const object *x = &o->objects[obj];
     const char *name = "", *file = "";
     for (uint32_t p = 0; p < o->n_parts; p++) {

@@ -47,6 +47,12 @@ int hs_objects_create(const hs_source *s, const uint32_t *parts, uint32_t n_obje
                       hs_objects **ret_objects, hs_err *err) HS_MUST_CHECK;
 void hs_objects_destroy(hs_objects **objects);
 
+/* An object's number with this bit means the same object in the model that a packed one was packed from: raw, and at
+ * other places in the slot. Only where hs_objects_has_raw: some record is compressed, and the manifest's source lies
+ * unchanged on the same drive. Every hs_object_ function takes it. */
+#define HS_OBJECT_RAW (1u << 31)
+bool hs_objects_has_raw(const hs_objects *o);
+
 uint32_t hs_objects_count(const hs_objects *o);
 uint64_t hs_objects_slot_bytes(const hs_objects *o);    /* of the biggest object, multiple of 4096 */
 uint64_t hs_objects_staging_bytes(const hs_objects *o); /* biggest staged object's read length; 0 = nothing is staged */

@@ -367,8 +367,7 @@ static bool is_sealed(const char *text, size_t len)
     return hs__parse_hex(text + len - end - 16, 16, &want) && XXH3_64bits(text, len - n) == want;
 }
 
-/* The manifest of a folder, its format, version and seal checked. */
-static int read_manifest(const char *path, json_t **ret, hs_err *err)
+int hs__manifest_read(const char *path, json_t **ret, hs_err *err)
 {
     char *text = NULL;
     json_t *m = NULL;
@@ -428,7 +427,7 @@ int hs_source_check_files(const char *path, hs_err *err)
     char *manifest = hs_asprintf("%s/manifest.json", path);
     int r = manifest ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", path);
     if (r == 0 && hs__is_packed(path))
-        r = read_manifest(manifest, &m, err);
+        r = hs__manifest_read(manifest, &m, err);
     if (r == 0 && m)
         r = check_files(path, json_object_get(m, "files"), err);
     json_decref(m);
@@ -442,7 +441,7 @@ int hs__packed_open(hs_source *s, hs_err *err)
     if (!path)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
     json_t *m = NULL;
-    int r = read_manifest(path, &m, err);
+    int r = hs__manifest_read(path, &m, err);
     if (r == 0) {
         s->packed = true;
         r = open_manifest(s, m, path, err);

@@ -106,6 +106,10 @@ typedef struct hs__gguf_set {
 int hs__gguf_parse(hs_source *s, const hs__file *f, uint64_t bytes, uint32_t index, hs__gguf_set *set,
                    uint64_t *ret_data_start, hs_err *err) HS_MUST_CHECK;
 void hs__gguf_free(hs_source *s);
+/* The manifest at `path` (json_decref), its format, version and seal checked. */
+int hs__manifest_read(const char *path, json_t **ret, hs_err *err) HS_MUST_CHECK;
+/* Opens what packed source s was packed from. An error says why that cannot take its place. */
+int hs__origin_open(const hs_source *s, hs_source **ret, hs_err *err) HS_MUST_CHECK;
 /* Reads manifest, headers and shard tables. */
 int hs__packed_open(hs_source *s, hs_err *err) HS_MUST_CHECK;
 

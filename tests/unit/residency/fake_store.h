@@ -55,6 +55,7 @@ static struct fake {
     uint32_t copies;      /* 0 = 1 */
     uint32_t bad_copies;  /* bit c: reads that go to copy c (the first, unless told otherwise) fail */
     bool bad_by_damage;   /* they bring damaged bytes instead */
+    bool has_raw;         /* objects can be had unpacked: they land as they are */
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .kind = FAKE_MIXED, .rng = 1};
 
 static inline uint32_t fake_random(uint32_t *rng, uint32_t below)
@@ -72,7 +73,7 @@ static inline const uint8_t *fake_bytes(uint32_t object)
 
 static inline int fake_kind(uint32_t object)
 {
-    return fake.kind == FAKE_MIXED ? (int)(object % 3) : fake.kind;
+    return object & HS_OBJECT_RAW ? FAKE_PLAIN : fake.kind == FAKE_MIXED ? (int)(object % 3) : fake.kind;
 }
 
 /* ---- objects ---- */
@@ -89,6 +90,11 @@ const char *hs_objects_copy_path(const hs_objects *o, uint32_t copy)
     return copy ? "mirror" : "model";
 }
 
+bool hs_objects_has_raw(const hs_objects *o)
+{
+    (void)o;
+    return fake.has_raw;
+}
 uint32_t hs_objects_count(const hs_objects *o)
 {
     return o->n;
@@ -106,7 +112,8 @@ uint64_t hs_objects_staging_bytes(const hs_objects *o)
 uint32_t hs_object_ranges(const hs_objects *o, uint32_t object, hs_range ranges[HS_OBJECT_MAX_RANGES])
 {
     (void)o;
-    ranges[0] = (hs_range){0, (uint64_t)object * FAKE_PADDED, FAKE_PADDED, 0};
+    ranges[0] =
+        (hs_range){object & HS_OBJECT_RAW ? 1 : 0, (uint64_t)(object & ~HS_OBJECT_RAW) * FAKE_PADDED, FAKE_PADDED, 0};
     return 1;
 }
 bool hs_object_is_staged(const hs_objects *o, uint32_t object)
@@ -190,7 +197,8 @@ static void land(const hs_io_req *req, uint32_t object, uint32_t off, uint32_t l
 {
     uint8_t *dst = req->dst;
     memcpy(dst + off, fake_bytes(object) + off, len);
-    for (uint32_t i = off; fake_kind(object) == FAKE_STAGED && i < off + len; i++)
+    bool inverted = fake_kind(object) == FAKE_STAGED && req->ranges[0].file == 0;
+    for (uint32_t i = off; inverted && i < off + len; i++)
         dst[i] ^= 0xff;
     if (damaged && off <= 5000 && 5000 < off + len)
         dst[5000] ^= 1;
@@ -287,6 +295,7 @@ static inline void fake_stop(void)
 static inline void fake_reset(int kind, uint32_t seed)
 {
     fake.kind = kind;
+    fake.has_raw = false;
     fake.rng = seed;
     fake.n_queue = fake.n_order = fake.promoted = fake.cancels = 0;
     fake.copies = fake.bad_copies = 0;

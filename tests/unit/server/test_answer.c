@@ -19,7 +19,8 @@ static const hs_receipt receipt = {.bytes_read = 4000,
                                    .generated_tokens = 2,
                                    .queue_s = 0.5,
                                    .prefetch_issued = 4,
-                                   .prefetch_useful = 3};
+                                   .prefetch_useful = 3,
+                                   .unpacked = 9};
 
 #define HEAD                                                                                                           \
     "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"m\\\"x\",\"choices\":["
@@ -76,6 +77,7 @@ static void check_usage(const json_t *u)
                      0);
     assert_int_equal(json_integer_value(json_object_get(h, "bytes_read")), 4000);
     assert_int_equal(json_integer_value(json_object_get(h, "prefetch_useful")), 3);
+    assert_int_equal(json_integer_value(json_object_get(h, "unpacked")), 9);
     assert_true(json_number_value(json_object_get(h, "hit_rate")) == 0.75);
     assert_true(json_number_value(json_object_get(h, "queue_s")) == 0.5);
 }
