@@ -394,7 +394,7 @@ static void test_batch(void **state)
 static bool load_with(const fault *f, bool packed, uint32_t n)
 {
     bool never = f->kind == FAULT_NEVER;
-    bed *b = bed_create(packed, false, never ? 100 : 0);
+    bed *b = bed_create(packed, false, never ? 1000 : 0);
     hs_engine_options opt = options(b);
     hs_err err = {0};
     int code = packed ? f->packed : f->plain;
