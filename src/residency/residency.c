@@ -75,12 +75,16 @@ static int check_config(const hs_residency_config *c, const hs_policy **ret_poli
 static bool allocate(hs_residency *r)
 {
     const hs_residency_config *c = &r->cfg;
+    r->arena = hs_map_alloc(r->max_slots * r->slot_bytes);
+    if (!r->arena && r->max_slots > r->n_slots) { /* a system that counts addresses as memory: no room to grow */
+        r->max_slots = r->n_slots;
+        r->arena = hs_map_alloc(r->max_slots * r->slot_bytes);
+    }
     hs_policy_shape shape = {.n_objects = r->n_objects,
                              .n_slots = r->max_slots,
                              .layer_objects = c->n_experts,
                              .seed = c->seed,
                              .inner = hs_policy_find(c->policy)};
-    r->arena = hs_map_alloc(r->max_slots * r->slot_bytes);
     r->staging = r->n_staging ? hs_map_alloc(r->n_staging * r->staging_bytes) : NULL;
     r->policy_state = hs_malloc(r->policy->bytes(&shape));
     r->slots = hs_calloc(r->max_slots, sizeof *r->slots);
