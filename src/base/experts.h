@@ -10,6 +10,7 @@
 #ifndef HS_BASE_EXPERTS_H
 #define HS_BASE_EXPERTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -61,10 +62,14 @@ typedef struct hs_experts_ops {
     void (*release)(void *self, uint32_t index);
     /* Ends the layer; after an error it also releases what is still held and abandons what is still wanted. */
     void (*end)(void *self);
-    /* Guesses for moe_layer, best first. Only in decode; never changes results. May be NULL. */
+    /* Guesses for moe_layer, best first; a later hint for the same layer replaces the one before. Never changes
+     * results. May be NULL. */
     void (*hint)(void *self, uint32_t moe_layer, const hs_expert_guess *guesses, uint32_t n);
     /* A sequence begins: what its neighbours used lately says less about it. Between steps. May be NULL. */
     void (*session)(void *self);
+    /* Before guessing: is a hint for moe_layer worth its computing? whole: the layer before is known in full, not in
+     * part. NULL: always. */
+    bool (*asks)(void *self, uint32_t moe_layer, bool whole);
 } hs_experts_ops;
 
 typedef struct hs_experts {

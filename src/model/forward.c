@@ -89,7 +89,7 @@ static int layer_block(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *e
         dense_part(m, &part, layer);
     m->times.dense_ffn_ns += hs_now_ns() - t0;
     if (p->phase == HS_PHASE_DECODE)
-        hs__predict_next(m, layer, p->n);
+        hs__predict_next(m, layer, p->n, HS__ALL);
     else
         hs__predict_prompt(m, layer, p->n);
     return 0;
@@ -177,8 +177,8 @@ int hs_model_decode(hs_model *m, hs_kv *const *kvs, const uint32_t *tokens, uint
         return r;
     hs__pass p = {.phase = HS_PHASE_DECODE, .n = n, .kvs = kvs};
     m->experts.ops->step(m->experts.self, HS_PHASE_DECODE, n);
-    m->predict.layer = UINT32_MAX;
     embed(m, tokens, n);
+    hs__predict_first(m, n);
     hs__rope_angles(m, &p);
     for (uint32_t l = 0; r == 0 && l < m->spec->n_layers; l++)
         r = layer_block(m, &p, l, err);

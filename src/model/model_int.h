@@ -294,7 +294,8 @@ typedef struct hs__predict {
     float *best;              /* [E] best margin of an expert over the batch */
     hs_expert_guess *guesses; /* [E] */
     uint8_t *guessed;         /* [E] of the layer below */
-    uint32_t layer;           /* moe layer the guesses are for; UINT32_MAX = none */
+    uint32_t n_guesses;
+    uint32_t layer; /* moe layer the guesses are for; UINT32_MAX = none */
     hs_predict_stats stats;
 } hs__predict;
 
@@ -503,9 +504,12 @@ void hs__ffn_own(hs_model *m, uint32_t layer, uint32_t n, float *out, uint32_t f
 /* moe.c: m->norm -> adds the layer's output to m->x. */
 int hs__moe_run(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *err) HS_MUST_CHECK;
 
-/* predict.c: guesses the next layer's experts from what is known of this one's output and hints them. */
-void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n);
-/* The same for a prompt's chunk of n tokens, before the layer's experts have run. Not part of the statistics. */
+/* predict.c: guesses a layer's experts and hints them. What is known of a layer's result: */
+typedef enum hs__known { HS__BEFORE_EXPERTS, HS__SOME, HS__ALL } hs__known;
+/* Generated tokens: those of the first layer with experts, from the embeddings alone. */
+void hs__predict_first(hs_model *m, uint32_t n);
+/* Those of the next layer. */
+void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n, hs__known known);
 void hs__predict_prompt(hs_model *m, uint32_t layer, uint32_t n);
 /* Compares the wants of a layer with its guess. */
 void hs__predict_check(hs_model *m, uint32_t moe_layer, uint32_t n_wants);

@@ -162,9 +162,13 @@ static int compute_decode(hs_model *m, const hs__pass *p, uint32_t layer, uint32
     const hs__layer_spec *s = &m->a->layers[layer];
     const hs_experts *x = &m->experts;
     uint32_t n_ready = 0, got = 0;
-    bool own = s->ffn_width > 0, hinted = false;
+    bool own = s->ffn_width > 0;
     for (uint32_t w = 0; w < n_wants; w++)
         n_ready += m->want_resident[w];
+    /* Without a miss the drive is idle from now on; else the guess waits for what the hits tell. */
+    bool all_there = n_ready == n_wants, hinted = all_there;
+    if (all_there)
+        hs__predict_next(m, layer, p->n, HS__BEFORE_EXPERTS);
     memset(m->known, 0, (size_t)p->n * m->spec->top_k);
     do {
         uint32_t n = 0, n_items = 0, rows = 0;
@@ -190,10 +194,11 @@ static int compute_decode(hs_model *m, const hs__pass *p, uint32_t layer, uint32
         n_ready = n_ready > n ? n_ready - n : 0;
         if (!hinted && !n_ready) {
             if (!m->choose)
-                hs__predict_next(m, layer, p->n);
+                hs__predict_next(m, layer, p->n, HS__SOME);
             hinted = true;
         }
     } while (got < n_wants);
+    hs__predict_next(m, layer, p->n, HS__ALL);
     return 0;
 }
 

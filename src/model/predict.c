@@ -13,15 +13,15 @@
 
 #define SAMPLE 16u /* tokens of a prompt that are asked */
 
-/* A layer with experts: the residual after attention, the shared expert and, of a generated token, the experts that
- * have been computed. A dense layer: its whole result. */
-static void known_residual(const hs_model *m, hs_phase phase, uint32_t layer, uint32_t i, float *x)
+/* Token i's residual as far as it is known. HS__BEFORE_EXPERTS: the layer's experts have not been computed, nor has the
+ * shared one; else the shared one has and, of a generated token, those in m->known. A dense layer: its whole result. */
+static void known_residual(const hs_model *m, hs_phase phase, uint32_t layer, hs__known known, uint32_t i, float *x)
 {
     const hs__layer_spec *s = &m->a->layers[layer];
     uint32_t hidden = m->spec->hidden, k = m->spec->top_k;
     float scale = m->a->residual_scale;
     memcpy(x, m->x + (size_t)i * hidden, hidden * sizeof *x);
-    if (!s->moe)
+    if (!s->moe || known == HS__BEFORE_EXPERTS)
         return;
     if (s->ffn_width) {
         float gate = m->layers[layer].w[HS__W_SHARED_GATE].data ? m->shared_gate[i] : 1;
@@ -82,9 +82,12 @@ static void sort_guesses(hs_expert_guess *g, uint32_t n)
     }
 }
 
-static bool is_asked(const hs_model *m, uint32_t layer)
+static bool is_asked(const hs_model *m, uint32_t layer, bool whole)
 {
-    return m->cfg.predict && m->experts.ops->hint && layer + 1 < m->spec->n_layers && m->a->layers[layer + 1].moe;
+    const hs_experts *x = &m->experts;
+    if (!m->cfg.predict || !x->ops->hint || layer >= m->spec->n_layers || !m->a->layers[layer].moe)
+        return false;
+    return !x->ops->asks || x->ops->asks(x->self, m->a->layers[layer].moe_index, whole);
 }
 
 /* All experts whose predict.best is finite, best first; returns their number. */
@@ -101,36 +104,54 @@ static uint32_t list_guesses(hs_model *m)
     return n;
 }
 
-void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n)
+/* Guesses the experts of layer `next` from the n residuals in predict.x. */
+static void guess(hs_model *m, uint32_t next, uint32_t n)
 {
     hs__predict *p = &m->predict;
-    p->layer = UINT32_MAX;
-    if (!is_asked(m, layer))
-        return;
-    uint64_t t0 = hs_now_ns();
-    uint32_t hidden = m->spec->hidden, n_experts = m->spec->n_experts;
-    const hs__layer *next = &m->layers[layer + 1];
+    const hs__layer *l = &m->layers[next];
     for (uint32_t i = 0; i < n; i++) {
-        float *x = p->x + (size_t)i * hidden;
-        known_residual(m, HS_PHASE_DECODE, layer, i, x);
-        m->k->rmsnorm(x, next->v[HS__V_FFN_NORM], hidden, m->a->eps, x);
+        float *x = p->x + (size_t)i * m->spec->hidden;
+        m->k->rmsnorm(x, l->v[HS__V_FFN_NORM], m->spec->hidden, m->a->eps, x);
     }
-    hs__router_logits(m, HS_PHASE_DECODE, next, p->x, n, p->logits);
-    for (uint32_t e = 0; e < n_experts; e++)
+    hs__router_logits(m, HS_PHASE_DECODE, l, p->x, n, p->logits);
+    for (uint32_t e = 0; e < m->spec->n_experts; e++)
         p->best[e] = -INFINITY;
     for (uint32_t i = 0; i < n; i++)
-        guess_token(m, next, i);
-    uint32_t n_guesses = list_guesses(m);
-    p->layer = m->a->layers[layer + 1].moe_index;
-    p->stats.guessed += n_guesses;
+        guess_token(m, l, i);
+    p->n_guesses = list_guesses(m);
+    p->layer = m->a->layers[next].moe_index;
+    m->experts.ops->hint(m->experts.self, p->layer, p->guesses, p->n_guesses);
+}
+
+void hs__predict_first(hs_model *m, uint32_t n)
+{
+    uint32_t first = 0;
+    m->predict.layer = UINT32_MAX;
+    while (first < m->spec->n_layers && !m->a->layers[first].moe)
+        first++;
+    if (!is_asked(m, first, false))
+        return;
+    uint64_t t0 = hs_now_ns();
+    memcpy(m->predict.x, m->x, (size_t)n * m->spec->hidden * sizeof *m->x);
+    guess(m, first, n);
     m->times.router_ns += hs_now_ns() - t0;
-    m->experts.ops->hint(m->experts.self, p->layer, p->guesses, n_guesses);
+}
+
+void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n, hs__known known)
+{
+    if (!is_asked(m, layer + 1, known == HS__ALL))
+        return;
+    uint64_t t0 = hs_now_ns();
+    for (uint32_t i = 0; i < n; i++)
+        known_residual(m, HS_PHASE_DECODE, layer, known, i, m->predict.x + (size_t)i * m->spec->hidden);
+    guess(m, layer + 1, n);
+    m->times.router_ns += hs_now_ns() - t0;
 }
 
 void hs__predict_prompt(hs_model *m, uint32_t layer, uint32_t n)
 {
     hs__predict *p = &m->predict;
-    if (!is_asked(m, layer))
+    if (!is_asked(m, layer + 1, false))
         return;
     uint64_t t0 = hs_now_ns();
     uint32_t top_k = m->spec->top_k, asked = n < SAMPLE ? n : SAMPLE, best[HS__MAX_TOP_K];
@@ -138,7 +159,7 @@ void hs__predict_prompt(hs_model *m, uint32_t layer, uint32_t n)
     for (uint32_t e = 0; e < m->spec->n_experts; e++)
         p->best[e] = -INFINITY;
     for (uint32_t s = 0; s < asked; s++) {
-        known_residual(m, HS_PHASE_PREFILL, layer, (uint32_t)((uint64_t)s * n / asked), p->x);
+        known_residual(m, HS_PHASE_PREFILL, layer, HS__SOME, (uint32_t)((uint64_t)s * n / asked), p->x);
         m->k->rmsnorm(p->x, next->v[HS__V_FFN_NORM], m->spec->hidden, m->a->eps, p->x);
         hs__router_logits(m, HS_PHASE_DECODE, next, p->x, 1, p->logits);
         hs__route_scores(m, p->logits, next->v[HS__V_ROUTER_BIAS], m->score, m->pick);
@@ -157,6 +178,7 @@ void hs__predict_check(hs_model *m, uint32_t moe_layer, uint32_t n_wants)
     if (p->layer != moe_layer)
         return;
     p->layer = UINT32_MAX;
+    p->stats.guessed += p->n_guesses;
     p->stats.actual += n_wants;
     for (uint32_t w = 0; w < n_wants; w++)
         p->stats.correct += p->guessed[m->wants[w].expert];

@@ -62,7 +62,7 @@ static void step(void *self, hs_phase phase, uint32_t n_tokens)
     r->span = n_tokens ? n_tokens : 1;
     r->tick += r->span;
     r->now = r->sweep ? r->tick - r->span + 1 : r->tick;
-    hs__prefetch_step(r);
+    hs__worth_step(r);
     hs__ways_step(r);
     if (r->sweep)
         hs__prefetch_drop_all(r);
@@ -145,6 +145,7 @@ static int begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32
         return e;
     r->in_layer = true;
     r->layer = layer;
+    hs__worth_begin(r);
     r->n_wants = r->n_undelivered = n;
     r->ready.head = r->ready.tail = r->hits.head = r->hits.tail = r->pending.head = r->pending.tail = 0;
     r->failed = 0;
@@ -352,6 +353,8 @@ static void release(void *self, uint32_t index)
 static void end(void *self)
 {
     hs_residency *r = self;
+    if (r->in_layer)
+        hs__worth_end(r);
     r->pending.head = r->pending.tail;
     for (int hit = 1; hit >= 0; hit--)
         for (uint32_t i = 0; i < r->n_wants; i++)
@@ -380,4 +383,5 @@ const hs_experts_ops hs__experts_ops = {
     .end = end,
     .hint = hs__hint,
     .session = session,
+    .asks = hs__asks,
 };

@@ -113,7 +113,7 @@ static uint8_t *landing(const hs_residency *r, const hs__load *l)
 static void prepare(hs_residency *r, hs__load *l, hs_io_class cls)
 {
     const hs_objects *o = r->cfg.objects;
-    l->over = l->damaged = l->cancelled = l->stalled = false;
+    l->over = l->damaged = l->cancelled = l->stalled = l->dropped = false;
     l->speculative = cls == HS_IO_SPECULATIVE;
     l->arrived_contiguous = l->arrived_bytes = l->usable = 0;
     l->n_gaps = 0;
@@ -291,6 +291,10 @@ static void take_in(hs_residency *r, hs__load *l)
     uint64_t bytes = l->arrived_bytes;
     hs__count(&r->count.bytes_read, bytes);
     hs__count(l->speculative ? &r->count.speculative_bytes : &r->count.demand_bytes, bytes);
+    if (!l->speculative)
+        r->demand_ns = hs_now_ns();
+    if (l->dropped)
+        hs__prefetch_dropped(r, l->object, bytes);
     no_longer_speculative(r, l);
     l->over = true;
     l->result = l->done_result;

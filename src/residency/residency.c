@@ -41,10 +41,11 @@ uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_experts, ui
     hs_policy_shape shape = {.n_objects = hs_objects_count(o), .n_slots = n_slots, .layer_objects = n_experts};
     uint64_t policy = hs_policy_most_bytes(&shape), n_loads = loads_for(n_slots), n = shape.n_objects;
     /* Per layer there are at most n experts: the layer's tables are bounded by that. */
-    uint64_t layer = n * (sizeof(hs__want) + 4 * sizeof(uint32_t) + sizeof(hs__to_guess) + HS__RANKS * sizeof(float));
+    uint64_t layer = n * (sizeof(hs__want) + 4 * sizeof(uint32_t) + HS__BASES * sizeof(hs__named));
     return sizeof(hs_residency) + policy + n_slots * (sizeof(hs__slot) + sizeof(uint32_t)) + n * sizeof(uint32_t) +
            n_loads * (sizeof(hs__load) + sizeof(void *)) + n_staging * sizeof(uint32_t) + layer +
-           HS__MAX_TASKS * sizeof(hs__task) + n_threads * (hs_decoder_bytes() + sizeof(void *));
+           n / n_experts * sizeof(hs__ahead) + HS__MAX_TASKS * sizeof(hs__task) +
+           n_threads * (hs_decoder_bytes() + sizeof(void *));
 }
 
 static int check_config(const hs_residency_config *c, const hs_policy **ret_policy, hs_err *err)
@@ -98,13 +99,15 @@ static bool allocate(hs_residency *r)
     r->hits.item = hs_calloc(c->n_experts, sizeof *r->hits.item);
     r->pending.item = hs_calloc(c->n_experts, sizeof *r->pending.item);
     r->guessed = hs_calloc(r->guessed_room, sizeof *r->guessed);
-    r->to_guess = hs_calloc(c->n_experts, sizeof *r->to_guess);
-    r->worth = hs_calloc(c->n_layers, sizeof *r->worth);
+    for (uint32_t i = 0; i < HS__BASES; i++)
+        r->named[i] = hs_calloc(c->n_experts, sizeof *r->named[i]);
+    r->ahead = hs_calloc(c->n_layers, sizeof *r->ahead);
     r->decoders = hs_calloc(r->n_decoders, sizeof *r->decoders);
     r->tasks = hs_calloc(HS__MAX_TASKS, sizeof *r->tasks);
     if (!r->arena || (r->n_staging && !r->staging) || !r->policy_state || !r->slots || !r->slot_of || !r->loads ||
         !r->staging_free || !r->batch || !r->wants || !r->want_of || !r->ready.item || !r->hits.item ||
-        !r->pending.item || !r->guessed || !r->to_guess || !r->worth || !r->decoders || !r->tasks)
+        !r->pending.item || !r->guessed || !r->named[HS__OF_PART] || !r->named[HS__OF_WHOLE] || !r->ahead ||
+        !r->decoders || !r->tasks)
         return false;
     r->policy->init(r->policy_state, &shape);
     return true;
@@ -144,7 +147,6 @@ static void set_sizes(hs_residency *r)
         r->sweep_budget = r->cfg.prefetch_budget;
     r->guess_no = 1;
     r->guess_layer = HS__NONE;
-    r->trial.on = true;
     r->span = 1;
 }
 
@@ -180,11 +182,7 @@ int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_e
     hs__loads_init(r);
     hs__ways_init(r);
     memset(r->want_of, 0xff, cfg->n_experts * sizeof *r->want_of);
-    for (uint32_t i = 0; i < cfg->n_layers; i++)
-        for (uint32_t k = 0; k < HS__RANKS; k++)
-            r->worth[i][k] = -1;
-    for (uint32_t k = 0; k < HS__RANKS; k++)
-        r->worth_of_all[k] = 1;
+    hs__worth_init(r);
     *ret = r;
     return 0;
 }
@@ -230,9 +228,23 @@ void hs_residency_destroy(hs_residency **residency)
         hs_decoder_destroy(&r->decoders[i]);
     hs_map_free(r->arena, r->max_slots * r->slot_bytes);
     hs_map_free(r->staging, r->n_staging * r->staging_bytes);
-    void *const tables[] = {r->policy_state, r->slots,   r->slot_of,    r->loads,     r->staging_free, r->batch,
-                            r->wants,        r->want_of, r->ready.item, r->hits.item, r->pending.item, r->guessed,
-                            r->to_guess,     r->worth,   r->decoders,   r->tasks};
+    void *const tables[] = {r->policy_state,
+                            r->slots,
+                            r->slot_of,
+                            r->loads,
+                            r->staging_free,
+                            r->batch,
+                            r->wants,
+                            r->want_of,
+                            r->ready.item,
+                            r->hits.item,
+                            r->pending.item,
+                            r->guessed,
+                            r->named[HS__OF_PART],
+                            r->named[HS__OF_WHOLE],
+                            r->ahead,
+                            r->decoders,
+                            r->tasks};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         hs_free(tables[i]);
     pthread_cond_destroy(&r->wake);

@@ -85,8 +85,8 @@ typedef struct hs_residency_stats {
     uint64_t hits, misses, late;
     uint64_t evictions, bypasses; /* bypasses: misses that were used without being admitted */
     uint64_t bytes_read, demand_bytes, speculative_bytes;
-    /* Experts read ahead: used and there in time, used but late, not used. */
-    uint64_t prefetch_issued, prefetch_useful, prefetch_late, prefetch_wasted;
+    /* Experts read ahead: used and there in time, used but late, not used; dropped: before a byte was read. */
+    uint64_t prefetch_issued, prefetch_useful, prefetch_late, prefetch_wasted, prefetch_dropped;
     uint64_t miss_predicted; /* useful + late: over (misses + useful) it is the recall of misses */
     uint64_t wait_ns;        /* engine thread stood in wait without anything to decode */
     uint64_t decode_ns;      /* engine thread spent decoding frames */
@@ -96,6 +96,15 @@ typedef struct hs_residency_stats {
     uint64_t moves;          /* experts copied into a slot that stays */
 } hs_residency_stats;
 hs_residency_stats hs_residency_get_stats(const hs_residency *r);
+
+/* Reading ahead for one layer. */
+typedef struct hs_prefetch_layer {
+    uint64_t absent; /* uses of experts that were not there, or would not have been: misses + useful */
+    uint64_t issued, useful, late, wasted;
+    uint64_t stall_ns; /* the engine thread stood still in this layer, or decoded */
+} hs_prefetch_layer;
+/* layer < n_layers. Any thread. */
+void hs_residency_prefetch_layer(const hs_residency *r, uint32_t layer, hs_prefetch_layer *ret);
 
 /* NULL, or a sentence about the first invariant that does not hold. Engine thread; O(objects + slots). */
 const char *hs_residency_check(const hs_residency *r);

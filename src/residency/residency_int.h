@@ -19,7 +19,7 @@
 #define HS__MAX_LOADS 128u /* loads under way at most */
 #define HS__MAX_GAPS  64u  /* separate pieces of a record that arrived ahead of their turn */
 #define HS__MAX_TASKS 64u  /* frames decoded in one go */
-#define HS__RANKS     4u   /* classes of guesses: best, second, third, last half of a token's experts */
+#define HS__CLASSES   12u  /* of guesses, by margin */
 
 typedef enum hs__state { HS__EMPTY, HS__READING, HS__DECODING, HS__READY } hs__state;
 
@@ -37,8 +37,8 @@ typedef struct hs__slot {
     uint32_t guess;      /* protected while equal to hs_residency.guess_no */
     uint32_t next, prev; /* in the list of EMPTY or of loose slots */
     uint8_t state, kind, pins;
-    uint8_t rank; /* GUESS: its class */
     bool raw;     /* it holds, or gets, the object as it was before packing (HS_OBJECT_RAW) */
+    float chance; /* GUESS: that it comes true */
 } hs__slot;
 
 /* A read under way, and the decoding of what it brings. */
@@ -52,6 +52,7 @@ typedef struct hs__load {
     uint32_t attempts; /* that failed */
     bool speculative;  /* submitted as such and not promoted since */
     bool cancelled;
+    bool dropped; /* a guess that was dismissed while it was read */
     bool stalled; /* a wait for it has given up */
     bool over;    /* on_done has been seen */
     bool damaged; /* a frame did not decode */
@@ -92,18 +93,47 @@ typedef struct hs__queue { /* of places in wants; each enters once per layer */
     uint32_t *item, head, tail;
 } hs__queue;
 
-typedef struct hs__to_guess {
-    uint32_t object, rank;
-} hs__to_guess;
+/* What a guess was made of: some of the layer before, or all of it. */
+typedef enum hs__basis { HS__OF_PART, HS__OF_WHOLE, HS__BASES } hs__basis;
 
-/* Is reading ahead worth it at all, measured by turns. */
-typedef struct hs__trial {
-    bool on;        /* the way that is taken */
-    bool running;   /* the step before was a decode step */
-    uint32_t at;    /* steps of the period so far */
-    uint64_t stood; /* the engine thread's standing still, ns, when the last step began */
-    float stall[2]; /* the same per step, without and with reading ahead */
-} hs__trial;
+/* What is left to compute when a hint comes: misses of the layer before, only hits, nothing but attention. */
+enum { HS__AMID_MISSES, HS__AMID_HITS, HS__AFTER_LAYER, HS__WINDOWS };
+
+/* An absent expert that the model has named. */
+typedef struct hs__named {
+    uint32_t object;
+    float chance;
+    uint8_t class;
+} hs__named;
+
+typedef struct hs__outcomes {
+    float n, came_true;
+} hs__outcomes;
+
+#define HS__AHEAD_COUNTERS(X)                                                                                          \
+    X(absent)                                                                                                          \
+    X(issued)                                                                                                          \
+    X(useful)                                                                                                          \
+    X(late)                                                                                                            \
+    X(wasted)                                                                                                          \
+    X(stall_ns)
+
+/* What is known of a layer's guesses. */
+typedef struct hs__ahead {
+    hs__outcomes outcomes[HS__BASES][HS__CLASSES];
+    float margin;               /* mean size of a margin */
+    float window[HS__WINDOWS];  /* ns that the drive has nothing else to do, from hint to begin */
+    float gain[HS__WINDOWS];    /* ns that a hint's guesses save, less what they take to make */
+    uint8_t hints[HS__WINDOWS]; /* so far; saturates */
+    bool pays;
+    float cost[2], absent[2]; /* lately, without and with guesses: ns stood and spent guessing; experts not there */
+    uint64_t guess_ns;        /* spent guessing for the layer's next begin */
+    struct {
+#define X(name) _Atomic uint64_t name;
+        HS__AHEAD_COUNTERS(X)
+#undef X
+    } count;
+} hs__ahead;
 
 /* For what the engine thread stood still, and for how many misses. */
 typedef struct hs__stood {
@@ -142,6 +172,7 @@ typedef struct hs__task {
     X(prefetch_useful)                                                                                                 \
     X(prefetch_late)                                                                                                   \
     X(prefetch_wasted)                                                                                                 \
+    X(prefetch_dropped)                                                                                                \
     X(miss_predicted)                                                                                                  \
     X(wait_ns)                                                                                                         \
     X(decode_ns)                                                                                                       \
@@ -205,15 +236,28 @@ struct hs_residency {
     uint32_t guess_no, guess_layer; /* who is protected, and until which layer's begin */
     uint32_t *guessed;              /* [max_guessed] slots of kind GUESS */
     uint32_t n_guessed, max_guessed, guessed_room;
-    hs__to_guess *to_guess; /* [n_experts] not issued yet, best first, from to_guess_at on */
-    uint32_t n_to_guess, to_guess_at;
+    hs__named *named[HS__BASES]; /* [n_experts] for guess_layer, best first */
+    uint32_t n_named[HS__BASES];
+    hs__basis basis; /* of the hint that is followed: named[basis] from named_at on is not issued yet */
+    uint32_t named_at;
     uint64_t speculative_flying; /* bytes submitted as speculative whose reads are not over */
     uint64_t sweep_budget;       /* of them in a sweep: its window; in decoding the configured budget holds */
-    float (*worth)[HS__RANKS];   /* [n_layers] share of guesses that came true lately, per class; negative: none yet */
-    float worth_of_all[HS__RANKS]; /* the same over all layers */
 
-    hs__trial trial;
     hs__ways ways;
+
+    /* What guesses are worth. */
+    hs__ahead *ahead;                              /* [n_layers] */
+    hs__outcomes outcomes[HS__BASES][HS__CLASSES]; /* over all layers */
+    float bar;                                     /* least chance of a guess that costs no time */
+    float ns_per_byte;                             /* of the drive, lately; 0: not known yet */
+    hs_io_stats io_before;
+    uint64_t steps;                       /* of decode */
+    uint64_t asked_ns;                    /* when the model began to guess; 0: it has not */
+    uint32_t window;                      /* in which the guesses that are followed are read */
+    uint64_t window_ns[HS__WINDOWS];      /* its beginning; 0: none */
+    float gain;                           /* expected of the guesses of the last hint */
+    uint64_t demand_ns;                   /* when the last demand read ended */
+    uint64_t stood_before, absent_before; /* when the layer began */
 
     hs_decoder **decoders; /* [n_decoders], one per thread of the pool */
     uint32_t n_decoders;
@@ -331,8 +375,29 @@ void hs__prefetch_resolve(hs_residency *r, uint32_t layer);
 void hs__prefetch_used(hs_residency *r, uint32_t slot, bool in_time);
 /* A guess's slot is given up. */
 void hs__prefetch_lost(hs_residency *r, uint32_t slot);
+/* The read of a guess that was dismissed has ended; so many bytes of it had arrived. */
+void hs__prefetch_dropped(hs_residency *r, uint32_t object, uint64_t bytes);
 void hs__prefetch_drop_all(hs_residency *r);
-/* A step begins. */
-void hs__prefetch_step(hs_residency *r);
+
+/* ---- worth.c ---- */
+void hs__worth_init(hs_residency *r);
+bool hs__asks(void *self, uint32_t moe_layer, bool whole);
+/* Whether the layer reads ahead in this step. */
+bool hs__is_guessing(const hs_residency *r, uint32_t layer);
+/* The margin's class, and how likely a guess of it comes true. */
+uint8_t hs__class_of(hs_residency *r, uint32_t layer, float margin);
+float hs__chance(const hs_residency *r, uint32_t layer, hs__basis basis, uint8_t class);
+void hs__worth_learn(hs_residency *r, uint32_t layer, hs__basis basis, uint8_t class, bool came_true);
+/* A read of a guess was used, or was for nothing. */
+void hs__worth_used(hs_residency *r);
+void hs__worth_wasted(hs_residency *r);
+/* Whether a guess for guess_layer is to be read now. */
+bool hs__is_worth_reading(hs_residency *r, uint32_t object, float chance);
+/* A hint has come for guess_layer. */
+void hs__window_begins(hs_residency *r);
+/* A step, a layer begins; a layer ends. */
+void hs__worth_step(hs_residency *r);
+void hs__worth_begin(hs_residency *r);
+void hs__worth_end(hs_residency *r);
 
 #endif

@@ -93,7 +93,8 @@ static void fill_weights(uint32_t seed, bool tame)
 /* Logits of N_TOKENS prompt tokens in pieces of `chunk`, and of one decoded token after them. */
 static int run(const hs_model_spec *spec, hs_pool *pool, uint32_t seed, uint32_t chunk, float *logits, hs_err *err)
 {
-    static const hs_experts_ops ops = {on_step, on_begin, on_wait, on_release, on_end, NULL};
+    static const hs_experts_ops ops = {
+        .step = on_step, .begin = on_begin, .wait = on_wait, .release = on_release, .end = on_end};
     experts x = {.spec = spec};
     hs_model_config cfg = {.max_batch = 1,
                            .prefill_chunk = chunk,

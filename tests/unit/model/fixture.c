@@ -263,7 +263,8 @@ static void x_hint(void *self, uint32_t moe_layer, const hs_expert_guess *guesse
 
 hs_experts memory_experts_init(memory_experts *x, const fixture *f)
 {
-    static const hs_experts_ops ops = {x_step, x_begin, x_wait, x_release, x_end, x_hint};
+    static const hs_experts_ops ops = {
+        .step = x_step, .begin = x_begin, .wait = x_wait, .release = x_release, .end = x_end, .hint = x_hint};
     *x = (memory_experts){.f = f};
     return (hs_experts){&ops, x};
 }

@@ -20,6 +20,8 @@ typedef struct recorder {
     uint32_t n, layer[MAX_HINTS], count[MAX_HINTS];
     hs_expert_guess guess[MAX_HINTS][64];
     uint32_t waits_before[MAX_HINTS]; /* experts delivered in the layer when the hint came */
+    bool whole[MAX_HINTS];            /* what was said when it was asked for */
+    bool asks_whole, refuses;
 } recorder;
 
 static recorder rec;
@@ -30,8 +32,16 @@ static void r_hint(void *self, uint32_t moe_layer, const hs_expert_guess *guesse
     rec.layer[rec.n] = moe_layer;
     rec.count[rec.n] = n;
     rec.waits_before[rec.n] = rec.inner.next;
+    rec.whole[rec.n] = rec.asks_whole;
     memcpy(rec.guess[rec.n++], guesses, n * sizeof *guesses);
     rec.ops->hint(self, moe_layer, guesses, n);
+}
+
+static bool r_asks(void *self, uint32_t moe_layer, bool whole)
+{
+    assert_true(self == &rec.inner && moe_layer < MAX_HINTS);
+    rec.asks_whole = whole;
+    return !rec.refuses;
 }
 
 /* Each prompt of so many tokens has sent one hint for each layer with experts that has a layer below: votes, most
@@ -64,6 +74,7 @@ static void run_once(const fixture *f, uint32_t resident_mod, uint32_t batch)
     rec.ops = x.ops;
     ops = *x.ops;
     ops.hint = r_hint;
+    ops.asks = r_asks;
     x.ops = &ops;
     hs_pool *pool;
     hs_model *m;
@@ -89,8 +100,8 @@ static void run_once(const fixture *f, uint32_t resident_mod, uint32_t batch)
     assert_int_equal(hs_model_decode(m, kvs, tokens, batch, logits, &err), 0);
     hs_predict_stats s = hs_model_predict_stats(m);
     uint64_t guessed = 0;
-    for (uint32_t i = 0; i < rec.n; i++)
-        guessed += rec.count[i];
+    for (uint32_t i = 0; i < rec.n; i++) /* the last for each layer counts */
+        guessed += i + 1 == rec.n || rec.layer[i + 1] != rec.layer[i] ? rec.count[i] : 0;
     assert_int_equal(s.guessed, guessed);
     assert_true(s.correct <= s.actual);
     for (uint32_t i = 0; i < batch; i++)
@@ -107,8 +118,9 @@ static void open_arch(fixture *f, const char *arch)
     fixture_open(f, dir);
 }
 
-/* Each layer with experts is guessed once from the layer below, a dense one included; twice top_k, best first. */
-static void test_each_layer_once(void **state)
+/* Each layer with experts is guessed twice: from a part of the layer below (the first: from the embedding), and when
+ * all of it is known, a dense one included; twice top_k, best first. */
+static void test_each_layer_twice(void **state)
 {
     (void)state;
     fixture f;
@@ -116,9 +128,10 @@ static void test_each_layer_once(void **state)
     open_arch(&f, "deepseek_v3");
     assert_int_equal(fixture_spec(&f, &err), 0);
     run_once(&f, 1, 1);
-    assert_int_equal(rec.n, 3);
-    for (uint32_t i = 0; i < 3; i++) {
-        assert_int_equal(rec.layer[i], i);
+    assert_int_equal(rec.n, 6);
+    for (uint32_t i = 0; i < 6; i++) {
+        assert_int_equal(rec.layer[i], i / 2);
+        assert_int_equal(rec.whole[i], i % 2);
         assert_int_equal(rec.count[i], 12);
         for (uint32_t k = 0; k < 12; k++) {
             assert_true(isfinite(rec.guess[i][k].margin));
@@ -128,20 +141,25 @@ static void test_each_layer_once(void **state)
     fixture_close(&f);
 }
 
-/* The hint goes out when all that is in memory has been computed, and before any miss is waited for. */
-static void test_hint_comes_before_the_misses(void **state)
+/* With misses the first hint goes out when all that is in memory has been computed, and before any miss is waited for;
+ * without, before anything is computed. The second comes when the layer is known. */
+static void test_hints_come_when_they_tell_something(void **state)
 {
     (void)state;
     fixture f;
     hs_err err = {0};
     open_arch(&f, "deepseek_v3");
     assert_int_equal(fixture_spec(&f, &err), 0);
+    for (uint32_t resident_mod = 1; resident_mod < 4; resident_mod++) {
+        run_once(&f, resident_mod, 1);
+        for (uint32_t i = 2; i < rec.n; i++) {
+            assert_true(rec.whole[i] ? rec.waits_before[i] == 6 : rec.waits_before[i] < 6);
+            assert_true(resident_mod > 1 || rec.whole[i] || rec.waits_before[i] == 0);
+        }
+    }
     run_once(&f, 1000, 1);
-    for (uint32_t i = 1; i < rec.n; i++)
-        assert_true(rec.waits_before[i] <= 1); /* expert 0 at most is resident */
-    run_once(&f, 1, 1);
-    for (uint32_t i = 1; i < rec.n; i++)
-        assert_int_equal(rec.waits_before[i], 6);
+    for (uint32_t i = 2; i < rec.n; i++)
+        assert_true(rec.whole[i] || rec.waits_before[i] <= 1); /* expert 0 at most is resident */
     fixture_close(&f);
 }
 
@@ -156,8 +174,8 @@ static void test_no_runner_up(void **state)
     json_object_set_new(f.config, "topk_group", json_integer(3));
     assert_int_equal(fixture_spec(&f, &err), 0);
     run_once(&f, 1, 1);
-    assert_int_equal(rec.n, 3);
-    for (uint32_t i = 0; i < 3; i++)
+    assert_int_equal(rec.n, 6);
+    for (uint32_t i = 0; i < 6; i++)
         assert_int_equal(rec.count[i], 6);
     fixture_close(&f);
 }
@@ -171,7 +189,7 @@ static void test_batch(void **state)
     open_arch(&f, "mixtral");
     assert_int_equal(fixture_spec(&f, &err), 0);
     run_once(&f, 2, 4);
-    assert_int_equal(rec.n, 3); /* layer 0 has no layer below */
+    assert_int_equal(rec.n, 7); /* layer 0 has no layer below: from the embeddings alone */
     for (uint32_t i = 0; i < rec.n; i++)
         for (uint32_t k = 0; k < rec.count[i]; k++)
             for (uint32_t j = 0; j < k; j++)
@@ -182,8 +200,8 @@ static void test_batch(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_layer_once),
-        cmocka_unit_test(test_hint_comes_before_the_misses),
+        cmocka_unit_test(test_each_layer_twice),
+        cmocka_unit_test(test_hints_come_when_they_tell_something),
         cmocka_unit_test(test_no_runner_up),
         cmocka_unit_test(test_batch),
     };

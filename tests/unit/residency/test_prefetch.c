@@ -6,6 +6,9 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <math.h>
+
+#include "base/clock.h"
 
 #include "fake_store.h"
 #include "fixture.h"
@@ -31,7 +34,7 @@ static void useful_late_and_wasted(void **state)
         finish(&f, 4);
         hs_residency_stats s = stats(&f);
         assert_int_equal(s.prefetch_useful + s.prefetch_late, 1);
-        assert_int_equal(s.prefetch_wasted, 2);
+        assert_int_equal(s.prefetch_wasted + s.prefetch_dropped, 2);
         assert_int_equal(s.miss_predicted, 1);
         assert_int_equal(s.hits, s.prefetch_useful);
         assert_int_equal(s.late, s.prefetch_late);
@@ -87,7 +90,7 @@ static void the_budget_holds_and_the_best_go_first(void **state)
     fake_pump(1000);
     assert_true(stats(&f).prefetch_issued > 2);
     begin(&f, 1, 0, 4);
-    assert_int_equal(f.r->n_to_guess, 0); /* what had not been issued is forgotten */
+    assert_int_equal(f.r->n_named[HS__OF_PART], 0); /* what had not been issued is forgotten */
     fake_pump(1000);
     finish(&f, 4);
     fixture_close(&f);
@@ -232,9 +235,9 @@ static void a_useless_class_is_left_out(void **state)
     fixture f;
     fixture_open(&f, FAKE_PLAIN, "ewma", 48, 8 * FAKE_PADDED);
     uint64_t before = 0;
-    for (int token = 0; token < 200; token++) {
+    for (int token = 0; token < 100; token++) {
         step(&f, HS_PHASE_DECODE, 1);
-        if (token == 150)
+        if (token == 50)
             before = stats(&f).prefetch_issued;
         hint(&f, 1, (uint32_t)token % 4, 2);
         fake_pump(1000);
@@ -243,34 +246,158 @@ static void a_useless_class_is_left_out(void **state)
         run_layer(&f, 2, 0, EXPERTS);
         run_layer(&f, 3, 0, EXPERTS);
     }
-    print_message("%lu issued in the last 50 tokens\n", (unsigned long)(stats(&f).prefetch_issued - before));
-    assert_true(stats(&f).prefetch_issued - before < 20);
-    assert_true(f.r->worth[1][0] < 0.5f && f.r->worth[2][0] < 0);
-    uint32_t absent = 0;
-    while (absent / EXPERTS == 1 || is_resident(&f, absent / EXPERTS, absent % EXPERTS))
-        absent++;
-    assert_in_range(absent, 0, LAYERS * EXPERTS - 1);
-    before = stats(&f).prefetch_issued;
-    step(&f, HS_PHASE_DECODE, 1);
-    hint(&f, absent / EXPERTS, absent % EXPERTS, 1);
     assert_int_equal(stats(&f).prefetch_issued, before);
+    uint8_t class = hs__class_of(f.r, 1, 2);
+    assert_true(hs__chance(f.r, 1, HS__OF_PART, class) < 0.1f && hs__chance(f.r, 2, HS__OF_PART, class) < 0.2f);
+    uint32_t absent = 2 * EXPERTS;
+    while (is_resident(&f, 2, absent % EXPERTS))
+        absent++;
+    assert_int_equal(absent / EXPERTS, 2);
+    step(&f, HS_PHASE_DECODE, 1);
+    hint(&f, 2, absent % EXPERTS, 2);
+    assert_int_equal(stats(&f).prefetch_issued, before);
+    /* They are looked at all the same: once they come true, they are read again. */
+    for (int token = 0; token < 60; token++) {
+        step(&f, HS_PHASE_DECODE, 1);
+        hint(&f, 1, 2 * ((uint32_t)token % 4), 2);
+        fake_pump(1000);
+        run_layer(&f, 1, 2 * ((uint32_t)token % 4), 2);
+        run_layer(&f, 0, 0, EXPERTS);
+        run_layer(&f, 2, 0, EXPERTS);
+        run_layer(&f, 3, 0, EXPERTS);
+    }
+    assert_true(stats(&f).prefetch_issued > before);
     fixture_close(&f);
 }
 
-/* Pretends that a token stood still so long, and issued guesses or not. */
+/* Of several classes in a layer those are read that come true; what is made of the whole layer is judged by itself. */
+static void the_chance_is_of_the_class(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "ewma", 32, 8 * FAKE_PADDED);
+    for (int i = 0; i < 50; i++) {
+        uint8_t sure = hs__class_of(f.r, 1, 1), unsure = hs__class_of(f.r, 1, -1);
+        assert_true(sure > unsure);
+        hs__worth_learn(f.r, 1, HS__OF_PART, sure, i % 10 != 0);
+        hs__worth_learn(f.r, 1, HS__OF_PART, unsure, i % 10 == 0);
+        hs__worth_learn(f.r, 1, HS__OF_WHOLE, unsure, true);
+    }
+    uint8_t sure = hs__class_of(f.r, 1, 1), unsure = hs__class_of(f.r, 1, -1);
+    assert_true(hs__chance(f.r, 1, HS__OF_PART, sure) > 0.8f && hs__chance(f.r, 1, HS__OF_PART, unsure) < 0.2f);
+    assert_true(hs__chance(f.r, 1, HS__OF_WHOLE, unsure) > 0.9f);
+    assert_true(hs__chance(f.r, 3, HS__OF_PART, sure) > 0.8f); /* what it is elsewhere */
+    assert_int_equal(hs__class_of(f.r, 1, -INFINITY), 0);
+    assert_int_equal(hs__class_of(f.r, 1, NAN), 0);
+    fixture_close(&f);
+}
+
+/* Where the drive reads only a little of a guess before the layer begins, only what is nearly certain is read. */
+static void an_unsure_guess_needs_time(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "ewma", 32, 8 * FAKE_PADDED);
+    f.r->ns_per_byte = 1e6f; /* 20 s of a read */
+    f.r->guess_layer = 1;
+    f.r->window = HS__AFTER_LAYER;
+    f.r->window_ns[HS__AFTER_LAYER] = hs_now_ns();
+    f.r->ahead[1].window[HS__AFTER_LAYER] = 0.2f * FAKE_PADDED * 1e6f; /* the drive is idle for a fifth of that */
+    assert_false(hs__is_worth_reading(f.r, EXPERTS, 0.75f));
+    assert_true(hs__is_worth_reading(f.r, EXPERTS, 0.9f));
+    f.r->speculative_flying = FAKE_PADDED; /* the time is spoken for */
+    assert_false(hs__is_worth_reading(f.r, EXPERTS, 0.9f));
+    f.r->speculative_flying = 0;
+    f.r->ahead[1].window[HS__AFTER_LAYER] *= 10;
+    assert_true(hs__is_worth_reading(f.r, EXPERTS, 0.75f));
+    fixture_close(&f);
+}
+
+/* The bar settles where four of fourteen reads are wasted, whatever the guesses are like. */
+static void the_bar_holds_the_waste(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "ewma", 32, 8 * FAKE_PADDED);
+    float first = f.r->bar;
+    f.r->guess_layer = 0;
+    for (int i = 0; i < 10; i++)
+        hs__worth_used(f.r);
+    for (int i = 0; i < 4; i++)
+        hs__worth_wasted(f.r);
+    assert_true(f.r->bar > first - 1e-4f && f.r->bar < first + 1e-4f);
+    for (int i = 0; i < 1000; i++)
+        hs__worth_wasted(f.r);
+    assert_false(hs__is_worth_reading(f.r, 0, 0.85f));
+    for (int i = 0; i < 1000; i++)
+        hs__worth_used(f.r);
+    assert_true(hs__is_worth_reading(f.r, 0, 0.5f));
+    fixture_close(&f);
+}
+
+/* A later hint for the same layer issues what is new in it and drops what it no longer names, before it is read. */
+static void a_later_hint_tops_up_and_drops(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "ewma", 32, 8 * FAKE_PADDED);
+    step(&f, HS_PHASE_DECODE, 1);
+    assert_true(f.x.ops->asks(f.x.self, 1, false));
+    hint(&f, 1, 0, 4);
+    assert_int_equal(fake.n_queue, 4);
+    assert_true(f.x.ops->asks(f.x.self, 1, true));
+    hint(&f, 1, 2, 4);
+    assert_int_equal(fake.cancels, 2);
+    assert_int_equal(stats(&f).prefetch_issued, 6);
+    fake_pump(1000);
+    assert_int_equal(run_layer(&f, 1, 2, 4), 4);
+    hs_residency_stats s = stats(&f);
+    assert_int_equal(s.prefetch_useful, 4);
+    assert_int_equal(s.prefetch_dropped, 2);
+    assert_int_equal(s.prefetch_wasted, 0);
+    hs_prefetch_layer l;
+    hs_residency_prefetch_layer(f.r, 1, &l);
+    assert_true(l.absent == 4 && l.issued == 6 && l.useful == 4 && l.late == 0 && l.wasted == 0);
+    fixture_close(&f);
+}
+
+/* A token in which layer 1 stood still so long; true: it read ahead. */
 static bool token_with_stall(fixture *f, uint64_t with, uint64_t without)
 {
-    uint64_t before = stats(f).prefetch_issued;
     step(f, HS_PHASE_DECODE, 1);
-    hint(f, 1, 0, 4);
+    bool on = f->x.ops->asks(f->x.self, 1, true);
+    if (on)
+        hint(f, 1, 0, 4);
     fake_pump(1000);
-    bool on = stats(f).prefetch_issued > before;
-    run_layer(f, 1, 0, 4);
+    begin(f, 1, 0, 4);
+    fake_pump(1000);
+    hs__count(&f->r->count.wait_ns, on ? with : without);
+    finish(f, 4);
     for (uint32_t l = 0; l < LAYERS; l++) /* by the next token the guess is a miss again */
         if (l != 1)
             run_layer(f, l, 0, EXPERTS);
-    hs__count(&f->r->count.wait_ns, on ? with : without);
     return on;
+}
+
+/* A hint whose guesses save nothing is not made: the drive has no time before the layer begins. */
+static void hints_that_save_nothing_are_not_asked_for(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "lru", 24, 8 * FAKE_PADDED);
+    int asked = 0;
+    for (int token = 0; token < 320; token++) {
+        fake.told_bytes += 1 << 20;
+        step(&f, HS_PHASE_DECODE, 1);
+        bool asks = f.x.ops->asks(f.x.self, 1, true);
+        if (asks)
+            hint(&f, 1, 0, 4);
+        asked += asks && token >= 160;
+        f.r->ahead[1].window[HS__AFTER_LAYER] = 0;
+        run_layer(&f, 1, 0, 4);
+    }
+    assert_in_range(asked, 1, 16);
+    fixture_close(&f);
 }
 
 static void the_better_way_is_taken(void **state)
@@ -282,12 +409,19 @@ static void the_better_way_is_taken(void **state)
     for (int token = 0; token < 512; token++)
         on += token_with_stall(&f, 100000000, 1000000000);
     assert_true(on > 400 && on < 512); /* it pays: the trials alone are without */
-    for (int token = 0; token < 512; token++)
+    for (int token = 0; token < 768; token++)
         token_with_stall(&f, 1000000000, 100000000);
     on = 0;
     for (int token = 0; token < 512; token++)
         on += token_with_stall(&f, 1000000000, 100000000);
     assert_true(on > 0 && on < 112); /* it does not: the trials alone are with */
+    assert_true(f.r->ahead[0].pays); /* the others go on */
+    for (int token = 0; token < 768; token++)
+        token_with_stall(&f, 100000000, 1000000000);
+    on = 0;
+    for (int token = 0; token < 512; token++)
+        on += token_with_stall(&f, 100000000, 1000000000);
+    assert_true(on > 400); /* and it comes back */
     fixture_close(&f);
 }
 
@@ -306,6 +440,11 @@ int main(void)
         cmocka_unit_test(a_sweep_reads_the_next_layer_ahead),
         cmocka_unit_test(none_when_off),
         cmocka_unit_test(a_useless_class_is_left_out),
+        cmocka_unit_test(the_chance_is_of_the_class),
+        cmocka_unit_test(an_unsure_guess_needs_time),
+        cmocka_unit_test(the_bar_holds_the_waste),
+        cmocka_unit_test(a_later_hint_tops_up_and_drops),
+        cmocka_unit_test(hints_that_save_nothing_are_not_asked_for),
         cmocka_unit_test(the_better_way_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
