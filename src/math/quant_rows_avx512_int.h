@@ -192,7 +192,6 @@ typedef struct hs__wide_32 {
     uint32_t bytes; /* of a block */
     int bias;       /* in the elements of quants() */
     int has_min;
-    int is_split; /* quants(): blocks 0 and 1, and 2 and 3, of 256 bits each; else elements' halves of all four */
     const uint16_t *head;
     void (*order)(const int8_t *x, __m512i *out);
     void (*quants)(const uint8_t *p, __m512i a, __m512i b, __m512i *out);
@@ -251,7 +250,7 @@ HS__INLINE void hs__four_blocks(const hs__wide_32 *f, const uint8_t *const *row,
                                 const int8_t *const *x, const int16_t *const *sums, const float *const *dx,
                                 const uint32_t vecs, __m512 *add, __m512 *sub)
 {
-    __m512i a[4], b[4], part[4][8];
+    __m512i a[4], b[4], part[4][4];
     HS__EACH (r, 4) {
         __m512i q[2];
         a[r] = hs__once(hs__load64(row[r]));
@@ -261,18 +260,12 @@ HS__INLINE void hs__four_blocks(const hs__wide_32 *f, const uint8_t *const *row,
             __m512i of_x[2];
             f->order(x[v], of_x);
             __m512i first = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q[0], of_x[0]);
-            part[v][r] = f->is_split ? first : _mm512_dpbusd_epi32(first, q[1], of_x[1]);
-            if (f->is_split)
-                part[v][4 + r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q[1], of_x[1]);
+            part[v][r] = _mm512_dpbusd_epi32(first, q[1], of_x[1]);
         }
     }
     __m512 d = f->d ? f->d(row, d_of, a) : hs__halves_of_four(f->head, a, b);
     HS__EACH (v, vecs) {
         __m512i n = hs__sum_quarters(part[v]);
-        if (f->is_split) {
-            __m512i high = hs__sum_quarters(part[v] + 4);
-            n = _mm512_add_epi32(_mm512_shuffle_i64x2(n, high, 0x88), _mm512_shuffle_i64x2(n, high, 0xdd));
-        }
         __m512 of_dx = _mm512_castsi512_ps(hs__each_of_four(dx[v]));
         if (f->bias) {
             __m512i bias = _mm512_set1_epi16((short)-f->bias);

@@ -1,4 +1,4 @@
-/* rows_q_avx512.c - few vectors by blocks of 32, with AVX-512: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4 (both). */
+/* rows_q_avx512.c - few vectors by blocks of 32, with AVX-512: Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4 (both). */
 #include "math/quant_rows_avx512_int.h"
 
 /* Elements [0, 16) and [16, 32) of four blocks. */
@@ -7,12 +7,6 @@ HS__INLINE void order_halves(const int8_t *x, __m512i *out)
     __m512i a = hs__load64(x), b = hs__load64(x + 64);
     out[0] = _mm512_shuffle_i64x2(a, b, 0x88);
     out[1] = _mm512_shuffle_i64x2(a, b, 0xdd);
-}
-
-HS__INLINE void order_natural(const int8_t *x, __m512i *out)
-{
-    out[0] = hs__load64(x);
-    out[1] = hs__load64(x + 64);
 }
 
 /* Elements of even and of odd number of four blocks. */
@@ -52,7 +46,6 @@ static const uint16_t quants_18[32] = {HS__EIGHTS(18, 2)}, head_18[32] = {HS__FO
 static const uint16_t quants_20[32] = {HS__EIGHTS(20, 4)}, head_20[32] = {HS__FOURS(20, 0), HS__FOURS(20, 2)};
 static const uint16_t quants_22[32] = {HS__EIGHTS(22, 6)}, head_22[32] = {HS__FOURS(22, 0)};
 static const uint16_t quants_24[32] = {HS__EIGHTS(24, 8)}, head_24[32] = {HS__FOURS(24, 0), HS__FOURS(24, 2)};
-static const uint16_t head_34[32] = {HS__FOURS(34, 0)};
 /* With the fifth bits in the first two words of each eight. */
 static const uint16_t fifth_22[32] = {HS__EIGHTS(22, 2)}, fifth_24[32] = {HS__EIGHTS(24, 4)};
 
@@ -80,14 +73,6 @@ HS__INLINE void quants_q5_1(const uint8_t *p, __m512i a, __m512i b, __m512i *out
     (void)p;
     nibbles(hs__pick(a, quants_24, b), out);
     fifth_bits(hs__pick(a, fifth_24, b), out);
-}
-
-HS__INLINE void quants_q8_0(const uint8_t *p, __m512i a, __m512i b, __m512i *out)
-{
-    const __m512i top = _mm512_set1_epi8((char)0x80);
-    (void)a, (void)b;
-    out[0] = _mm512_xor_si512(hs__two_of_32(hs__load32(p + 2), hs__load32(p + 36)), top);
-    out[1] = _mm512_xor_si512(hs__two_of_32(hs__load32(p + 70), hs__load32(p + 104)), top);
 }
 
 HS__INLINE void quants_iq4_nl(const uint8_t *p, __m512i a, __m512i b, __m512i *out)
@@ -153,8 +138,6 @@ static const hs__wide_32 q5_0 = {
     .bytes = 22, .bias = 16, .head = head_22, .order = order_halves, .quants = quants_q5_0};
 static const hs__wide_32 q5_1 = {
     .bytes = 24, .has_min = 1, .head = head_24, .order = order_halves, .quants = quants_q5_1};
-static const hs__wide_32 q8_0 = {
-    .bytes = 34, .bias = 128, .is_split = 1, .head = head_34, .order = order_natural, .quants = quants_q8_0};
 static const hs__wide_32 iq4_nl = {
     .bytes = 18, .bias = 128, .head = head_18, .order = order_halves, .quants = quants_iq4_nl};
 static const hs__wide_32 mxfp4 = {.bytes = 17, .bias = 12, .order = order_halves, .quants = quants_mxfp4, .d = d_mxfp4};
@@ -165,7 +148,6 @@ HS__DEFINE_ROWS512(q4_0, 32)
 HS__DEFINE_ROWS512(q4_1, 32)
 HS__DEFINE_ROWS512(q5_0, 32)
 HS__DEFINE_ROWS512(q5_1, 32)
-HS__DEFINE_ROWS512(q8_0, 32)
 HS__DEFINE_ROWS512(iq4_nl, 32)
 HS__DEFINE_ROWS512(mxfp4, 32)
 HS__DEFINE_ROWS512(mxfp4_pairs, 32)
