@@ -370,19 +370,20 @@ int hs__pk_hash_record(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t record,
     return r;
 }
 
-/* Decodes the frames in slots again and again: raw bytes per second of one thread, the best of some rounds. */
+/* Decodes the frames in slots again and again: raw bytes per second of processor time, the best of some rounds. What
+ * else the machine does at this moment must not choose the recipe. */
 static int decode_speed(hs__pk_encoder *e, uint32_t n, hs_codec codec, hs_decoder *d, double *ret)
 {
     int r = 0;
     *ret = 0;
     for (uint32_t round = 0; r == 0 && round < 5; round++) {
-        uint64_t bytes = 0, begin = hs_now_ns();
+        uint64_t bytes = 0, begin = hs_thread_ns();
         for (uint32_t i = 0; r == 0 && i < n; i++) {
             const slot *s = &e->slots[i];
             r = hs__frame_decode(d, codec, s->check, s->data, s->stored, e->raw, s->raw);
             bytes += s->raw;
         }
-        double speed = (double)bytes * 1e9 / (double)(hs_now_ns() - begin + 1);
+        double speed = (double)bytes * 1e9 / (double)(hs_thread_ns() - begin + 1);
         *ret = speed > *ret ? speed : *ret;
     }
     return r;
