@@ -2,7 +2,6 @@
  * cmd_run.c - chat in the terminal. stdout is the answer and nothing else; reasoning, progress and the receipt go to
  * stderr, so that `hotset run MODEL "question" > file` does what it looks like.
  */
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +9,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "cli/chat.h"
+#include "cli/daemon.h"
 #include "cli/options.h"
 #include "cli/out.h"
 #include "cli/progress.h"
@@ -180,36 +179,6 @@ static int single_turn(const hs_args *a, json_t **ret_messages, hs_err *err)
     return r;
 }
 
-/* Where the daemon is: --socket, else the first word of server.listen; hs_free it. */
-static char *address_of(const hs_args *a, const hs_config *config)
-{
-    const char *socket = hs_args_text(a, "socket");
-    if (!socket) {
-        const char *listen = hs_config_str(config, "server", "listen");
-        listen += strspn(listen, " ,");
-        return hs_strndup(listen, strcspn(listen, " ,"));
-    }
-    if (!strncmp(socket, "unix:", 5) || !strncmp(socket, "tcp:", 4))
-        return hs_strdup(socket);
-    char folder[PATH_MAX];
-    if (socket[0] == '/' || !getcwd(folder, sizeof folder))
-        return hs_asprintf("unix:%s", socket);
-    return hs_asprintf("unix:%s/%s", folder, socket);
-}
-
-/* The first line of server.api_key_file if it can be read; NULL otherwise, which a Unix socket does not mind. */
-static char *api_key_of(const hs_config *config)
-{
-    const char *file = hs_config_str(config, "server", "api_key_file");
-    char *text = NULL;
-    size_t len;
-    hs_err ignored;
-    if (!*file || hs_file_read(file, 1 << 20, &text, &len, &ignored) < 0)
-        return NULL;
-    text[strcspn(text, "\r\n")] = '\0';
-    return text;
-}
-
 static int open_chat(const hs_args *a, const hs_config *config, const json_t *messages, hs_chat **ret, hs_err *err)
 {
     const char *model = a->operands[0];
@@ -222,11 +191,12 @@ static int open_chat(const hs_args *a, const hs_config *config, const json_t *me
                         .seed = hs_args_int(a, "seed", -1)};
     if (!hs_args_has(a, "socket") && (strchr(model, '/') || stat(model, &st) == 0))
         return hs_chat_open_local(model, config, &w, messages, ret, err);
-    char *address = address_of(a, config), *key = api_key_of(config);
-    int r =
-        address ? hs_chat_open_remote(model, address, key, &w, ret, err) : hs_err_set(err, -ENOMEM, "out of memory");
-    hs_free(address);
-    hs_free(key);
+    hs_daemon d;
+    int r = hs_daemon_find(a, config, &d, err);
+    if (r < 0)
+        return r;
+    r = hs_chat_open_remote(model, d.address, d.api_key, &w, ret, err);
+    hs_daemon_deinit(&d);
     return r;
 }
 
@@ -270,8 +240,7 @@ static const hs_flag flags[] = {
     {"top-k", HS_FLAG_INT, "K", 0, 16777216, "sample among the K likeliest; 0 = off"},
     {"min-p", HS_FLAG_NUMBER, "P", 0, 0.999999, "drop tokens less likely than this share of the likeliest; 0 = off"},
     {"seed", HS_FLAG_INT, "N", 0, 9.2e18, "the same seed gives the same answer; default a random one"},
-    {"socket", HS_FLAG_TEXT, "PATH", 0, 0,
-     "ask the daemon there (a path, unix:PATH or tcp:ADDRESS:PORT); default the first of server.listen"},
+    HS_FLAG_SOCKET,
     HS_FLAGS_CONFIG,
     HS_FLAGS_END};
 
