@@ -56,6 +56,7 @@ typedef struct hs_engine_options {
     bool io_direct;                      /* O_DIRECT even if calibration finds the drive faster without */
     uint64_t io_read_size, io_in_flight; /* 0 = calibrated, or default */
     hs_calibrate_mode io_calibrate;
+    bool io_verify_always; /* raw records of a packed model are checked at every read */
     const char *state_dir; /* NULL or "": nothing is kept or found there */
     bool prefetch;
     uint64_t prefetch_budget; /* 0 = default */

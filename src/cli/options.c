@@ -94,6 +94,7 @@ void hs_engine_options_from_config(const hs_config *c, hs_engine_options *ret)
                                .io_direct = !strcmp(hs_config_str(c, "io", "direct"), "yes"),
                                .io_calibrate = strcmp(hs_config_str(c, "io", "calibrate"), "off") ? HS_CALIBRATE_KEPT
                                                                                                   : HS_CALIBRATE_OFF,
+                               .io_verify_always = !strcmp(hs_config_str(c, "io", "verify"), "always"),
                                .state_dir = hs_config_str(c, "state", "dir"),
                                .io_read_size = hs_config_size(c, "io", "read_size"),
                                .io_in_flight = hs_config_size(c, "io", "in_flight"),

@@ -61,6 +61,14 @@ static const hs_option options[] = {
      "something is 5 % faster. always measures at every start; off neither measures nor uses what was measured. "
      "'hotset bench --disk PATH' measures at once.",
      false},
+    {"io", "verify", HS_OPT_ENUM, "auto", 0, 0, "auto|always", "",
+     "When experts that a packed model stores raw are checked against their checksums. auto: when this process reads "
+     "one "
+     "for the first time, and later while there is nothing else to do but to wait for the drive; damage that comes "
+     "between two reads may then be found late. always: at every read, which costs some 5 % of a processor per GB/s. "
+     "Compressed experts and those of models with mirrors are checked at every read with either; safetensors and GGUF "
+     "files have no checksums.",
+     false},
     {"prefetch", "mode", HS_OPT_ENUM, "auto", 0, 0, "auto|off", "",
      "Read ahead the experts that the next layer will probably want. auto does so while it pays; results are the same "
      "bits.",

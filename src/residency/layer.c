@@ -278,7 +278,7 @@ static int stand(hs_residency *r, uint32_t seen, uint64_t *began, hs_err *err)
     }
     if (stalled_want(r))
         return stall(r, err);
-    if (touch_ahead(r))
+    if (touch_ahead(r) || hs__check_known(r))
         return 0;
     uint64_t since;
     *began = *began ? *began : hs_now_ns();

@@ -109,6 +109,20 @@ static uint8_t *landing(const hs_residency *r, const hs__load *l)
     return l->staging == HS__NONE ? hs__slot_memory(r, l->slot) : r->staging + l->staging * r->staging_bytes;
 }
 
+/* Checksums of a raw record that was right before are no condition. With mirrors they are: another copy may be read. */
+static bool is_known(const hs_residency *r, const hs__load *l)
+{
+    return !r->cfg.verify_always && l->staging == HS__NONE && !(l->from & HS_OBJECT_RAW) &&
+           hs__is_known(r, l->object) && hs_objects_copies(r->cfg.objects) == 1;
+}
+
+static void set_known(hs_residency *r, const hs__load *l, bool known)
+{
+    uint8_t bit = (uint8_t)(1u << l->object % 8), *byte = &r->known[l->object / 8];
+    if (!(l->from & HS_OBJECT_RAW))
+        *byte = (uint8_t)(known ? *byte | bit : *byte & ~bit);
+}
+
 /* Fills the request and queues it for hs__load_submit. Nobody else sees the load now. */
 static void prepare(hs_residency *r, hs__load *l, hs_io_class cls)
 {
@@ -119,7 +133,8 @@ static void prepare(hs_residency *r, hs__load *l, hs_io_class cls)
     l->n_gaps = 0;
     l->it = (hs_frame_iter){0};
     l->frames_left = hs_object_frames(o, l->from);
-    l->in_frames = l->frames_left > 0;
+    l->is_known = is_known(r, l);
+    l->in_frames = l->frames_left && !l->is_known;
     l->has_frame = hs_object_next_frame(o, l->from, &l->it, &l->frame);
     memset(&l->req, 0, sizeof l->req);
     l->req.n_ranges = hs_object_ranges(o, l->from, l->req.ranges);
@@ -245,6 +260,20 @@ static void tell(hs_residency *r, const hs__load *l, const hs_err *err)
     hs_warn("%s, in one of its copies; it is read again", err->text);
 }
 
+/* What the model was packed from cannot be read: the packed record instead, if there is a buffer for it. */
+static bool try_packed(hs_residency *r, hs__load *l)
+{
+    bool staged = hs_object_is_staged(r->cfg.objects, l->object);
+    if (staged && !r->n_staging_free)
+        return false;
+    l->from = l->object;
+    r->slots[l->slot].raw = false;
+    if (staged)
+        l->staging = r->staging_free[--r->n_staging_free];
+    prepare(r, l, HS_IO_DEMAND);
+    return true;
+}
+
 /* Once more if somebody asks for it, from each copy; then the end, with a sentence. */
 static void fail(hs_residency *r, hs__load *l)
 {
@@ -253,6 +282,7 @@ static void fail(hs_residency *r, hs__load *l)
     hs_err err;
     hs__count(&r->count.errors, 1);
     explain(r, l, &err);
+    set_known(r, l, false);
     if (wanted && l->attempts < copies) {
         tell(r, l, &err);
         prepare(r, l, HS_IO_DEMAND);
@@ -260,25 +290,30 @@ static void fail(hs_residency *r, hs__load *l)
         l->req.only = copies > 1 ? l->attempts : 0;
         return;
     }
-    if (l->from & HS_OBJECT_RAW)
+    if (l->from & HS_OBJECT_RAW) {
         hs__ways_failed(r);
+        if (wanted && try_packed(r, l))
+            return;
+    }
     give_up(r, l, err.code, &err);
 }
 
 void hs__load_settle(hs_residency *r, hs__load *l)
 {
     uint32_t slot = l->slot, want = r->slots[slot].want;
-    bool whole = l->result == 0 && !l->damaged;
-    if (l->cancelled && want == HS__NONE && (!whole || l->frames_left)) {
+    bool whole = l->result == 0 && !l->damaged, is_left = l->frames_left && !l->is_known;
+    if (l->cancelled && want == HS__NONE && (!whole || is_left)) {
         give_up(r, l, -ECANCELED, NULL);
     } else if (l->cancelled && l->result == -ECANCELED) {
         prepare(r, l, HS_IO_DEMAND); /* asked for again in the meantime */
     } else if (!whole) {
         fail(r, l);
-    } else if (l->frames_left) {
+    } else if (is_left) {
         l->cancelled = false;
         r->slots[slot].state = HS__DECODING;
     } else {
+        if (!l->frames_left)
+            set_known(r, l, true);
         free_load(r, l);
         hs__slot_ready(r, slot);
         if (want != HS__NONE)

@@ -37,6 +37,9 @@ typedef struct hs_residency_config {
      * NULL. A drive that delivers nothing at all for hs_io_patience_ns fails the wait with -ETIMEDOUT. */
     bool (*unwanted)(void *ctx);
     void *unwanted_ctx;
+    /* Raw records of a packed model have checksums that reading does not need. Checked are the first read of each, reads
+     * from mirrors, and later ones only while there is nothing else to do; true: all of them. */
+    bool verify_always;
     uint64_t seed;
 } hs_residency_config;
 

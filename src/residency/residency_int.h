@@ -62,6 +62,7 @@ typedef struct hs__load {
     bool has_frame;
     uint32_t frames_left; /* not decoded yet */
     bool in_frames;       /* constant while the request is out: progress is worth waking for */
+    bool is_known;        /* the frames are checksums alone, and were right before: checked if there is time */
     uint64_t usable;      /* bytes from the record's start that may be decoded */
     hs_err damage;        /* if damaged */
     /* Under the lock. */
@@ -209,6 +210,7 @@ struct hs_residency {
 
     hs__slot *slots;
     uint32_t *slot_of;                /* [n_objects] */
+    uint8_t *known;                   /* [n_objects] bits: all frames of the object's record were right once */
     uint32_t empty;                   /* first of the list */
     uint32_t loose_first, loose_last; /* READY, loose, not asked for: oldest first */
     uint32_t n_loose;                 /* loose slots in any state */
@@ -286,6 +288,11 @@ static inline uint8_t *hs__slot_memory(const hs_residency *r, uint32_t slot)
     return r->arena + slot * r->slot_bytes;
 }
 
+static inline bool hs__is_known(const hs_residency *r, uint32_t object)
+{
+    return r->known[object / 8] >> object % 8 & 1;
+}
+
 static inline bool hs__is_protected(const hs_residency *r, const hs__slot *s)
 {
     return s->guess == r->guess_no && !r->ignore_guesses;
@@ -358,6 +365,8 @@ typedef enum hs__whose {
 } hs__whose;
 /* Decodes one round of frames that have arrived, on the pool. False: there were none. */
 bool hs__expand(hs_residency *r, hs__whose whose);
+/* Checks one frame that need not be checked. False: there was none. */
+bool hs__check_known(hs_residency *r);
 
 /* ---- layer.c ---- */
 extern const hs_experts_ops hs__experts_ops;

@@ -71,6 +71,6 @@ offers "--codec --cores" hotset pack --co
 offers "zstd" hotset pack --codec z
 offers "zstd" hotset pack --codec = z
 offers "auto zstd exponent any raw" hotset pack --codec =
-offers "cache.size=" hotset serve --set cache.s
+offers "cache.size=" hotset serve --set cache.si
 offers "eval" hotset help ev
 offers "" hotset inspect /some/pa

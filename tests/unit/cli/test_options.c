@@ -36,6 +36,7 @@ static void test_defaults(void **state)
     assert_int_equal(o.io_read_size, 0); /* open: what calibration has found, or the default */
     assert_int_equal(o.io_in_flight, 0);
     assert_int_equal(o.io_calibrate, HS_CALIBRATE_KEPT);
+    assert_false(o.io_verify_always);
     assert_true(o.prefetch);
     assert_string_equal(o.kv_type, "f16");
     assert_int_equal(o.context, 0);
@@ -46,10 +47,11 @@ static void test_defaults(void **state)
 static void test_values(void **state)
 {
     (void)state;
-    hs_config *c = config((const char *const[]){
-        "memory.limit=3G", "cache.size=12.5%", "cache.policy=lru", "io.engine=pread", "io.calibrate=off",
-        "state.dir=/var/lib/x", "io.direct=no", "io.read_size=2M", "io.in_flight=8M", "prefetch.mode=off",
-        "prefetch.budget=1M", "compute.threads=3", "compute.kernels=generic", "kv.type=f32", "kv.context=777", NULL});
+    hs_config *c = config(
+        (const char *const[]){"memory.limit=3G", "cache.size=12.5%", "cache.policy=lru", "io.engine=pread",
+                              "io.calibrate=off", "io.verify=always", "state.dir=/var/lib/x", "io.direct=no",
+                              "io.read_size=2M", "io.in_flight=8M", "prefetch.mode=off", "prefetch.budget=1M",
+                              "compute.threads=3", "compute.kernels=generic", "kv.type=f32", "kv.context=777", NULL});
     hs_engine_options o;
     hs_engine_options_from_config(c, &o);
     assert_int_equal(o.memory_limit, 3ull << 30);
@@ -60,6 +62,7 @@ static void test_values(void **state)
     assert_true(o.io_buffered);
     assert_false(o.io_direct);
     assert_int_equal(o.io_calibrate, HS_CALIBRATE_OFF);
+    assert_true(o.io_verify_always);
     assert_string_equal(o.state_dir, "/var/lib/x");
     assert_int_equal(o.io_read_size, 2 << 20);
     assert_int_equal(o.io_in_flight, 8 << 20);

@@ -51,12 +51,13 @@ static struct fake {
     uint8_t order_class[4 * FAKE_MAX];
     uint32_t n_order;
     uint32_t promoted, cancels;
-    uint64_t patience_ns; /* 0 = 30 s */
-    uint32_t copies;      /* 0 = 1 */
-    uint32_t bad_copies;  /* bit c: reads that go to copy c (the first, unless told otherwise) fail */
-    bool bad_by_damage;   /* they bring damaged bytes instead */
-    bool has_raw;         /* objects can be had unpacked: they land as they are */
-    uint64_t told_bytes;  /* hs_io_get_stats; 0 = the drive's speed is not known */
+    uint64_t patience_ns;    /* 0 = 30 s */
+    uint32_t copies;         /* 0 = 1 */
+    uint32_t bad_copies;     /* bit c: reads that go to copy c (the first, unless told otherwise) fail */
+    bool bad_by_damage;      /* they bring damaged bytes instead */
+    bool has_raw;            /* objects can be had unpacked: they land as they are */
+    _Atomic uint32_t frames; /* checked or decoded */
+    uint64_t told_bytes;     /* hs_io_get_stats; 0 = the drive's speed is not known */
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .kind = FAKE_MIXED, .rng = 1};
 
 static inline uint32_t fake_random(uint32_t *rng, uint32_t below)
@@ -165,6 +166,7 @@ int hs_object_decode_frame(const hs_objects *o, uint32_t object, const hs_frame 
                            void *slot, hs_err *err)
 {
     (void)o, (void)d;
+    fake.frames++;
     const uint8_t *from = (const uint8_t *)stored + f->stored_offset, *is = fake_bytes(object) + f->raw_offset;
     uint8_t *to = (uint8_t *)slot + f->raw_offset;
     bool staged = fake_kind(object) == FAKE_STAGED;
@@ -300,6 +302,7 @@ static inline void fake_reset(int kind, uint32_t seed)
     fake.rng = seed;
     fake.n_queue = fake.n_order = fake.promoted = fake.cancels = 0;
     fake.copies = fake.bad_copies = 0;
+    fake.frames = 0;
     memset(fake.fail_reads, 0, sizeof fake.fail_reads);
     memset(fake.damage, 0, sizeof fake.damage);
     uint32_t rng = 99;

@@ -155,7 +155,8 @@ static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, b
                                .by_layer = seed / 2 % 2,
                                .n_staging = hs_residency_min_staging(&w.objects) + below(&w, 4),
                                .prefetch = prefetch,
-                               .prefetch_budget = 4 * FAKE_PADDED};
+                               .prefetch_budget = 4 * FAKE_PADDED,
+                               .verify_always = failing};
     assert_int_equal(hs_residency_create(&cfg, &w.r, &err), 0);
     w.x = hs_residency_experts(w.r);
     fake_start();

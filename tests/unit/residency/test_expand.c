@@ -1,0 +1,116 @@
+/* labels: unit fault */
+/* When frames are checked: compressed ones always, raw ones the first time, after trouble, and instead of sleeping. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "fake_store.h"
+#include "fixture.h"
+
+/* Frames that were looked at while experts 0 to 3 of the layer were read, everything having arrived before the wait. */
+static uint32_t frames_of(fixture *f, uint32_t layer)
+{
+    uint32_t before = fake.frames;
+    assert_int_equal(run_layer(f, layer, 0, 4), 0);
+    return fake.frames - before;
+}
+
+static fixture open_four(int kind)
+{
+    fixture f;
+    fixture_open(&f, kind, "lru", 4, 0);
+    step(&f, HS_PHASE_DECODE, 1);
+    return f;
+}
+
+static void raw_records_are_checked_once(void **state)
+{
+    (void)state;
+    fixture f = open_four(FAKE_CHECKED);
+    assert_int_equal(frames_of(&f, 0), 4 * FAKE_FRAMES);
+    assert_int_equal(frames_of(&f, 1), 4 * FAKE_FRAMES);
+    assert_int_equal(frames_of(&f, 0), 0);
+    f.r->cfg.verify_always = true;
+    assert_int_equal(frames_of(&f, 1), 4 * FAKE_FRAMES);
+    f.r->cfg.verify_always = false;
+    fake.copies = 2; /* who knows which one is read */
+    assert_int_equal(frames_of(&f, 0), 4 * FAKE_FRAMES);
+    fixture_close(&f);
+}
+
+static void compressed_records_are_always_decoded(void **state)
+{
+    (void)state;
+    fixture f = open_four(FAKE_STAGED);
+    for (uint32_t i = 0; i < 6; i++)
+        assert_int_equal(frames_of(&f, i % 2), 4 * FAKE_FRAMES);
+    fixture_close(&f);
+}
+
+static void after_trouble_they_are_checked_again(void **state)
+{
+    (void)state;
+    fixture f = open_four(FAKE_CHECKED);
+    hs_err err = {0};
+    frames_of(&f, 0);
+    frames_of(&f, 1);
+    fake_start();
+    fake.fail_reads[2] = 1;
+    uint32_t before = fake.frames;
+    begin(&f, 0, 2, 1);
+    finish(&f, 1); /* compares */
+    assert_true(fake.frames - before >= FAKE_FRAMES);
+    fake_stop();
+    f.r->cfg.verify_always = true;
+    run_layer(&f, 1, 0, 4);
+    fake.damage[1] = 2;
+    begin(&f, 0, 0, 4);
+    fake_start();
+    uint32_t index[4];
+    int r;
+    while ((r = wait_for(&f, 1, index, &err)) > 0)
+        ;
+    assert_int_equal(r, -EBADMSG);
+    assert_non_null(strstr(err.text, "record 1: damaged"));
+    f.x.ops->end(f.x.self);
+    assert_false(hs__is_known(f.r, 1));
+    fixture_close(&f);
+}
+
+/* A read of a known record is under way and some of it has arrived: the thread has nothing else to do. */
+static void waiting_is_checking(void **state)
+{
+    (void)state;
+    fixture f = open_four(FAKE_CHECKED);
+    frames_of(&f, 0);
+    frames_of(&f, 1);
+    begin(&f, 0, 3, 1);
+    assert_false(hs__check_known(f.r)); /* nothing has arrived */
+    assert_int_equal(fake.n_queue, 1);
+    hs_io_req *req = fake.queue[0];
+    land(req, 3, 0, 8192, true);
+    req->on_progress(req, 0, 0, 8192);
+    assert_false(hs__expand(f.r, HS__WANTED));
+    assert_true(hs__check_known(f.r)); /* byte 5000 is in the second frame */
+    assert_true(hs__check_known(f.r));
+    assert_false(hs__check_known(f.r));
+    uint32_t before = fake.frames;
+    fake_start(); /* all of it is read, but for what is known already: once more */
+    finish(&f, 1);
+    assert_int_equal(fake.frames - before, FAKE_FRAMES);
+    assert_int_equal(hs_residency_get_stats(f.r).errors, 1);
+    fixture_close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(raw_records_are_checked_once),
+        cmocka_unit_test(compressed_records_are_always_decoded),
+        cmocka_unit_test(after_trouble_they_are_checked_again),
+        cmocka_unit_test(waiting_is_checking),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
