@@ -31,7 +31,7 @@
 #define PRESSED      0.1 /* share of the last second */
 #define PATIENCE_NS  (10 * SECOND)
 #define PATIENCE_MAX (300 * SECOND)
-#define GROW_NS      (2 * SECOND)
+#define GROW_NS      SECOND
 #define FLIP_NS      (60 * SECOND) /* short again so soon after a step up: the step was a mistake */
 
 struct hs_governor {

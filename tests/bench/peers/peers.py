@@ -9,6 +9,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 from group import Group, forget_file, size  # noqa: E402
+
 PEERS = ("llama.cpp", "ik_llama.cpp")
 FIGURES = ("prefill_tokens_per_s", "decode_tokens_per_s", "prefill_cpu_s", "decode_cpu_s")
 
@@ -21,7 +22,7 @@ def command(a, name, limit):
     line = [a.hotset, "bench", a.model, "--json", "--set", f"compute.threads={a.threads}"]
     for flag, value in (("--prompt", a.prompt), ("--gen", a.gen), ("--seed", a.seed), ("--warm", warm)):
         line += [flag, str(value)]
-    return line + (["--set", f"memory.limit={limit}"] if limit else [])
+    return line + (["--set", f"memory.limit={limit}"] if limit else []) + getattr(a, "more", [])
 
 
 def run(a, name, limit):
@@ -109,4 +110,5 @@ def main():
         table(result)
 
 
-main()
+if __name__ == "__main__":
+    main()
