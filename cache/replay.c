@@ -216,9 +216,9 @@ hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, ui
         uint64_t end = i + 1;
         while (in_sets && end < t->n && same_layer(t, i, end))
             end++;
-        tokens += i == 0 || t->token[i] != t->token[i - 1];
-        if (t->turn && i && t->turn[i] != t->turn[i - 1] && r.policy->session)
+        if (t->turn && (!i || t->turn[i] != t->turn[i - 1]) && r.policy->session)
             r.policy->session(r.state, tokens);
+        tokens += i == 0 || t->token[i] != t->token[i - 1];
         if (in_sets)
             use_set(&r, t->object + i, end - i, tokens, count);
         else

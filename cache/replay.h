@@ -15,7 +15,7 @@ typedef struct hs_replay_trace {
     uint32_t n_objects, layer_objects;
     uint32_t first_counted;      /* uses by earlier tokens warm the cache and are not counted */
     const uint64_t *layer_bytes; /* [n_objects / layer_objects] size of an object of that layer; NULL = not told */
-    const uint16_t *turn;        /* [n] conversation: where it changes, a session begins; NULL = not told */
+    const uint16_t *turn;        /* [n] conversation: where it begins, so does a session; NULL = not told */
     bool by_layer;               /* each layer has its share of the slots (hs_policy_layered); not for belady */
     /* For the time it takes: a layer of a token computes layer_s and reads what is missed at bytes_per_s, after that,
      * or at the same time if it is known in time what to read. bytes_per_s == 0: no time is told. */

@@ -12,8 +12,6 @@
 #include "cli/progress.h"
 #include "cli/trace_read.h"
 
-#define MOST_CONTEXT 2048u /* tokens after which a sequence begins anew */
-
 typedef struct replay {
     const char *path;
     hs_trace trace;
@@ -21,7 +19,7 @@ typedef struct replay {
     const uint32_t *at; /* first use of the token under way */
     hs_engine *engine;
     hs_session *session;
-    uint32_t vocab, context;
+    uint32_t vocab;
     float *logits; /* [vocab] */
     hs_engine_stats start, end;
     uint64_t ns;
@@ -54,6 +52,23 @@ static int check_whole(const replay *r, hs_err *err)
     return 0;
 }
 
+static bool begins_turn(const hs_trace *t, uint32_t token)
+{
+    uint64_t cycle = (uint64_t)t->n_moe_layers * t->top_k;
+    return token > 0 && t->turn[token * cycle] != t->turn[(token - 1) * cycle];
+}
+
+/* Tokens of the longest turn. */
+static uint32_t longest_turn(const hs_trace *t)
+{
+    uint32_t most = 0, n = 0;
+    for (uint32_t i = 0; i < t->n_tokens; i++) {
+        n = begins_turn(t, i) ? 1 : n + 1;
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 static int check_model(const replay *r, const char *model, hs_err *err)
 {
     const uint32_t *numbers;
@@ -80,8 +95,11 @@ static int prepare(replay *r, const hs_args *a, const hs_engine_options *given, 
     if (e < 0)
         return e;
     hs_engine_options opt = *given;
-    if (!opt.context)
-        opt.context = r->trace.n_tokens < MOST_CONTEXT ? r->trace.n_tokens : MOST_CONTEXT;
+    uint32_t longest = longest_turn(&r->trace);
+    if (opt.context && opt.context < longest)
+        return hs_err_set(err, -E2BIG, "%s: a turn of %u tokens does not fit in kv.context = %u", r->path, longest,
+                          opt.context);
+    opt.context = longest;
     e = hs_load_engine(&opt, &r->engine, err);
     if (e == 0)
         e = check_model(r, opt.path, err);
@@ -90,7 +108,6 @@ static int prepare(replay *r, const hs_args *a, const hs_engine_options *given, 
     if (e < 0)
         return e;
     r->vocab = hs_engine_vocab(r->engine);
-    r->context = hs_engine_plan(r->engine)->context;
     r->logits = hs_calloc(r->vocab, sizeof *r->logits);
     return r->logits ? 0 : hs_err_set(err, -ENOMEM, "bench: out of memory");
 }
@@ -106,7 +123,7 @@ static int run(replay *r, hs_progress *progress, hs_err *err)
             r->start = hs_engine_get_stats(r->engine);
             t0 = hs_now_ns();
         }
-        if (hs_session_length(r->session) == r->context)
+        if (begins_turn(&r->trace, i))
             hs_session_reset(r->session);
         uint32_t token = i % r->vocab;
         r->at = r->trace.object + i * cycle;

@@ -175,6 +175,9 @@ int hs_model_decode(hs_model *m, hs_kv *const *kvs, const uint32_t *tokens, uint
         r = check_room(m, kvs[i], 1, err);
     if (r < 0)
         return r;
+    for (uint32_t i = 0; i < n && m->experts.ops->session; i++)
+        if (!kvs[i]->length)
+            m->experts.ops->session(m->experts.self);
     hs__pass p = {.phase = HS_PHASE_DECODE, .n = n, .kvs = kvs};
     m->experts.ops->step(m->experts.self, HS_PHASE_DECODE, n);
     embed(m, tokens, n);

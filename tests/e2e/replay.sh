@@ -8,20 +8,37 @@
 counts() {
     echo "$(field accesses) $(field hits)"
 }
+# The same routes as three conversations: a policy hears where each begins.
+awk -F, -v OFS=, '/^[0-9]/ { $1 = $3 < first + 70 ? 0 : $3 < first + 110 ? 1 : 2 } { print }' \
+    first="$(awk -F, '/^[0-9]/ && $2 == 1 { print $3; exit }' "$WORK/a.csv")" "$WORK/a.csv" > "$WORK/turns.csv"
+[ "$(awk -F, '/^[0-9]/ && $2 == 1 { print $1 }' "$WORK/turns.csv" | sort -u | wc -l)" -eq 3 ] || fail "no three turns"
+
+# agree TRACE POLICY CACHE SCOPE
+agree() {
+    # The policy's line comes last, behind belady's.
+    expect 0 "$HOTSET" sim "$1" --sets --policy "$2" --cache "$3" --scope "$4" --json
+    wanted=$(counts)
+    expect 0 "$HOTSET" bench "$MODEL" --replay "$1" --config "$WORK/empty.conf" --json \
+        --set cache.policy="$2" --set cache.size="$3" --set cache.scope="$4" --set prefetch.mode=off
+    one_line
+    [ "$(counts)" = "$wanted" ] || fail "$*: $(counts) instead of $wanted accesses and hits"
+}
 for policy in $("$HOTSET" sim "$WORK/a.csv" --cache 50% | sed -n 2p | tr -s ' ' '\n' |
     grep -v -e cache -e experts -e belady -e hit -e rate -e '%' -e '^$'); do
     for cache in 10% 25% 60% 100%; do
-        # The policy's line comes last, behind belady's.
-        expect 0 "$HOTSET" sim "$WORK/a.csv" --sets --policy "$policy" --cache $cache --json
-        wanted=$(counts)
-        expect 0 "$HOTSET" bench "$MODEL" --replay "$WORK/a.csv" --config "$WORK/empty.conf" --json \
-            --set cache.policy="$policy" --set cache.size=$cache --set prefetch.mode=off
-        one_line
-        [ "$(counts)" = "$wanted" ] || fail "$policy, $cache: $(counts) instead of $wanted accesses and hits"
-        seen="${seen:-} $policy"
+        agree "$WORK/a.csv" "$policy" $cache global
     done
+    for scope in global layer; do
+        agree "$WORK/turns.csv" "$policy" 25% $scope
+        agree "$WORK/turns.csv" "$policy" 60% $scope
+    done
+    seen="${seen:-} $policy"
 done
-case $seen in *lru*ewma* | *ewma*lru*) ;; *) fail "policies tried:$seen" ;; esac
+for policy in lru lfu ewma s3fifo arc; do
+    case " $seen " in *" $policy "*) ;; *) fail "policies tried:$seen" ;; esac
+done
+expect 1 "$HOTSET" bench "$MODEL" --replay "$WORK/turns.csv" --config "$WORK/empty.conf" --set kv.context=64
+says "does not fit in kv.context = 64"
 
 # The count begins behind --warm; a prompt's rows are replayed if asked for.
 expect 0 "$HOTSET" bench "$MODEL" --replay "$WORK/a.csv" --warm 190 --config "$WORK/empty.conf" --json
