@@ -217,11 +217,11 @@ static int run_verify(const hs_args *a)
     hs_err err = {0};
     uint64_t problems = 0, n_mended = 0;
     const char *mirror = hs_args_text(a, "mirror");
-    if (!mirror != !hs_args_has(a, "repair"))
-        return hs_fail_usage(a->verb, "--repair and --mirror go together");
+    if (mirror && !hs_args_has(a, "repair"))
+        return hs_fail_usage(a->verb, "--mirror is for --repair");
     f.problems = hs_args_has(a, "json") ? json_array() : NULL;
     int r = make_pool(a, &pool, &err);
-    if (r == 0 && mirror)
+    if (r == 0 && hs_args_has(a, "repair"))
         r = hs_repair(a->operands[0], mirror, pool, &m, &n_mended, &problems, &err);
     else if (r == 0)
         r = hs_verify(a->operands[0], pool, &m, &problems, &err);
@@ -249,9 +249,12 @@ static int run_verify(const hs_args *a)
 }
 
 static const hs_flag verify_flags[] = {
-    {"repair", HS_FLAG_SWITCH, NULL, 0, 0, "take what is damaged from --mirror; sound bytes are never written"},
+    {"repair", HS_FLAG_SWITCH, NULL, 0, 0,
+     "mend what is damaged, from --mirror or from what was packed; sound bytes are never written"},
     {"mirror", HS_FLAG_TEXT, "PATH", 0, 0,
-     "with --repair: a copy of the packed model, itself checked before it is used"},
+     "with --repair: a copy of the packed model, itself checked before it is used; default: the unchanged source, "
+     "packed "
+     "again record by record"},
     {"threads", HS_FLAG_INT, "N", 1, HS_PACK_THREADS_MAX, "threads that check; default all processors"},
     HS_FLAG_JSON,
     HS_FLAGS_END};
@@ -263,7 +266,7 @@ const hs_verb hs_verb_verify = {
     .details =
         "Each problem is printed with file and record; exit status 1 if there is any. A safetensors folder and a GGUF "
         "file have no checksums: of the one only the structure is checked, of the other every byte is read as well.\n\n"
-        "With --repair damaged records are mended in place from a copy, while a daemon may serve the model.",
+        "With --repair damaged records are mended in place, while a daemon may serve the model.",
     .flags = verify_flags,
     .min_operands = 1,
     .max_operands = 1,

@@ -295,28 +295,29 @@ static void read_ahead(const hs__pk_plan *p, const hs__pk_record *rec, const cur
     }
 }
 
-/* One pass over a record with the codecs as they are. out NULL: only the raw hash. */
-static int pass(hs__pk_encoder *e, const hs__pk_plan *p, const hs__pk_record *rec, hs__pk_writer *out, hs_err *err)
+/* One pass over a record with the codecs as they are, frames into sink. sink NULL: only the raw hash. */
+static int pass(hs__pk_encoder *e, const hs__pk_plan *p, const hs__pk_record *rec, hs__pk_frame_sink sink, void *ctx,
+                hs_err *err)
 {
     cursor c = {0};
     int r = 0;
     XXH3_64bits_reset(e->raw_hash);
     XXH3_64bits_reset(e->stored_hash);
-    if (out)
+    if (sink)
         memset(e->sums, 0, rec->n_parts * sizeof *e->sums);
-    for (uint32_t n; r == 0 && (n = fill(e, p, rec, &c, !out)) > 0;) {
+    for (uint32_t n; r == 0 && (n = fill(e, p, rec, &c, !sink)) > 0;) {
         read_ahead(p, rec, &c);
         r = run_slots(e, n, err);
         for (uint32_t i = 0; r == 0 && i < n; i++) {
             const slot *s = &e->slots[i];
             XXH3_64bits_update(e->raw_hash, e->raw + (size_t)i * HS_FRAME_RAW, s->raw);
-            if (!out)
+            if (!sink)
                 continue;
             XXH3_64bits_update(e->stored_hash, s->data, s->stored);
             e->sums[s->part][HS_CODEC_RAW] += s->raw;
             if (s->codec != HS_CODEC_RAW)
                 e->sums[s->part][s->codec] += s->stored;
-            r = hs__pk_writer_frame(out, s->data, s->stored, s->check, err);
+            r = sink(ctx, s->data, s->stored, s->check, err);
         }
         uint64_t bytes = 0;
         for (uint32_t i = 0; i < n; i++)
@@ -325,6 +326,11 @@ static int pass(hs__pk_encoder *e, const hs__pk_plan *p, const hs__pk_record *re
             r = hs__pk_advance(e->w, bytes, err);
     }
     return r;
+}
+
+static int write_frame(void *ctx, const void *stored, uint32_t n, uint32_t check, hs_err *err)
+{
+    return hs__pk_writer_frame(ctx, stored, n, check, err);
 }
 
 static int need_parts(hs__pk_encoder *e, uint32_t n, hs_err *err)
@@ -350,7 +356,7 @@ int hs__pk_encode_record(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t recor
     for (bool again = true; r == 0 && again;) {
         e->w->done = done;
         hs__pk_writer_begin(out, p, record, e->codecs);
-        r = pass(e, p, rec, out, err);
+        r = pass(e, p, rec, write_frame, out, err);
         again = r == 0 && correct_codecs(e, rec);
     }
     if (r == 0)
@@ -364,9 +370,25 @@ int hs__pk_encode_record(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t recor
 
 int hs__pk_hash_record(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t record, uint64_t *ret, hs_err *err)
 {
-    int r = pass(e, p, &p->records[record], NULL, err);
+    int r = pass(e, p, &p->records[record], NULL, NULL, err);
     if (r == 0)
         *ret = XXH3_64bits_digest(e->raw_hash);
+    return r;
+}
+
+int hs__pk_encode_again(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t record, const hs_shard_part *parts,
+                        hs__pk_frame_sink sink, void *ctx, uint64_t *ret_stored, uint64_t *ret_raw, hs_err *err)
+{
+    const hs__pk_record *rec = &p->records[record];
+    int r = need_parts(e, rec->n_parts, err);
+    for (uint32_t i = 0; r == 0 && i < rec->n_parts; i++)
+        e->codecs[i] = (uint8_t)parts[i].codec;
+    if (r == 0)
+        r = pass(e, p, rec, sink, ctx, err);
+    if (r == 0) {
+        *ret_stored = XXH3_64bits_digest(e->stored_hash);
+        *ret_raw = XXH3_64bits_digest(e->raw_hash);
+    }
     return r;
 }
 

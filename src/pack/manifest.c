@@ -163,6 +163,28 @@ static json_t *files_json(const hs__pk_plan *p)
 /* By HS__PK_ZSTD | HS__PK_EXPONENT. */
 static const char *const codec_names[] = {"raw", "zstd", "exponent", "any"};
 
+int hs__pk_manifest_recipe(const json_t *m, const char *path, hs__pk_recipe *ret, const char **ret_source, hs_err *err)
+{
+    const json_t *o = json_object_get(m, "options");
+    const char *codec = json_string_value(json_object_get(o, "codec"));
+    int64_t level = 0, shard_bytes = 0;
+    uint32_t codecs = 0, n = sizeof codec_names / sizeof *codec_names;
+    while (codec && codecs < n && strcmp(codec, codec_names[codecs]))
+        codecs++;
+    if (!codec || codecs == n)
+        return hs_err_set(err, -ENOTSUP, "%s: its manifest does not say with which codec it was made", path);
+    int r = hs_json_int(o, path, "level", 1, HS_PACK_LEVEL_MAX, &level, err);
+    if (r == 0)
+        r = hs_json_int(o, path, "shard_bytes", 1, INT64_MAX, &shard_bytes, err);
+    if (r < 0)
+        return r;
+    ret->codecs = codecs;
+    ret->level = (int)level;
+    ret->shard_bytes = (uint64_t)shard_bytes;
+    *ret_source = json_string_value(json_object_get(m, "source"));
+    return 0;
+}
+
 /* Where the source is, for who can do with its raw bytes. NULL: nothing that JSON can say. */
 static json_t *source_json(const hs__pk_plan *p)
 {

@@ -106,7 +106,10 @@ int hs_verify(const char *path, hs_pool *pool, const hs_pack_monitor *monitor, u
  * Looks at every byte of packed folder `path` as hs_verify does, and takes what is damaged from `mirror`, a copy of it:
  * records in place, page by page, after the copy's own checksums; other files as a whole. Each thing that was mended is
  * told as a note. *ret_mended: their number; *ret_problems: what is damaged in both, -EBADMSG then. -ESTALE: mirror is
- * no copy of path. Interrupted, it leaves nothing worse than it was. pool may be NULL.
+ * no copy of path. mirror NULL: records, headers and small files are made again from the source that the manifest
+ * names (-ENOENT it names none; -ESTALE it was changed since), and written only if the checksums are those of the
+ * pack; a damaged manifest or table then stays damaged. Interrupted, it leaves nothing worse than it was. pool may be
+ * NULL.
  */
 int hs_repair(const char *path, const char *mirror, hs_pool *pool, const hs_pack_monitor *monitor, uint64_t *ret_mended,
               uint64_t *ret_problems, hs_err *err) HS_MUST_CHECK;

@@ -214,6 +214,12 @@ void hs__pk_encoder_destroy(hs__pk_encoder **e);
 /* Encodes and writes one record with the allowed codecs. */
 int hs__pk_encode_record(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t record, uint32_t allowed, hs__pk_writer *out,
                          hs_err *err) HS_MUST_CHECK;
+/* Gets a record's frames in order. */
+typedef int (*hs__pk_frame_sink)(void *ctx, const void *stored, uint32_t n, uint32_t check, hs_err *err);
+/* Encodes a record with the codecs that its parts have in a shard; *ret_stored, *ret_raw: its hashes. */
+int hs__pk_encode_again(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t record, const hs_shard_part *parts,
+                        hs__pk_frame_sink sink, void *ctx, uint64_t *ret_stored, uint64_t *ret_raw,
+                        hs_err *err) HS_MUST_CHECK;
 /* Hash of a record's raw image, read from the source, without encoding it. */
 int hs__pk_hash_record(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t record, uint64_t *ret,
                        hs_err *err) HS_MUST_CHECK;
@@ -334,12 +340,31 @@ int hs__pk_state_read(const char *dst, hs__pk_recipe *ret, hs_err *err) HS_MUST_
 int hs__pk_state_write(const char *dst, const hs__pk_recipe *r, hs_err *err) HS_MUST_CHECK;
 int hs__pk_manifest_write(const char *dst, const hs__pk_plan *p, const hs__pk_recipe *r,
                           const hs__pk_shard_info *shards, hs_err *err) HS_MUST_CHECK;
+/* With what a pack was made, and from where (borrowed), as its manifest says; the stamp is left alone. */
+int hs__pk_manifest_recipe(const json_t *manifest, const char *path, hs__pk_recipe *ret, const char **ret_source,
+                           hs_err *err) HS_MUST_CHECK;
 /* Checks the checksum that ends the manifest's text. */
 bool hs__pk_manifest_is_whole(const char *text, size_t len);
 void hs__pk_hex(const uint8_t *bytes, size_t n, char *ret);
 void hs__pk_hex64(uint64_t v, char ret[17]);
 bool hs__pk_parse_hex(const char *text, uint8_t *ret, size_t n);
 bool hs__pk_parse_hex64(const char *text, uint64_t *ret);
+
+/* ---- remake.c: what the source of a pack gives again ---- */
+
+typedef struct hs__pk_remaker hs__pk_remaker;
+/* -ENOENT: the manifest names no source; -ESTALE: it is not what was packed any more. */
+int hs__pk_remaker_create(hs__pk_work *w, const hs__pk_packed *p, hs__pk_remaker **ret, hs_err *err) HS_MUST_CHECK;
+void hs__pk_remaker_destroy(hs__pk_remaker **m);
+const char *hs__pk_remaker_source(const hs__pk_remaker *m);
+/* A record of shard `shard`, zeros up to the next page included, in pieces of whole pages: n bytes that belong at `at`.
+ * Nothing is handed out before the whole record's checksums have come out as the shard's table says (else -EBADMSG). */
+typedef int (*hs__pk_page_sink)(void *ctx, uint64_t at, const uint8_t *pages, uint32_t n, hs_err *err);
+int hs__pk_remake_record(hs__pk_remaker *m, const hs__pk_shard *sh, uint32_t shard, uint32_t record,
+                         hs__pk_page_sink sink, void *ctx, hs_err *err) HS_MUST_CHECK;
+/* A container's header, or a copied file, written anew; -EBADMSG: the source's has another checksum. */
+int hs__pk_remake_header(hs__pk_remaker *m, uint32_t source, hs_err *err) HS_MUST_CHECK;
+int hs__pk_remake_file(hs__pk_remaker *m, uint32_t file, hs_err *err) HS_MUST_CHECK;
 
 /* ---- verify.c, check.c ---- */
 

@@ -1,9 +1,9 @@
 /*
  * repair.c - hs_repair: what is damaged in a pack is taken from a copy of it, which is byte for byte the same where it
- * is sound.
+ * is sound, or made again from the source that it was packed from (remake.c).
  *
  * Invariants:
- *   1. Nothing is written before the copy's bytes for it have passed their own checksum.
+ *   1. Nothing is written before the bytes for it have passed the checksum that the pack has of them.
  *   2. In a shard only pages that differ are written, in place, and only of records (or ends) that are damaged; small
  *      files and shards of a wrong size are replaced as a whole, by renaming. Whenever it is interrupted, what was
  * sound is sound, and what was damaged is mended or still damaged.
@@ -22,8 +22,10 @@
 #define CHUNK (1u << 20)
 
 typedef struct repair {
-    hs__pk_work *w, quiet; /* quiet: hears of no problem, since those of the copy are not the pack's */
-    hs__pk_packed *p, *copy;
+    hs__pk_work *w, quiet;   /* quiet: hears of no problem, since those of the copy are not the pack's */
+    hs__pk_packed *p, *copy; /* copy NULL: from the source */
+    hs__pk_remaker *remaker;
+    const char *from; /* for notes */
     hs__pk_reader *reader;
     uint8_t *mine, *theirs; /* [CHUNK] */
     uint64_t n;             /* mended */
@@ -32,7 +34,7 @@ typedef struct repair {
 static void mended(repair *r, const char *what)
 {
     r->n++;
-    hs__pk_note(r->w, "%s: repaired from %s", what, r->copy->path);
+    hs__pk_note(r->w, "%s: repaired from %s", what, r->from);
 }
 
 /* Errors of the thing that is mended are problems; the rest ends the work. */
@@ -47,18 +49,29 @@ static int as_problem(repair *r, const char *file, int64_t record, int e, const 
 
 /* ---- shards ---- */
 
-static int write_differing_pages(const repair *r, int fd, uint64_t at, uint32_t n, const char *path, hs_err *err)
+static int write_differing_pages(const repair *r, int fd, uint64_t at, const uint8_t *pages, uint32_t n,
+                                 const char *path, hs_err *err)
 {
     bool readable = hs_pread_full(fd, r->mine, n, (off_t)at) == 0;
     for (uint32_t i = 0; i < n; i += HS_SHARD_ALIGN) {
         bool here = readable || hs_pread_full(fd, r->mine + i, HS_SHARD_ALIGN, (off_t)(at + i)) == 0;
-        if (here && !memcmp(r->mine + i, r->theirs + i, HS_SHARD_ALIGN))
+        if (here && !memcmp(r->mine + i, pages + i, HS_SHARD_ALIGN))
             continue;
-        int e = hs_pwrite_full(fd, r->theirs + i, HS_SHARD_ALIGN, (off_t)(at + i));
+        int e = hs_pwrite_full(fd, pages + i, HS_SHARD_ALIGN, (off_t)(at + i));
         if (e < 0)
             return hs_err_set(err, e, "%s: %s", path, hs_strerror(e));
     }
     return 0;
+}
+
+/* Synced, and out of the page cache, so that the drive is asked for it again. */
+static int close_mended(int fd, int e, const char *path, hs_err *err)
+{
+    if (e == 0 && fsync(fd) < 0)
+        e = hs_err_set(err, -errno, "%s: %s", path, hs_strerror(-errno));
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    close(fd);
+    return e;
 }
 
 /* Makes [from, to), whole pages, what they are in the copy. */
@@ -73,13 +86,30 @@ static int mend(repair *r, const hs__pk_shard *sh, const hs__pk_shard *good, uin
         if (e < 0)
             hs_err_set(err, e, "%s: %s", good->path, hs_strerror(e));
         else
-            e = write_differing_pages(r, fd, at, n, sh->path, err);
+            e = write_differing_pages(r, fd, at, r->theirs, n, sh->path, err);
     }
-    if (e == 0 && fsync(fd) < 0)
-        e = hs_err_set(err, -errno, "%s: %s", sh->path, hs_strerror(errno));
-    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-    close(fd);
-    return e;
+    return close_mended(fd, e, sh->path, err);
+}
+/* The same with what the source gives again. */
+typedef struct rewrite {
+    repair *r;
+    const hs__pk_shard *sh;
+    int fd;
+} rewrite;
+
+static int write_pages(void *ctx, uint64_t at, const uint8_t *pages, uint32_t n, hs_err *err)
+{
+    const rewrite *x = ctx;
+    return write_differing_pages(x->r, x->fd, at, pages, n, x->sh->path, err);
+}
+
+static int remake(repair *r, const hs__pk_shard *sh, uint32_t shard, uint32_t record, hs_err *err)
+{
+    rewrite x = {.r = r, .sh = sh, .fd = open(sh->path, O_RDWR | O_CLOEXEC)};
+    if (x.fd < 0)
+        return hs_err_set(err, -errno, "%s: %s", sh->path, hs_strerror(-errno));
+    int e = hs__pk_remake_record(r->remaker, sh, shard, record, write_pages, &x, err);
+    return close_mended(x.fd, e, sh->path, err);
 }
 
 /* Is the record sound, the zeros behind it included? */
@@ -91,22 +121,24 @@ static int check_record(repair *r, const hs__pk_shard *sh, uint32_t record, hs_e
     return e == 0 && end < next ? hs__pk_check_zero(sh, end, next, err) : e;
 }
 
-static int mend_record(repair *r, const hs__pk_shard *sh, const hs__pk_shard *good, uint32_t record, hs_err *err)
+/* good NULL: from the source. */
+static int mend_record(repair *r, uint32_t shard, const hs__pk_shard *good, uint32_t record, hs_err *err)
 {
+    const hs__pk_shard *sh = &r->p->shards[shard];
     const hs_shard_record *rec = &sh->records[record];
     uint64_t from = rec->offset, to = hs_align_up(from + rec->stored_bytes, HS_SHARD_ALIGN);
     hs_err why = {0}, there = {0};
     int e = check_record(r, sh, record, &why);
     if (e == 0 || e == -ECANCELED || e == -ENOMEM)
         return e < 0 ? hs_err_set(err, e, "%s", why.text) : 0;
-    e = good->usable ? check_record(r, good, record, &there) : -EBADMSG;
+    e = !good ? 0 : good->usable ? check_record(r, good, record, &there) : -EBADMSG;
     if (e == -ECANCELED || e == -ENOMEM)
         return hs_err_set(err, e, "%s", there.text);
     if (e < 0) {
         hs__pk_problem(r->w, sh->name, record, "%.300s; in %.100s too", why.text, r->copy->path);
         return 0;
     }
-    e = mend(r, sh, good, from, to, &why);
+    e = good ? mend(r, sh, good, from, to, &why) : remake(r, sh, shard, record, &why);
     if (e == 0)
         e = check_record(r, sh, record, &why);
     if (e == 0) {
@@ -199,7 +231,7 @@ static int mend_gaps(repair *r, const hs__pk_shard *sh, const hs__pk_shard *good
         hs_err why = {0};
         if (from >= to || hs__pk_check_zero(sh, from, to, &why) == 0)
             continue;
-        int e = good->usable ? hs__pk_check_zero(good, from, to, &why) : -EBADMSG;
+        int e = good && good->usable ? hs__pk_check_zero(good, from, to, &why) : -EBADMSG;
         if (e == 0)
             e = mend(r, sh, good, from & ~(uint64_t)(HS_SHARD_ALIGN - 1), hs_align_up(to, HS_SHARD_ALIGN), &why);
         if (e == 0)
@@ -215,18 +247,18 @@ static int mend_gaps(repair *r, const hs__pk_shard *sh, const hs__pk_shard *good
 
 static int repair_shard(repair *r, uint32_t i, hs_err *err)
 {
-    hs__pk_shard *sh = &r->p->shards[i], *good = &r->copy->shards[i];
-    int e = hs__pk_shard_open(&r->quiet, good, r->copy->identity, err);
-    if (e == 0)
-        e = hs__pk_shard_open(&r->quiet, sh, r->p->identity, err);
-    if (e == 0 && !sh->usable)
+    hs__pk_shard *sh = &r->p->shards[i], *good = r->copy ? &r->copy->shards[i] : NULL;
+    int e = good ? hs__pk_shard_open(&r->quiet, good, r->copy->identity, err) : 0;
+    if (e == 0) /* without a copy a damaged table is a problem for good */
+        e = hs__pk_shard_open(good ? &r->quiet : r->w, sh, r->p->identity, err);
+    if (e == 0 && !sh->usable && good)
         e = mend_ends(r, sh, good, err);
     if (e < 0 || !sh->usable)
         return e < 0 ? e : hs__pk_advance(r->w, sh->want_bytes, err);
     posix_fadvise(sh->fd, 0, 0, POSIX_FADV_DONTNEED);
     e = mend_gaps(r, sh, good, err);
     for (uint32_t k = 0; e == 0 && k < sh->header.n_records; k++) {
-        e = mend_record(r, sh, good, k, err);
+        e = mend_record(r, i, good, k, err);
         if (e == 0)
             e = hs__pk_advance(r->w, sh->records[k].stored_bytes, err);
     }
@@ -235,7 +267,9 @@ static int repair_shard(repair *r, uint32_t i, hs_err *err)
 
 /* ---- the files around them ---- */
 
-static int repair_file(repair *r, const char *name, uint64_t bytes, uint64_t want, hs_err *err)
+/* Number `index` among the sources' headers, or among the copied files. */
+static int repair_file(repair *r, const char *name, bool is_header, uint32_t index, uint64_t bytes, uint64_t want,
+                       hs_err *err)
 {
     uint64_t hash = 0;
     hs_err why = {0};
@@ -246,7 +280,10 @@ static int repair_file(repair *r, const char *name, uint64_t bytes, uint64_t wan
     hs_free(path);
     if (e == -ECANCELED || e == -ENOMEM || (e == 0 && hash == want))
         return e < 0 ? hs_err_set(err, e, "%s", why.text) : 0;
-    e = replace(r, name, want, true, &why);
+    if (r->copy)
+        e = replace(r, name, want, true, &why);
+    else
+        e = is_header ? hs__pk_remake_header(r->remaker, index, &why) : hs__pk_remake_file(r->remaker, index, &why);
     if (e == 0)
         mended(r, name);
     return as_problem(r, name, HS_PACK_ANY_RECORD, e, &why, err);
@@ -265,9 +302,9 @@ static int repair_all(repair *r, hs_err *err)
     hs__pk_phase(r->w, HS_PACK_PHASE_VERIFY, total);
     int e = 0;
     for (uint32_t i = 0; e == 0 && i < p->n_sources; i++)
-        e = repair_file(r, p->sources[i].header, p->sources[i].data_start, p->sources[i].header_hash, err);
+        e = repair_file(r, p->sources[i].header, true, i, p->sources[i].data_start, p->sources[i].header_hash, err);
     for (uint32_t i = 0; e == 0 && i < p->n_files; i++)
-        e = repair_file(r, p->files[i].stored_as, p->files[i].bytes, p->files[i].hash, err);
+        e = repair_file(r, p->files[i].stored_as, false, i, p->files[i].bytes, p->files[i].hash, err);
     for (uint32_t i = 0; e == 0 && i < p->n_shards; i++)
         e = repair_shard(r, i, err);
     return e;
@@ -301,6 +338,7 @@ static int open_both(repair *r, const char *path, const char *mirror, hs_err *er
     int e = hs__pk_packed_open(mirror, &r->copy, err);
     if (e < 0)
         return hs_err_prefix(err, "mirror");
+    r->from = r->copy->path;
     e = hs__pk_packed_open(path, &r->p, err);
     if (e == -EBADMSG || e == -EINVAL || e == -ENOTSUP) { /* whatever the damage makes of it */
         e = mend_manifest(r, path, err);
@@ -320,6 +358,16 @@ static int open_both(repair *r, const char *path, const char *mirror, hs_err *er
                              path);
 }
 
+static int open_source(repair *r, const char *path, hs_err *err)
+{
+    int e = hs__pk_packed_open(path, &r->p, err);
+    if (e == 0)
+        e = hs__pk_remaker_create(&r->quiet, r->p, &r->remaker, err);
+    if (e == 0)
+        r->from = hs__pk_remaker_source(r->remaker);
+    return e;
+}
+
 int hs_repair(const char *path, const char *mirror, hs_pool *pool, const hs_pack_monitor *monitor, uint64_t *ret_mended,
               uint64_t *ret_problems, hs_err *err)
 {
@@ -330,7 +378,7 @@ int hs_repair(const char *path, const char *mirror, hs_pool *pool, const hs_pack
     if (e == 0)
         e = hs__pk_lock(path, &lock, err);
     if (e == 0)
-        e = open_both(&r, path, mirror, err);
+        e = mirror ? open_both(&r, path, mirror, err) : open_source(&r, path, err);
     r.mine = hs_malloc(CHUNK);
     r.theirs = hs_malloc(CHUNK);
     if (e == 0 && (!r.mine || !r.theirs))
@@ -345,6 +393,7 @@ int hs_repair(const char *path, const char *mirror, hs_pool *pool, const hs_pack
         e = hs__pk_verdict(&w, path, err);
     }
     hs__pk_reader_destroy(&r.reader);
+    hs__pk_remaker_destroy(&r.remaker);
     hs__pk_packed_close(&r.p);
     hs__pk_packed_close(&r.copy);
     hs__pk_unlock(path, &lock);

@@ -44,7 +44,11 @@ cp "$WORK/out" "$WORK/right"
 files "$WORK/direct/model.safetensors" model.safetensors
 stop_daemon
 
-expect 0 "$HOTSET" pack "$MODEL" "$WORK/packed" --codec zstd
+# What it is packed from goes away: an engine that has both may read either.
+cp -r "$WORK/direct" "$WORK/source"
+cp "$MODEL/model.safetensors" "$WORK/source/"
+expect 0 "$HOTSET" pack "$WORK/source" "$WORK/packed" --codec zstd
+rm -r "$WORK/source"
 start_daemon --model "tale=$WORK/packed" --set cache.size=10%
 right "packing"
 shard=$WORK/packed/experts-00000.hss
@@ -76,7 +80,7 @@ dd if=/dev/urandom of="$shard" bs=1M seek=1 count=20 conv=notrunc 2> /dev/null
 right "one copy was damaged"
 grep -q "warning: .*experts-00000.hss, record [0-9]*.*damaged" "$WORK/serve.log" || fail "nobody says what is damaged"
 expect 1 "$HOTSET" verify "$WORK/a"
-expect 2 "$HOTSET" verify "$WORK/a" --repair
+expect 2 "$HOTSET" verify "$WORK/a" --mirror "$WORK/b"
 expect 1 "$HOTSET" verify "$WORK/a" --repair --mirror "$MODEL"
 expect 0 "$HOTSET" verify "$WORK/a" --repair --mirror "$WORK/b"
 says "repaired from"
@@ -84,6 +88,11 @@ cmp "$shard" "$WORK/b/experts-00000.hss" || fail "the repaired shard is another 
 expect 0 "$HOTSET" verify "$WORK/a"
 right "the copy was repaired"
 stop_daemon
+# The same from what was packed.
+dd if=/dev/urandom of="$shard" bs=1M seek=1 count=3 conv=notrunc 2> /dev/null
+expect 0 "$HOTSET" verify "$WORK/a" --repair
+says "repaired from"
+cmp "$shard" "$WORK/b/experts-00000.hss" || fail "the shard made again is another one"
 # Shards on several drives: links to them, without a copy.
 mkdir "$WORK/drive"
 mv "$shard" "$WORK/drive/"
