@@ -136,8 +136,9 @@ typedef struct hs_forecast {
     hs_limit decode_limit, prompt_limit;
 } hs_forecast;
 
-/* Pure. disk_bytes_per_s: 0 = not known, then nothing is said about reading. n_prompt: as measured. */
-hs_forecast hs_forecast_make(const hs_plan *plan, const hs_speed *speed, double disk_bytes_per_s, hs_routing routing,
+/* Pure. disk_bytes_per_s: 0 = not known, then nothing is said about reading. hit_rate: of generated tokens' experts,
+ * 0 to 1. n_prompt: as measured. */
+hs_forecast hs_forecast_make(const hs_plan *plan, const hs_speed *speed, double disk_bytes_per_s, double hit_rate,
                              uint32_t n_prompt);
 /* Share of expert uses that find their expert in a cache for `share` of all experts, of which a token uses `used`. */
 double hs_forecast_hit_rate(double share, double used, hs_routing routing);

@@ -91,6 +91,7 @@ static void end_target(target *t)
 
 typedef struct expectation {
     hs_routing routing;
+    double given_hits;       /* --hit-rate; negative: the routing says it */
     double disk_bytes_per_s; /* 0 = not known */
     bool is_computed;        /* speed is measured */
     hs_speed speed;
@@ -133,23 +134,30 @@ static hs_plan with_twice_memory(const hs_plan *p)
     return q;
 }
 
+static double hit_rate(const expectation *x, const hs_plan *p)
+{
+    double n = p->n_experts;
+    return x->given_hits >= 0 ? x->given_hits : hs_forecast_hit_rate(p->n_slots / n, p->token_cycle / n, x->routing);
+}
+
 static void expect(const hs_args *a, const hs_engine_options *opt, const hs_plan *p, expectation *x)
 {
     const char *routing = hs_args_text(a, "routing"), *drive = hs_args_text(a, "disk");
     uint32_t n_prompt = (uint32_t)hs_args_int(a, "prompt", 0);
     hs_err err = {0};
+    x->given_hits = hs_args_number(a, "hit-rate", -1);
     x->routing = routing && !strcmp(routing, "uniform") ? HS_ROUTING_UNIFORM : HS_ROUTING_REAL;
     x->is_computed = hs_speed_measure(opt, p, n_prompt, &x->speed, &err) == 0;
     if (!x->is_computed)
         hs_say("what this machine computes is left out: %s", err.text);
-    x->now = hs_forecast_make(p, &x->speed, 0, x->routing, n_prompt);
+    x->now = hs_forecast_make(p, &x->speed, 0, hit_rate(x, p), n_prompt);
     x->disk_bytes_per_s = (double)hs_args_size(a, "disk-bw", 0);
     if (x->disk_bytes_per_s == 0 && p->n_slots < p->n_experts && (drive || !opt->shape))
         x->disk_bytes_per_s = drive_rate(drive ? drive : opt->path, opt, p, x->now.miss_bytes);
     hs_plan bigger = with_twice_memory(p);
-    x->now = hs_forecast_make(p, &x->speed, x->disk_bytes_per_s, x->routing, n_prompt);
-    x->twice_drive = hs_forecast_make(p, &x->speed, 2 * x->disk_bytes_per_s, x->routing, n_prompt);
-    x->twice_memory = hs_forecast_make(&bigger, &x->speed, x->disk_bytes_per_s, x->routing, n_prompt);
+    x->now = hs_forecast_make(p, &x->speed, x->disk_bytes_per_s, hit_rate(x, p), n_prompt);
+    x->twice_drive = hs_forecast_make(p, &x->speed, 2 * x->disk_bytes_per_s, hit_rate(x, p), n_prompt);
+    x->twice_memory = hs_forecast_make(&bigger, &x->speed, x->disk_bytes_per_s, hit_rate(x, &bigger), n_prompt);
 }
 
 /* Nothing can be said about a model that must be read from a drive of unknown speed. */
@@ -172,25 +180,30 @@ static json_t *expectation_json(const expectation *x)
 {
     bool all = is_known(x) && x->is_computed;
     const hs_forecast *f = &x->now;
-    return json_pack(
-        "{s:s, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:f, s:o, s:o, s:o}", "routing",
-        x->routing == HS_ROUTING_UNIFORM ? "uniform" : "real", "hit_rate", f->hit_rate, "miss_bytes_per_token",
-        f->miss_bytes, "disk_bytes_per_s", number_or_null(true, x->disk_bytes_per_s), "memory_bytes_per_s",
-        number_or_null(x->is_computed, x->speed.memory_bytes_per_s), "decode_io_s",
-        number_or_null(true, f->decode_io_s), "decode_compute_s", number_or_null(x->is_computed, x->speed.decode_s),
-        "decode_tokens_per_s", number_or_null(all, f->decode_tokens_per_s), "prefill_tokens_per_s",
-        number_or_null(all, f->prompt_tokens_per_s), "prefill_io_s", number_or_null(true, f->prompt_io_s),
-        "prefill_chunk", (int)f->prompt_tokens, "prefill_bytes", f->prompt_bytes, "decode_limit",
-        all ? json_string(limit_word(f->decode_limit)) : json_null(), "with_twice_the_drive",
-        number_or_null(all, x->twice_drive.decode_tokens_per_s), "with_twice_the_memory",
-        number_or_null(all, x->twice_memory.decode_tokens_per_s));
+    return json_pack("{s:s, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:f, s:o, s:o, s:o}", "routing",
+                     x->given_hits >= 0                 ? "given"
+                     : x->routing == HS_ROUTING_UNIFORM ? "uniform"
+                                                        : "real",
+                     "hit_rate", f->hit_rate, "miss_bytes_per_token", f->miss_bytes, "disk_bytes_per_s",
+                     number_or_null(true, x->disk_bytes_per_s), "memory_bytes_per_s",
+                     number_or_null(x->is_computed, x->speed.memory_bytes_per_s), "decode_io_s",
+                     number_or_null(true, f->decode_io_s), "decode_compute_s",
+                     number_or_null(x->is_computed, x->speed.decode_s), "decode_tokens_per_s",
+                     number_or_null(all, f->decode_tokens_per_s), "prefill_tokens_per_s",
+                     number_or_null(all, f->prompt_tokens_per_s), "prefill_io_s", number_or_null(true, f->prompt_io_s),
+                     "prefill_chunk", (int)f->prompt_tokens, "prefill_bytes", f->prompt_bytes, "decode_limit",
+                     all ? json_string(limit_word(f->decode_limit)) : json_null(), "with_twice_the_drive",
+                     number_or_null(all, x->twice_drive.decode_tokens_per_s), "with_twice_the_memory",
+                     number_or_null(all && x->given_hits < 0, x->twice_memory.decode_tokens_per_s));
 }
 
 static void print_help_line(const expectation *x)
 {
     double now = x->now.decode_tokens_per_s, drive = x->twice_drive.decode_tokens_per_s;
     double memory = x->twice_memory.decode_tokens_per_s;
-    if (drive < 1.05 * now && memory < 1.05 * now)
+    if (x->given_hits >= 0) /* what memory would do to it is not known */
+        printf("  a drive twice as fast would give %.1f tokens/s\n", drive);
+    else if (drive < 1.05 * now && memory < 1.05 * now)
         printf("  neither a faster drive nor more memory would help much\n");
     else if (drive > memory)
         printf("  a drive twice as fast would give %.1f tokens/s, twice the memory %.1f\n", drive, memory);
@@ -203,7 +216,9 @@ static void print_expectation(const expectation *x)
     char read[32];
     const hs_forecast *f = &x->now;
     printf("  expected: hit rate %.2f (%s), %s read per token", f->hit_rate,
-           x->routing == HS_ROUTING_UNIFORM ? "uniform routing" : "routes as recorded ones",
+           x->given_hits >= 0                 ? "as given"
+           : x->routing == HS_ROUTING_UNIFORM ? "uniform routing"
+                                              : "routes as recorded ones",
            hs_format_size((uint64_t)f->miss_bytes, read, sizeof read));
     if (x->disk_bytes_per_s > 0)
         printf("; the drive gives %.0f MB/s", x->disk_bytes_per_s / 1e6);
@@ -290,6 +305,8 @@ static int run_plan(const hs_args *a)
         return hs_fail_usage(a->verb, "plan needs a MODEL, or --list");
     if (hs_args_has(a, "list"))
         return list_models(hs_args_has(a, "json"));
+    if (hs_args_has(a, "hit-rate") && hs_args_has(a, "routing"))
+        return hs_fail_usage(a->verb, "--hit-rate says what --routing would give: one of them");
     if (hs_args_has(a, "disk") && hs_args_has(a, "disk-bw"))
         return hs_fail_usage(a->verb, "--disk-bw says what --disk would measure: one of them");
     hs_config *config = NULL;
@@ -314,6 +331,8 @@ static const hs_flag flags[] = {
     {"disk", HS_FLAG_TEXT, "PATH", 0, 0, "measure the drive at PATH instead of the model's"},
     {"routing", HS_FLAG_CHOICE, "real|uniform", 0, 0,
      "how routes repeat themselves: as recorded ones do (default), or not at all, as those of random weights"},
+    {"hit-rate", HS_FLAG_NUMBER, "H", 0, 1,
+     "share of generated tokens' experts found in memory, as bench or metrics told it, instead of --routing's"},
     {"prompt", HS_FLAG_INT, "N", 1, 16777216, "tokens of the prompt for prefill's speed; default a whole chunk"},
     {"list", HS_FLAG_SWITCH, NULL, 0, 0, "the names of models that need not be here"},
     HS_FLAGS_CONFIG,
@@ -328,9 +347,9 @@ const hs_verb hs_verb_plan = {
         "MODEL is a model's folder or file, its config.json alone, or the name of a published model (--list), of which "
         "nothing need be here.\n\n"
         "Plans as hotset serve does, its server's memory included; the other verbs take less. Loads no weights and "
-        "needs no tokenizer files. Computes some of the model's layers on zeros for about a second and reads for half "
-        "a "
-        "second to see what processors and drive give. Exit status 1, with the figures, if the memory is under the "
+        "needs no tokenizer files. Computes some of the model's layers on zeros (a second or two, some more for the "
+        "biggest models) and reads for half a second to see what processors and drive give. Exit status 1, with the "
+        "figures, if the memory is under the "
         "floor.\n\n"
         "The hit rate is that of recorded routes of DeepSeek-V2-Lite, which repeat less than those of most models.",
     .flags = flags,

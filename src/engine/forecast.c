@@ -6,15 +6,14 @@
  * 20 %: 37, 56 and 79 % instead of 14, 24 and 40), so it rather promises too little. Models that use a bigger part of
  * their experts per token repeat less; from a quarter on (Mixtral) no locality is counted.
  *
- * Time. Reads of misses overlap with the computation of experts in memory, and what read-ahead guesses right also with
- * attention: OVERLAP of what is not experts. A prompt reads ahead with certainty, so the longer of the two counts.
+ * Time. A layer's misses are read while its hits are computed, and nowhere else: what guesses read during attention is
+ * not counted, so it rather promises too little. A prompt reads ahead with certainty, so the longer of the two counts.
  */
 #include <math.h>
 
 #include "base/mem.h"
 #include "hotset/hotset.h"
 
-#define OVERLAP       0.5
 #define USED_OF_CURVE (6.0 / 64) /* experts of a token, of all */
 #define USED_FLAT     0.25
 #define MEMORY_BOUND  0.6 /* of the memory's bandwidth */
@@ -40,15 +39,15 @@ double hs_forecast_hit_rate(double share, double used, hs_routing routing)
 
 static void forecast_decode(const hs_plan *p, const hs_speed *s, double disk, hs_forecast *f)
 {
-    double rest = s->decode_s - s->decode_experts_s;
+    double top_k = p->moe_layers ? (double)p->token_cycle / p->moe_layers : 1;
+    double missing = 1 - pow(f->hit_rate, top_k); /* share of layers that lack an expert */
     f->decode_io_s = disk > 0 ? f->miss_bytes / disk : 0;
-    double hidden = s->decode_experts_s + OVERLAP * rest; /* time in which reads cost nothing */
+    double hidden = missing * f->hit_rate * s->decode_experts_s; /* time in which reads cost nothing */
     double seconds = s->decode_s + (f->decode_io_s > hidden ? f->decode_io_s - hidden : 0);
     f->decode_tokens_per_s = seconds > 0 ? 1 / seconds : 0;
     bool memory = s->memory_bytes_per_s > 0 && s->decode_s > 0 &&
                   (double)s->decode_bytes / s->decode_s > MEMORY_BOUND * s->memory_bytes_per_s;
     f->decode_limit = f->decode_io_s > s->decode_s ? HS_LIMIT_DRIVE : memory ? HS_LIMIT_MEMORY : HS_LIMIT_COMPUTE;
-    (void)p;
 }
 
 static void forecast_prompt(const hs_plan *p, const hs_speed *s, double disk, hs_forecast *f)
@@ -63,10 +62,9 @@ static void forecast_prompt(const hs_plan *p, const hs_speed *s, double disk, hs
     f->prompt_limit = f->prompt_io_s > compute ? HS_LIMIT_DRIVE : HS_LIMIT_COMPUTE;
 }
 
-hs_forecast hs_forecast_make(const hs_plan *p, const hs_speed *s, double disk, hs_routing routing, uint32_t n_prompt)
+hs_forecast hs_forecast_make(const hs_plan *p, const hs_speed *s, double disk, double hit_rate, uint32_t n_prompt)
 {
-    double share = (double)p->n_slots / p->n_experts, used = (double)p->token_cycle / p->n_experts;
-    hs_forecast f = {.hit_rate = hs_forecast_hit_rate(share, used, routing),
+    hs_forecast f = {.hit_rate = hit_rate,
                      .prompt_tokens = n_prompt && n_prompt < p->prefill_chunk ? n_prompt : p->prefill_chunk};
     f.miss_bytes = (1 - f.hit_rate) * (double)p->bytes_per_token_cold;
     forecast_decode(p, s, disk, &f);

@@ -102,6 +102,10 @@ expect 0 "$HOTSET" plan "$MODEL" --ram 1G --config "$WORK/empty.conf" --json
 bytes="$(field dense) $(field model_bytes) $(field experts)"
 expect 0 "$HOTSET" plan "$WORK/alone" --ram 1G --disk-bw 1G --config "$WORK/empty.conf" --json
 [ "$(field dense) $(field model_bytes) $(field experts)" = "$bytes" ] || fail "config.json alone: not $bytes"
+# A hit rate that is known takes the place of the curve.
+expect 0 "$HOTSET" plan "$MODEL" --set cache.size=25% --hit-rate 0.75 --disk-bw 1G --config "$WORK/empty.conf" --json
+[ "$(field hit_rate)" = 0.75 ] || fail "a hit rate given as 0.75 is $(field hit_rate)"
+expect 2 "$HOTSET" plan "$MODEL" --hit-rate 0.5 --routing real
 # A cache for a quarter: uniform routing hits a quarter.
 expect 0 "$HOTSET" plan "$MODEL" --set cache.size=25% --routing uniform --config "$WORK/empty.conf" --json
 [ "$(field hit_rate)" = 0.25 ] || fail "uniform routing hits $(field hit_rate)"

@@ -47,22 +47,21 @@ static const hs_speed speed = {.decode_s = 0.1,
 static void test_drive_limits(void **state)
 {
     (void)state;
-    hs_forecast f = hs_forecast_make(&plan, &speed, 1e9, HS_ROUTING_UNIFORM, 0);
+    hs_forecast f = hs_forecast_make(&plan, &speed, 1e9, 0.5, 0);
     near(f.miss_bytes, 5e8);
     near(f.decode_io_s, 0.5);
-    near(f.decode_tokens_per_s, 1 / (0.1 + 0.5 - 0.08));
+    near(f.decode_tokens_per_s, 1 / (0.1 + 0.5 - 0.5 * 0.06 * (1 - 1.0 / 1024)));
     assert_int_equal(f.decode_limit, HS_LIMIT_DRIVE);
     near(f.prompt_bytes, 1000 * 0.5 * 1e7);
     near(f.prompt_tokens_per_s, 512 / 5.0);
     assert_int_equal(f.prompt_limit, HS_LIMIT_DRIVE);
-    assert_true(hs_forecast_make(&plan, &speed, 2e9, HS_ROUTING_UNIFORM, 0).decode_tokens_per_s >
-                f.decode_tokens_per_s);
+    assert_true(hs_forecast_make(&plan, &speed, 2e9, 0.5, 0).decode_tokens_per_s > f.decode_tokens_per_s);
 }
 
 static void test_machine_limits(void **state)
 {
     (void)state;
-    hs_forecast f = hs_forecast_make(&plan, &speed, 1e11, HS_ROUTING_UNIFORM, 16);
+    hs_forecast f = hs_forecast_make(&plan, &speed, 1e11, 0.5, 16);
     near(f.decode_tokens_per_s, 10);
     assert_int_equal(f.decode_limit, HS_LIMIT_MEMORY);
     assert_int_equal(f.prompt_tokens, 16);
@@ -70,8 +69,8 @@ static void test_machine_limits(void **state)
     near(f.prompt_tokens_per_s, 16 / (16 * 0.001 + touched * 0.002 + 0.01));
     hs_speed slow = speed;
     slow.decode_bytes = 1000;
-    assert_int_equal(hs_forecast_make(&plan, &slow, 1e11, HS_ROUTING_UNIFORM, 0).decode_limit, HS_LIMIT_COMPUTE);
-    f = hs_forecast_make(&plan, &speed, 0, HS_ROUTING_REAL, 0); /* nothing is known of the drive */
+    assert_int_equal(hs_forecast_make(&plan, &slow, 1e11, 0.5, 0).decode_limit, HS_LIMIT_COMPUTE);
+    f = hs_forecast_make(&plan, &speed, 0, 0.7, 0); /* nothing is known of the drive */
     near(f.decode_tokens_per_s, 10);
     assert_true(f.decode_io_s == 0);
 }
