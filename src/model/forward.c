@@ -180,11 +180,13 @@ int hs_model_decode(hs_model *m, hs_kv *const *kvs, const uint32_t *tokens, uint
             m->experts.ops->session(m->experts.self);
     hs__pass p = {.phase = HS_PHASE_DECODE, .n = n, .kvs = kvs};
     m->experts.ops->step(m->experts.self, HS_PHASE_DECODE, n);
+    m->predict.layer = UINT32_MAX;
     embed(m, tokens, n);
-    hs__predict_first(m, n);
     hs__rope_angles(m, &p);
-    for (uint32_t l = 0; r == 0 && l < m->spec->n_layers; l++)
+    for (uint32_t l = 0; r == 0 && l < m->spec->n_layers; l++) {
+        hs__predict_first(m, l, n);
         r = layer_block(m, &p, l, err);
+    }
     if (r < 0)
         return r;
     head(m, &p, n, logits);

@@ -506,8 +506,9 @@ int hs__moe_run(hs_model *m, const hs__pass *p, uint32_t layer, hs_err *err) HS_
 
 /* predict.c: guesses a layer's experts and hints them. What is known of a layer's result: */
 typedef enum hs__known { HS__BEFORE_EXPERTS, HS__SOME, HS__ALL } hs__known;
-/* Generated tokens: those of the first layer with experts, from the embeddings alone. */
-void hs__predict_first(hs_model *m, uint32_t n);
+/* Before a layer of generated tokens: if it is the last dense one, or there is none before it, those of the first layer
+ * with experts, from what is there. */
+void hs__predict_first(hs_model *m, uint32_t layer, uint32_t n);
 /* Those of the next layer. */
 void hs__predict_next(hs_model *m, uint32_t layer, uint32_t n, hs__known known);
 void hs__predict_prompt(hs_model *m, uint32_t layer, uint32_t n);

@@ -123,13 +123,12 @@ static void guess(hs_model *m, uint32_t next, uint32_t n)
     m->experts.ops->hint(m->experts.self, p->layer, p->guesses, p->n_guesses);
 }
 
-void hs__predict_first(hs_model *m, uint32_t n)
+void hs__predict_first(hs_model *m, uint32_t layer, uint32_t n)
 {
     uint32_t first = 0;
-    m->predict.layer = UINT32_MAX;
     while (first < m->spec->n_layers && !m->a->layers[first].moe)
         first++;
-    if (!is_asked(m, first, false))
+    if (layer != (first > 1 ? first - 1 : 0) || !is_asked(m, first, false))
         return;
     uint64_t t0 = hs_now_ns();
     memcpy(m->predict.x, m->x, (size_t)n * m->spec->hidden * sizeof *m->x);
