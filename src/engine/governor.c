@@ -129,7 +129,7 @@ static void note_pressure(hs_governor *g, const hs__memory *m, uint64_t now)
         return;
     double most = 0;
     for (int i = 0; i < 2 && g->look_ns; i++) {
-        double share = m->stalled_us[i] > g->stalled_us[i]
+        double share = g->stalled_us[i] && m->stalled_us[i] > g->stalled_us[i]
                            ? (double)(m->stalled_us[i] - g->stalled_us[i]) * 1e3 / (double)(now - g->stalled_ns)
                            : 0;
         most = share > most ? share : most;

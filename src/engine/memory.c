@@ -175,6 +175,8 @@ void hs__memory_look(const char *root, hs__memory *ret)
     uint64_t machine = machine_available(root), group = budget_of(m.own, cgroup_left(root, &m.stalled_us[1]));
     machine = machine > UINT64_MAX - m.own ? UINT64_MAX : machine + m.own;
     m.budget = machine < group ? machine : group;
+    if (group < machine)
+        m.stalled_us[0] = 0;
     *ret = m;
 }
 

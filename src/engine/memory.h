@@ -12,10 +12,12 @@ uint64_t hs__memory_available(void);
 uint64_t hs__memory_available_below(const char *root);
 
 typedef struct hs__memory {
-    uint64_t budget;        /* as hs__memory_available */
-    uint64_t own;           /* what of it this process holds */
-    uint64_t stalled_us[2]; /* time so far in which some task stood still for memory: of the machine, of this process's
-                               own control group; 0 = not known */
+    uint64_t budget; /* as hs__memory_available */
+    uint64_t own;    /* what of it this process holds */
+    /* Time so far in which some task stood still for memory: of the machine, of this process's own control group; 0 =
+     * not known. Where a group leaves less than the machine does, the machine's is not told: others may stand still at
+     * limits of their own. */
+    uint64_t stalled_us[2];
 } hs__memory;
 void hs__memory_look(const char *root, hs__memory *ret);
 

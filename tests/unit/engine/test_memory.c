@@ -143,6 +143,11 @@ static void test_pressure(void **state)
     machine_put("/proc/pressure/memory", "some avg10=0.00 total=many\n");
     hs__memory_look(machine_root, &m);
     assert_int_equal(m.stalled_us[0], 0);
+    machine_put("/proc/pressure/memory", "some avg10=0.00 total=1234567\n");
+    machine_put("/sys/fs/cgroup/hotset/memory.max", "1048576\n"); /* what others stand still for is not our lack */
+    hs__memory_look(machine_root, &m);
+    assert_int_equal(m.stalled_us[0], 0);
+    assert_int_equal(m.stalled_us[1], 17);
 }
 
 static void test_reserve(void **state)

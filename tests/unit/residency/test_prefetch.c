@@ -365,7 +365,8 @@ static void a_later_hint_tops_up_and_drops(void **state)
 static bool token_with_stall(fixture *f, uint64_t with, uint64_t without)
 {
     step(f, HS_PHASE_DECODE, 1);
-    f->r->ahead[1].window[HS__AFTER_LAYER] = 1e9f; /* whatever the test's own pace is */
+    f->r->ahead[1].window[HS__AFTER_LAYER] = 1e12f; /* whatever the test's own pace is */
+    f->r->ns_per_byte = 1e4f;
     bool on = f->x.ops->asks(f->x.self, 1, true);
     if (on)
         hint(f, 1, 0, 4);
