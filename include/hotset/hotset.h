@@ -231,11 +231,19 @@ typedef struct hs_engine_stats {
     bool is_preloading;                      /* the experts that were used most are being read, since the start */
     uint32_t preload_done, preload_total;    /* experts */
     uint64_t memory_pressure_ppm;            /* as hs_governor_status.pressure, millionths */
-    uint64_t steps; /* forward passes: it grows while work advances (watchdog) */
+    uint64_t steps;                          /* forward passes: it grows while work advances (watchdog) */
     uint64_t kv_bytes_used;
 } hs_engine_stats;
 /* Any thread; counters are read without stopping the engine. */
 hs_engine_stats hs_engine_get_stats(const hs_engine *e);
+
+/* One layer with experts: how many of them are in memory; of reading ahead for it: uses of experts that were not there
+ * or would not have been, experts read ahead, and of these used in time, used late, never used. */
+typedef struct hs_engine_layer {
+    uint64_t resident, absent, issued, useful, late, wasted;
+} hs_engine_layer;
+/* Any thread; moe_layer < hs_engine_moe_layers. */
+hs_engine_layer hs_engine_get_layer(const hs_engine *e, uint32_t moe_layer);
 
 /* What a sequence does now. */
 typedef struct hs_slot {

@@ -28,6 +28,7 @@ typedef struct bench {
     float *logits;    /* [vocab] */
     hs_progress progress;
     hs_engine_stats start, middle, end; /* before prefill, between, after decode */
+    hs_engine_layer *layers;            /* [layers with experts] at `middle` */
     double prefill_s, decode_s, prefill_cpu_s, decode_cpu_s;
 } bench;
 
@@ -83,6 +84,9 @@ static int measure(bench *b, hs_err *err)
     uint64_t t1 = hs_now_ns();
     double cpu1 = cpu_seconds();
     b->middle = hs_engine_get_stats(b->engine);
+    const uint32_t *numbers;
+    for (uint32_t l = 0; l < hs_engine_moe_layers(b->engine, &numbers); l++)
+        b->layers[l] = hs_engine_get_layer(b->engine, l);
     for (uint32_t i = 0; i < b->n_gen; i++) {
         if (hs_stop_asked())
             return hs_err_set(err, -ECANCELED, "stopped as asked");
@@ -145,6 +149,25 @@ static double share(uint64_t part, uint64_t all)
     return all ? (double)part / (double)all : 0;
 }
 
+/* Reading ahead while tokens were generated, layer by layer. */
+static json_t *layers_json(const bench *b)
+{
+    const uint32_t *numbers;
+    json_t *list = json_array();
+    for (uint32_t l = 0; list && l < hs_engine_moe_layers(b->engine, &numbers); l++) {
+        hs_engine_layer z = hs_engine_get_layer(b->engine, l);
+        const hs_engine_layer *a = &b->layers[l];
+        uint64_t absent = z.absent - a->absent, useful = z.useful - a->useful, late = z.late - a->late;
+        json_array_append_new(list,
+                              json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "layer", (int)numbers[l],
+                                        "resident", (json_int_t)z.resident, "absent", (json_int_t)absent, "issued",
+                                        (json_int_t)(z.issued - a->issued), "useful", (json_int_t)useful, "late",
+                                        (json_int_t)late, "wasted", (json_int_t)(z.wasted - a->wasted),
+                                        "recall_of_misses", share(useful + late, absent)));
+    }
+    return list;
+}
+
 static json_t *result_json(const bench *b)
 {
     const hs_plan *p = hs_engine_plan(b->engine);
@@ -172,6 +195,7 @@ static json_t *result_json(const bench *b)
         (int)p->threads, "io_engine", hs_engine_io_name(b->engine), "kernels", hs_engine_kernels_name(b->engine),
         "planned_bytes", (json_int_t)p->total, "prefill_cpu_s", b->prefill_cpu_s, "decode_cpu_s", b->decode_cpu_s);
     if (o && more && machine) {
+        json_object_set_new(o, "prefetch_layers", layers_json(b));
         json_object_update(o, more);
         json_object_update(o, machine);
     }
@@ -224,7 +248,9 @@ static int prepare(bench *b, const hs_config *config, hs_err *err)
     b->vocab = hs_engine_vocab(b->engine);
     b->tokens = hs_calloc((size_t)(b->n_prompt > b->n_warm ? b->n_prompt : b->n_warm) + 1, sizeof *b->tokens);
     b->logits = hs_calloc(b->vocab, sizeof *b->logits);
-    return b->tokens && b->logits ? 0 : hs_err_set(err, -ENOMEM, "bench: out of memory");
+    const uint32_t *numbers;
+    b->layers = hs_calloc((size_t)hs_engine_moe_layers(b->engine, &numbers) + 1, sizeof *b->layers);
+    return b->tokens && b->logits && b->layers ? 0 : hs_err_set(err, -ENOMEM, "bench: out of memory");
 }
 
 static int bench_model(const hs_args *a)
@@ -259,6 +285,7 @@ static int bench_model(const hs_args *a)
     hs_engine_destroy(&b.engine);
     hs_free(b.tokens);
     hs_free(b.logits);
+    hs_free(b.layers);
     hs_config_destroy(&config);
     return status;
 }

@@ -155,6 +155,13 @@ hs_engine_stats hs_engine_get_stats(const hs_engine *engine)
     return s;
 }
 
+hs_engine_layer hs_engine_get_layer(const hs_engine *e, uint32_t moe_layer)
+{
+    hs_residency_layer l;
+    hs_residency_get_layer(e->residency, moe_layer, &l);
+    return (hs_engine_layer){l.resident, l.absent, l.issued, l.useful, l.late, l.wasted};
+}
+
 void hs_engine_on_route(hs_engine *e, void (*fn)(void *ctx, const hs_route_event *ev), void *ctx)
 {
     e->on_route = fn;

@@ -74,7 +74,10 @@ static const char *check_lists(const hs_residency *r, const tally *t)
         return "staging buffers are lost";
     if (t->guesses != r->n_guessed || r->n_guessed > r->guessed_room)
         return "guesses are lost";
-    if (t->ready != hs_residency_resident(r))
+    uint64_t ready = 0;
+    for (uint32_t i = 0; i < r->cfg.n_layers; i++)
+        ready += atomic_load_explicit(&r->ahead[i].count.resident, memory_order_relaxed);
+    if (t->ready != hs_residency_resident(r) || t->ready != ready)
         return "the number of READY slots is wrong";
     return r->speculative_flying > r->sweep_budget ? "the prefetch budget is exceeded" : NULL;
 }

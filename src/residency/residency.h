@@ -37,8 +37,8 @@ typedef struct hs_residency_config {
      * NULL. A drive that delivers nothing at all for hs_io_patience_ns fails the wait with -ETIMEDOUT. */
     bool (*unwanted)(void *ctx);
     void *unwanted_ctx;
-    /* Raw records of a packed model have checksums that reading does not need. Checked are the first read of each, reads
-     * from mirrors, and later ones only while there is nothing else to do; true: all of them. */
+    /* Raw records of a packed model have checksums that reading does not need. Checked are the first read of each,
+     * reads from mirrors, and later ones only while there is nothing else to do; true: all of them. */
     bool verify_always;
     uint64_t seed;
 } hs_residency_config;
@@ -78,8 +78,8 @@ void hs_residency_settle(hs_residency *r);
 /* What is known from earlier runs, before the first token: objects[n], most used first, with uses[n] of so many tokens.
  */
 void hs_residency_warm(hs_residency *r, const uint32_t *objects, const uint32_t *uses, uint32_t n, uint32_t tokens);
-/* Engine thread, between passes: starts to read objects[*at..n) into EMPTY slots, as far as reads ahead may go, and takes
- * in what has been read; moves *at on. False: nothing is left, or no slot. */
+/* Engine thread, between passes: starts to read objects[*at..n) into EMPTY slots, as far as reads ahead may go, and
+ * takes in what has been read; moves *at on. False: nothing is left, or no slot. */
 bool hs_residency_preload(hs_residency *r, const uint32_t *objects, uint32_t n, uint32_t *at);
 
 typedef struct hs_residency_stats {
@@ -100,14 +100,15 @@ typedef struct hs_residency_stats {
 } hs_residency_stats;
 hs_residency_stats hs_residency_get_stats(const hs_residency *r);
 
-/* Reading ahead for one layer. */
-typedef struct hs_prefetch_layer {
-    uint64_t absent; /* uses of experts that were not there, or would not have been: misses + useful */
+/* One layer: what of it is in memory, and reading ahead for it. */
+typedef struct hs_residency_layer {
+    uint64_t resident; /* READY now */
+    uint64_t absent;   /* uses of experts that were not there, or would not have been: misses + useful */
     uint64_t issued, useful, late, wasted;
     uint64_t stall_ns; /* the engine thread stood still in this layer, or decoded */
-} hs_prefetch_layer;
+} hs_residency_layer;
 /* layer < n_layers. Any thread. */
-void hs_residency_prefetch_layer(const hs_residency *r, uint32_t layer, hs_prefetch_layer *ret);
+void hs_residency_get_layer(const hs_residency *r, uint32_t layer, hs_residency_layer *ret);
 
 /* NULL, or a sentence about the first invariant that does not hold. Engine thread; O(objects + slots). */
 const char *hs_residency_check(const hs_residency *r);

@@ -112,6 +112,7 @@ typedef struct hs__outcomes {
 } hs__outcomes;
 
 #define HS__AHEAD_COUNTERS(X)                                                                                          \
+    X(resident)                                                                                                        \
     X(absent)                                                                                                          \
     X(issued)                                                                                                          \
     X(useful)                                                                                                          \

@@ -98,10 +98,11 @@ static void join(hs_residency *r, uint32_t slot)
         r->n_loose++;
 }
 
-static void count_ready(hs_residency *r, int32_t by)
+static void count_ready(hs_residency *r, uint32_t object, int32_t by)
 {
     uint32_t n = atomic_load_explicit(&r->n_ready, memory_order_relaxed);
     atomic_store_explicit(&r->n_ready, n + (uint32_t)by, memory_order_relaxed);
+    hs__count(&r->ahead[object / r->cfg.n_experts].count.resident, (uint64_t)(int64_t)by);
 }
 
 void hs__slot_fill(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind, uint32_t load)
@@ -123,7 +124,7 @@ void hs__slot_ready(hs_residency *r, uint32_t slot)
     s->state = HS__READY;
     if (is_listed(s))
         loose_append(r, slot);
-    count_ready(r, 1);
+    count_ready(r, s->object, 1);
 }
 
 void hs__slot_clear(hs_residency *r, uint32_t slot)
@@ -133,7 +134,7 @@ void hs__slot_clear(hs_residency *r, uint32_t slot)
         hs__prefetch_lost(r, slot);
     leave(r, slot);
     if (s->state == HS__READY)
-        count_ready(r, -1);
+        count_ready(r, s->object, -1);
     r->slot_of[s->object] = HS__NONE;
     s->state = HS__EMPTY;
     s->object = s->load = s->want = HS__NONE;

@@ -255,7 +255,7 @@ void hs__worth_end(hs_residency *r)
         judge(r, a);
 }
 
-void hs_residency_prefetch_layer(const hs_residency *r, uint32_t layer, hs_prefetch_layer *ret)
+void hs_residency_get_layer(const hs_residency *r, uint32_t layer, hs_residency_layer *ret)
 {
     const hs__ahead *a = &r->ahead[layer];
 #define X(name) ret->name = atomic_load_explicit(&a->count.name, memory_order_relaxed);

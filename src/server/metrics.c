@@ -146,6 +146,22 @@ static void put_engines(hs_buf *b, const hs_server *s)
     }
 }
 
+static void put_layers(hs_buf *b, const hs_server *s)
+{
+    head(b, "hotset_expert_cache_layer_resident", "gauge", "Experts of a layer in memory.");
+    for (size_t i = 0; i < s->n_models; i++) {
+        const hs_engine *e = s->models[i].engine;
+        const uint32_t *numbers = NULL;
+        uint32_t n = e ? hs_engine_moe_layers(e, &numbers) : 0;
+        for (uint32_t l = 0; l < n; l++) {
+            hs_buf_puts(b, "hotset_expert_cache_layer_resident{model=\"");
+            put_label(b, s->models[i].name);
+            hs_buf_printf(b, "\",layer=\"%u\"} %llu\n", numbers[l],
+                          (unsigned long long)hs_engine_get_layer(e, l).resident);
+        }
+    }
+}
+
 static void put_histogram(hs_buf *b, const char *name, const char *help, const hs__histogram *h)
 {
     uint64_t n = 0;
@@ -191,5 +207,6 @@ int hs__metrics_print(const hs_server *s, hs_buf *b)
     put_histogram(b, "hotset_time_to_first_token_seconds", "Request to its first token.", &m->first_token);
     put_histogram(b, "hotset_inter_token_seconds", "Token to token of one request.", &m->inter_token);
     put_engines(b, s);
+    put_layers(b, s);
     return b->failed;
 }

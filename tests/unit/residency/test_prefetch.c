@@ -355,8 +355,8 @@ static void a_later_hint_tops_up_and_drops(void **state)
     assert_int_equal(s.prefetch_useful, 4);
     assert_int_equal(s.prefetch_dropped, 2);
     assert_int_equal(s.prefetch_wasted, 0);
-    hs_prefetch_layer l;
-    hs_residency_prefetch_layer(f.r, 1, &l);
+    hs_residency_layer l;
+    hs_residency_get_layer(f.r, 1, &l);
     assert_true(l.absent == 4 && l.issued == 6 && l.useful == 4 && l.late == 0 && l.wasted == 0);
     fixture_close(&f);
 }

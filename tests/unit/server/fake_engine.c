@@ -192,6 +192,20 @@ const struct json_t *hs_engine_generation_config(const hs_engine *e)
     return e->generation_config;
 }
 
+uint32_t hs_engine_moe_layers(const hs_engine *e, const uint32_t **ret_numbers)
+{
+    static const uint32_t numbers[] = {1, 2};
+    (void)e;
+    *ret_numbers = numbers;
+    return 2;
+}
+
+hs_engine_layer hs_engine_get_layer(const hs_engine *e, uint32_t moe_layer)
+{
+    (void)e;
+    return (hs_engine_layer){.resident = 7 + moe_layer};
+}
+
 hs_engine_stats hs_engine_get_stats(const hs_engine *engine)
 {
     hs_engine *e = (hs_engine *)(uintptr_t)engine;
