@@ -143,8 +143,9 @@ static_assert(sizeof(hs_shard_frame) == 8, "layout");
 /*
  * manifest.json:
  * { "format": "hotset-pack", "version": 1, "identity": "32 hex digits", "source_stamp": "32 hex", "created_by": "hotset
- * 0.1.0", "source": "/absolute/path" (optional: where the source lay; never needed), "options": {"codec": "zstd"|"raw", "level": N, "shard_bytes": N}, "sources": [{"name": "model.safetensors",
- * "bytes": N, "mtime_ns": N, "data_start": N, "mode": 420, "header": "model.safetensors.header", "header_xxh3": "16 hex"}], "shards":
+ * 0.1.0", "source": "/absolute/path" (optional: where the source lay; never needed), "options": {"codec": "zstd"|"raw",
+ * "level": N, "shard_bytes": N}, "sources": [{"name": "model.safetensors", "bytes": N, "mtime_ns": N, "data_start": N,
+ * "mode": 420, "header": "model.safetensors.header", "header_xxh3": "16 hex"}], "shards":
  * [{"name": "dense-00000.hss", "kind": "dense"|"experts", "bytes": N, "records": N, "header_hash": "16 hex"}], "files":
  * [{"name": "config.json", "stored_as": "config.json", "bytes": N, "mode": 420, "xxh3": "16 hex"}], "raw_bytes": N,
  * "stored_bytes": N, "manifest_xxh3": "16 hex" } mode: permission bits of the original. source_stamp: hash of the

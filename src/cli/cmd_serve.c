@@ -275,10 +275,8 @@ static int start_governor(daemon_state *d, hs_err *err)
     hs_engine *engines[HS_SERVER_MAX_MODELS];
     for (size_t i = 0; i < d->n; i++)
         engines[i] = d->models[i].engine;
-    hs_governor_options o = {.engines = engines,
-                             .n_engines = d->n,
-                             .limit = d->models[0].options.memory_limit,
-                             .outside = d->server_bytes};
+    hs_governor_options o = {
+        .engines = engines, .n_engines = d->n, .limit = d->models[0].options.memory_limit, .outside = d->server_bytes};
     hs_governor *g = NULL;
     int r = hs_governor_create(&o, &g, err);
     atomic_store(&d->governor, g);

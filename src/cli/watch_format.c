@@ -136,8 +136,8 @@ static void put_model(screen *s, const hs_watch *before, const hs_watch *now, ui
     put_line(s, "  waiting    for the drive %s, decompressing %s of the time", percent(r.stalled, x),
              percent(r.expanding, y));
     put_line(s, "  prefetch   %.0f experts/s, %s of them used", r.prefetch_per_s, percent(r.prefetch_useful, x));
-    put_line(s, "  governor   room for %.0f of %.0f; shrunk %.0f, grown %.0f; pressure %s", m->slots,
-             m->slots_planned, m->shrinks, m->grows, percent(m->pressure, z));
+    put_line(s, "  governor   room for %.0f of %.0f; shrunk %.0f, grown %.0f; pressure %s", m->slots, m->slots_planned,
+             m->shrinks, m->grows, percent(m->pressure, z));
     put_line(s, "  cache      %.0f of %llu experts in memory", m->resident, (unsigned long long)m->experts);
     put_map(s, m);
     put_busy(s, m);

@@ -105,8 +105,8 @@ static bool allocate(hs_residency *r)
     r->ahead = hs_calloc(c->n_layers, sizeof *r->ahead);
     r->decoders = hs_calloc(r->n_decoders, sizeof *r->decoders);
     r->tasks = hs_calloc(HS__MAX_TASKS, sizeof *r->tasks);
-    if (!r->arena || (r->n_staging && !r->staging) || !r->policy_state || !r->slots || !r->slot_of || !r->known || !r->loads ||
-        !r->staging_free || !r->batch || !r->wants || !r->want_of || !r->ready.item || !r->hits.item ||
+    if (!r->arena || (r->n_staging && !r->staging) || !r->policy_state || !r->slots || !r->slot_of || !r->known ||
+        !r->loads || !r->staging_free || !r->batch || !r->wants || !r->want_of || !r->ready.item || !r->hits.item ||
         !r->pending.item || !r->guessed || !r->named[HS__OF_PART] || !r->named[HS__OF_WHOLE] || !r->ahead ||
         !r->decoders || !r->tasks)
         return false;

@@ -20,8 +20,8 @@ typedef struct hs_source hs_source;
 /* Opens folder `path` (of safetensors: config.json required) or file `path` (GGUF) and reads all headers and tables, no
  * weights. */
 int hs_source_open(const char *path, hs_source **ret_source, hs_err *err) HS_MUST_CHECK;
-/* A source without files, for planning: config (borrowed reference is taken) and tensors (copied) are what a model would
- * have. Nothing can be loaded from it. */
+/* A source without files, for planning: config (borrowed reference is taken) and tensors (copied) are what a model
+ * would have. Nothing can be loaded from it. */
 int hs_source_describe(const char *name, struct json_t *config, const hs_tensor *tensors, uint32_t n,
                        hs_source **ret_source, hs_err *err) HS_MUST_CHECK;
 void hs_source_close(hs_source **source);

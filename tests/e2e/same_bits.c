@@ -2,11 +2,11 @@
  * same_bits.c - the promise that nothing but the model and the tokens decides a logit, and the one that the plan bounds
  * memory.
  *
- * Every combination of {safetensors, packed with zstd, packed with exponents} x {cache at the floor, 25 %, 100 %} x {lru, lfu, ewma} x {prefetch on,
- * off} x {io_uring, pread} x {1, 2, 3 threads} x {alone, beside three others} runs in a process of its own, which
- * reports a hash of all logits and the plan's total; the parent compares hashes and the process's peak RSS as the
- * kernel counted it. Of a GGUF file: {cache at the floor, 50 %, 100 %} x {prefetch on, off} x {1, 2, 3 threads} x
- * {alone, beside three others}.
+ * Every combination of {safetensors, packed with zstd, packed with exponents} x {cache at the floor, 25 %, 100 %} x
+ * {lru, lfu, ewma} x {prefetch on, off} x {io_uring, pread} x {1, 2, 3 threads} x {alone, beside three others} runs in
+ * a process of its own, which reports a hash of all logits and the plan's total; the parent compares hashes and the
+ * process's peak RSS as the kernel counted it. Of a GGUF file: {cache at the floor, 50 %, 100 %} x {prefetch on, off} x
+ * {1, 2, 3 threads} x {alone, beside three others}.
  *
  *   same_bits MODEL_DIR WORK_DIR      all combinations (the parent)
  *   same_bits FILE.gguf               those of a GGUF file

@@ -286,9 +286,9 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_published), cmocka_unit_test(test_types),     cmocka_unit_test(test_pre_flags),
-        cmocka_unit_test(test_cut_vocabulary),
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_no_memory), cmocka_unit_test(test_many),
+        cmocka_unit_test(test_published),      cmocka_unit_test(test_types),   cmocka_unit_test(test_pre_flags),
+        cmocka_unit_test(test_cut_vocabulary), cmocka_unit_test(test_refused), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
