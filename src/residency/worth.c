@@ -52,7 +52,8 @@ uint8_t hs__class_of(hs_residency *r, uint32_t layer, float margin)
     if (!isfinite(size))
         return 0;
     a->margin += (a->margin > 0 ? 1.0f / 256 : 1) * (size - a->margin);
-    float at = a->margin > 0 ? margin / a->margin * 2 + HS__CLASSES / 2 : HS__CLASSES / 2;
+    const float middle = 0.5f * HS__CLASSES;
+    float at = a->margin > 0 ? margin / a->margin * 2 + middle : middle;
     return at <= 0 ? 0 : at >= HS__CLASSES - 1 ? HS__CLASSES - 1 : (uint8_t)at;
 }
 
