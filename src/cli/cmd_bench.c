@@ -209,6 +209,24 @@ static double real(const json_t *o, const char *key)
     return json_number_value(json_object_get(o, key));
 }
 
+/* Of the layers that tokens missed experts in: how much of it reading ahead has caught, least and most. */
+static void print_layers(const json_t *layers)
+{
+    const json_t *least = NULL, *most = NULL, *l;
+    size_t i;
+    json_array_foreach(layers, i, l)
+    {
+        if (real(l, "absent") <= 0)
+            continue;
+        least = !least || real(l, "recall_of_misses") < real(least, "recall_of_misses") ? l : least;
+        most = !most || real(l, "recall_of_misses") > real(most, "recall_of_misses") ? l : most;
+    }
+    if (least)
+        printf("  by layer  of what was missing, %.2f read ahead in layer %.0f, the least, to %.2f in layer %.0f\n",
+               real(least, "recall_of_misses"), real(least, "layer"), real(most, "recall_of_misses"),
+               real(most, "layer"));
+}
+
 static void print_text(const json_t *o)
 {
     const json_t *p = json_object_get(o, "phases");
@@ -228,6 +246,7 @@ static void print_text(const json_t *o)
     printf("  prefetch  %8.0f experts, %.0f useful, %.0f wasted; predictions: recall %.2f, precision %.2f\n",
            real(o, "prefetch_issued"), real(o, "prefetch_useful"), real(o, "prefetch_wasted"),
            real(o, "predict_recall"), real(o, "predict_precision"));
+    print_layers(json_object_get(o, "prefetch_layers"));
 }
 
 static int prepare(bench *b, const hs_config *config, hs_err *err)

@@ -78,6 +78,7 @@ hs_receipt hs_receipt_between(const hs_engine_stats *before, const hs_engine_sta
                         .expand_s = (double)(after->expand_ns - before->expand_ns) * 1e-9,
                         .prefetch_issued = after->prefetch_issued - before->prefetch_issued,
                         .prefetch_useful = after->prefetch_useful - before->prefetch_useful,
+                        .unpacked = after->unpacked - before->unpacked,
                         .prompt_tokens = (uint32_t)(after->prompt_tokens - before->prompt_tokens),
                         .generated_tokens = (uint32_t)(after->generated_tokens - before->generated_tokens)};
 }
@@ -85,12 +86,12 @@ hs_receipt hs_receipt_between(const hs_engine_stats *before, const hs_engine_sta
 json_t *hs_receipt_json(const hs_receipt *r)
 {
     uint64_t uses = r->expert_hits + r->expert_misses;
-    return json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "bytes_read", (json_int_t)r->bytes_read,
-                     "hits", (json_int_t)r->expert_hits, "misses", (json_int_t)r->expert_misses, "hit_rate",
-                     uses ? (double)r->expert_hits / (double)uses : 1.0, "queue_s", r->queue_s, "prefill_s",
-                     r->prefill_s, "decode_s", r->decode_s, "disk_wait_s", r->disk_wait_s, "expand_s", r->expand_s,
-                     "prefetch_issued", (json_int_t)r->prefetch_issued, "prefetch_useful",
-                     (json_int_t)r->prefetch_useful);
+    return json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I}", "bytes_read",
+                     (json_int_t)r->bytes_read, "hits", (json_int_t)r->expert_hits, "misses",
+                     (json_int_t)r->expert_misses, "hit_rate", uses ? (double)r->expert_hits / (double)uses : 1.0,
+                     "queue_s", r->queue_s, "prefill_s", r->prefill_s, "decode_s", r->decode_s, "disk_wait_s",
+                     r->disk_wait_s, "expand_s", r->expand_s, "prefetch_issued", (json_int_t)r->prefetch_issued,
+                     "prefetch_useful", (json_int_t)r->prefetch_useful, "unpacked", (json_int_t)r->unpacked);
 }
 
 /* A number of the object; false if it has none of that name. */
@@ -125,4 +126,6 @@ void hs_receipt_format(const json_t *hotset, int64_t prompt_tokens, int64_t gene
         hs_buf_printf(out, " · disk wait %.2f s", v);
     if (number(hotset, "prefetch_issued", &v) && number(hotset, "prefetch_useful", &w))
         hs_buf_printf(out, " · prefetch %.0f of %.0f used", w, v);
+    if (number(hotset, "unpacked", &v) && v > 0)
+        hs_buf_printf(out, " · %.0f read unpacked", v);
 }

@@ -74,12 +74,22 @@ static const char *check_lists(const hs_residency *r, const tally *t)
         return "staging buffers are lost";
     if (t->guesses != r->n_guessed || r->n_guessed > r->guessed_room)
         return "guesses are lost";
-    uint64_t ready = 0;
-    for (uint32_t i = 0; i < r->cfg.n_layers; i++)
-        ready += atomic_load_explicit(&r->ahead[i].count.resident, memory_order_relaxed);
-    if (t->ready != hs_residency_resident(r) || t->ready != ready)
+    if (t->ready != hs_residency_resident(r))
         return "the number of READY slots is wrong";
     return r->speculative_flying > r->sweep_budget ? "the prefetch budget is exceeded" : NULL;
+}
+
+static const char *check_layers(const hs_residency *r)
+{
+    for (uint32_t l = 0; l < r->cfg.n_layers; l++) {
+        const uint32_t *slots = r->slot_of + (size_t)l * r->cfg.n_experts;
+        uint64_t ready = 0;
+        for (uint32_t e = 0; e < r->cfg.n_experts; e++)
+            ready += slots[e] != HS__NONE && r->slots[slots[e]].state == HS__READY;
+        if (ready != atomic_load_explicit(&r->ahead[l].count.resident, memory_order_relaxed))
+            return "a layer's number of READY slots is wrong";
+    }
+    return NULL;
 }
 
 const char *hs_residency_check(const hs_residency *r)
@@ -96,5 +106,7 @@ const char *hs_residency_check(const hs_residency *r)
     if (mapped + t.empty != r->n_slots + r->n_leaving)
         return "an object is in no slot or in two";
     const char *wrong = check_wants(r);
-    return wrong ? wrong : check_lists(r, &t);
+    if (!wrong)
+        wrong = check_lists(r, &t);
+    return wrong ? wrong : check_layers(r);
 }

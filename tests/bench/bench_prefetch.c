@@ -4,12 +4,11 @@
  * and without. Routers, guesses, cache and residency are real; only time is not, so that a figure can be repeated to
  * the last digit on a machine under any load.
  *
- * bench_prefetch [--layers] [--tokens N] [--batch N] [--trace FILE] [--drive GB/s] [--cache PERCENT] [MODEL]
+ * bench_prefetch [--tokens N] [--batch N] [--drive GB/s] [--cache PERCENT] [MODEL]
  *
  * Every byte of MODEL (default: the demo model) stands for `scale` bytes, so that its experts are as big as those of a
  * model of 30 billion parameters, and budgets mean what they mean there. Computing reads weights at MEMORY bytes/s.
- * Prints one line of JSON for each drive and cache size. --layers: a line for each layer too. --trace: each expert
- * named in a hint, with the outcome, as CSV.
+ * Prints one line of JSON for each drive and cache size.
  */
 #include <fcntl.h>
 #include <math.h>
@@ -39,31 +38,19 @@ typedef struct bench {
     double scale;
     uint64_t expert_bytes;
     uint32_t tokens, batch;
-    bool with_layers;
-    FILE *trace;
 } bench;
 
 /* The residency behind a meter: what the model computes between its calls costs time. */
 typedef struct metered {
     hs_experts inner;
-    const bench *b;
     double attention_ns, expert_ns; /* of a layer */
     bool own_due;                   /* the shared expert of this layer has not been paid */
-    uint32_t layer, stage, token;
-    uint64_t begun_hits;
-    struct {
-        uint32_t layer, stage, rank;
-        float margin, limit;
-        bool resident;
-    } named[4096];
-    uint32_t n_named;
 } metered;
 
 static void m_step(void *self, hs_phase phase, uint32_t n)
 {
     metered *m = self;
     m->inner.ops->step(m->inner.self, phase, n);
-    m->token++;
 }
 
 static int m_begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32_t n, uint8_t *ret_resident,
@@ -72,7 +59,6 @@ static int m_begin(void *self, uint32_t layer, const hs_expert_want *wants, uint
     metered *m = self;
     vd_spend(m->attention_ns);
     m->own_due = true;
-    m->layer = layer;
     return m->inner.ops->begin(m->inner.self, layer, wants, n, ret_resident, err);
 }
 
@@ -226,7 +212,7 @@ static result decode(bench *b, double drive, double cache, bool on)
                               .prefetch_budget = (uint64_t)((16u << 20) / b->scale)};
     if (hs_residency_create(&rc, &r, &err) < 0)
         die(err.text);
-    metered meter = {.inner = hs_residency_experts(r), .b = b};
+    metered meter = {.inner = hs_residency_experts(r)};
     meter.expert_ns = EXPERT_BYTES / MEMORY * 1e9;
     meter.attention_ns = 4 * meter.expert_ns;
     hs_model_config mc = {.max_batch = b->batch,
@@ -259,8 +245,6 @@ static result decode(bench *b, double drive, double cache, bool on)
             ids[i] = sample(logits + (size_t)i * b->spec->vocab, b->spec->vocab, &dice);
     }
     result out = {(double)(vd.now - begun) / (b->tokens - b->tokens / 2), minus(hs_residency_get_stats(r), before)};
-    if (getenv("SHOW_TEXT"))
-        fprintf(stderr, "last id %u\n", ids[0]);
     hs_model_destroy(&model);
     while (vd.n_out) /* the residency waits for its reads */
         vd_complete();

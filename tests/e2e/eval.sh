@@ -84,3 +84,8 @@ for key in prefill_tokens_per_s decode_tokens_per_s bytes_read disk_bytes_per_s 
 done
 grep -q '"phases":{"compute":[0-9.e-]*,"disk_wait":[0-9.e-]*,"decode":[0-9.e-]*,"other":[0-9.e-]*}' "$WORK/out" ||
     fail "bench's phases"
+# The layers' figures are those of the whole.
+sum() { grep -o '"prefetch_layers":\[[^]]*\]' "$WORK/out" | grep -o "\"$1\":[0-9]*" | awk -F: '{ n += $2 } END { print n + 0 }'; }
+whole() { grep -o "\"$1\":[0-9]*" "$WORK/out" | tail -1 | cut -d: -f2; }
+[ "$(sum absent)" -gt 0 ] && [ "$(sum absent)" -eq $(($(whole misses) + $(whole prefetch_useful))) ] &&
+    [ "$(sum issued)" -eq "$(whole prefetch_issued)" ] || fail "bench's layers"

@@ -12,13 +12,15 @@
 static void test_receipt(void **state)
 {
     (void)state;
-    hs_engine_stats before = {.bytes_read = 1000, .expert_hits = 5, .expert_misses = 5, .prompt_tokens = 3};
+    hs_engine_stats before = {
+        .bytes_read = 1000, .expert_hits = 5, .expert_misses = 5, .unpacked = 2, .prompt_tokens = 3};
     hs_engine_stats after = {.bytes_read = 1000 + (3u << 20),
                              .expert_hits = 35,
                              .expert_misses = 15,
                              .disk_wait_ns = 250000000,
                              .prefetch_issued = 9,
                              .prefetch_useful = 4,
+                             .unpacked = 8,
                              .prompt_tokens = 10,
                              .generated_tokens = 20};
     hs_receipt r = hs_receipt_between(&before, &after, 0.5, 2);
@@ -30,7 +32,8 @@ static void test_receipt(void **state)
     hs_buf_init(&line, 4096);
     hs_receipt_format(o, r.prompt_tokens, r.generated_tokens, &line);
     assert_string_equal(line.data, "7 prompt + 20 generated tokens · prefill 0.50 s · decode 2.00 s (10.0 tokens/s) · "
-                                   "hit rate 75 % · read 3.0 MiB · disk wait 0.25 s · prefetch 4 of 9 used");
+                                   "hit rate 75 % · read 3.0 MiB · disk wait 0.25 s · prefetch 4 of 9 used · "
+                                   "6 read unpacked");
     hs_buf_deinit(&line);
     json_decref(o);
 }
@@ -44,7 +47,7 @@ static void test_receipt_lacks_fields(void **state)
     hs_receipt_format(NULL, 1, 0, &line);
     assert_string_equal(line.data, "1 prompt + 0 generated tokens");
     hs_buf_clear(&line);
-    json_t *o = json_pack("{s:f, s:s, s:f}", "hit_rate", 1.0, "bytes_read", "many", "queue_s", 2.0);
+    json_t *o = json_pack("{s:f, s:s, s:f, s:i}", "hit_rate", 1.0, "bytes_read", "many", "queue_s", 2.0, "unpacked", 0);
     hs_receipt_format(o, 1, 0, &line);
     assert_string_equal(line.data, "1 prompt + 0 generated tokens · queued 2.0 s · hit rate 100 %");
     json_decref(o);

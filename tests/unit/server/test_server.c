@@ -386,6 +386,8 @@ static void test_metrics(void **state)
     assert_has(&B, "hotset_time_to_first_token_seconds_count 1\n");
     assert_has(&B, "hotset_inter_token_seconds_count 4\n");
     assert_has(&B, "hotset_queue_depth{model=\"tale\"} 0\n");
+    assert_has(&B, "hotset_expert_cache_layer_resident{model=\"tale\",layer=\"1\"} 7\n");
+    assert_has(&B, "hotset_expert_cache_layer_resident{model=\"tale\",layer=\"2\"} 8\n");
     for (char *line = strtok((char *)(uintptr_t)body_of(&B), "\n"); line; line = strtok(NULL, "\n"))
         assert_true(line[0] == '#' || (!strncmp(line, "hotset_", 7) && strchr(line, ' ')));
 }
