@@ -83,14 +83,19 @@ static void answer_init(answer *a, hs_buf *body)
     a->parser.data = a;
 }
 
+static int check_stop(const hs_client_options *o, hs_err *err)
+{
+    return o->stop && *o->stop ? hs_err_set(err, -ECANCELED, "interrupted") : 0;
+}
+
 /* Waits for events on fd. */
 static int wait_for(const hs_client_options *o, int fd, short events, hs_err *err)
 {
     uint64_t until = o->timeout_s ? hs_now_ns() + o->timeout_s * 1000000000ull : UINT64_MAX;
     for (;;) {
         struct pollfd p = {.fd = fd, .events = events};
-        if (o->stop && *o->stop)
-            return hs_err_set(err, -ECANCELED, "interrupted");
+        if (check_stop(o, err) < 0)
+            return -ECANCELED;
         int n = poll(&p, 1, WAIT_MS);
         if (n > 0)
             return 0;
@@ -183,6 +188,8 @@ static int receive(const hs_client_options *o, int fd, answer *a, hs_err *err)
 {
     char data[16384];
     ssize_t n;
+    if (check_stop(o, err) < 0) /* also of a server that is never waited for */
+        return -ECANCELED;
     while ((n = recv(fd, data, sizeof data, 0)) < 0) {
         if (errno == EAGAIN) {
             int r = wait_for(o, fd, POLLIN, err);
