@@ -87,6 +87,28 @@ char *read_file(const char *folder, const char *name, size_t *ret_n)
     return p;
 }
 
+size_t size_of(const char *folder, const char *name)
+{
+    char path[600];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_int_equal(stat(path, &st), 0);
+    return (size_t)st.st_size;
+}
+
+void flip_bits(const char *folder, const char *name, size_t at, int bits)
+{
+    char path[600];
+    unsigned char c;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &c, 1, (off_t)at), 1);
+    c ^= (unsigned char)bits;
+    assert_int_equal(pwrite(fd, &c, 1, (off_t)at), 1);
+    close(fd);
+}
+
 /* ---- a container ---- */
 
 typedef enum look { TRAINED, RANDOM, ZERO } look;

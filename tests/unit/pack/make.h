@@ -22,6 +22,9 @@ typedef enum source_kind {
 void make_source(const char *path, source_kind kind);
 void write_file(const char *folder, const char *name, const void *data, size_t n);
 char *read_file(const char *folder, const char *name, size_t *ret_n); /* free() */
+size_t size_of(const char *folder, const char *name);
+/* Damages one byte of a file in its place. */
+void flip_bits(const char *folder, const char *name, size_t at, int bits);
 
 /* Fails the test unless both hold the same regular files with the same bytes and modes. */
 void assert_same_folder(const char *a, const char *b);

@@ -35,26 +35,6 @@ static void end(world *w)
     remove_tree(w->top);
 }
 
-static void flip(const char *folder, const char *file, size_t at)
-{
-    char path[400];
-    unsigned char c;
-    snprintf(path, sizeof path, "%s/%s", folder, file);
-    int fd = open(path, O_RDWR);
-    assert_true(fd >= 0);
-    assert_int_equal(pread(fd, &c, 1, (off_t)at), 1);
-    c ^= 0x10;
-    assert_int_equal(pwrite(fd, &c, 1, (off_t)at), 1);
-    close(fd);
-}
-
-static size_t size_of(const char *folder, const char *file)
-{
-    size_t n;
-    free(read_file(folder, file, &n));
-    return n;
-}
-
 static int repair(const world *w, uint64_t *ret_mended, uint64_t *ret_problems, hs_err *err)
 {
     *ret_mended = *ret_problems = 0;
@@ -74,9 +54,9 @@ static void records_and_files_come_back(void **state)
             uint64_t mended, problems;
             hs_err err = {0};
             size_t n = size_of(w.dst, files[f]);
-            flip(w.dst, files[f], f < 2 ? 4096 + 7 : n / 2);
+            flip_bits(w.dst, files[f], f < 2 ? 4096 + 7 : n / 2, 0x10);
             if (f == 0) /* another record */
-                flip(w.dst, files[f], n / 2);
+                flip_bits(w.dst, files[f], n / 2, 0x10);
             if (repair(&w, &mended, &problems, &err) < 0 || problems)
                 fail_msg("%s: %s", files[f], err.text);
             assert_in_range(mended, 1, 2);
@@ -100,10 +80,10 @@ static void another_source_mends_nothing(void **state)
     hs_err err = {0};
     snprintf(path, sizeof path, "%s/model.safetensors", w.src);
     assert_int_equal(stat(path, &st), 0);
-    flip(w.dst, "experts-00000.hss", 4096 + 7);
-    flip(w.dst, "experts-00000.hss", size_of(w.dst, "experts-00000.hss") / 2);
-    flip(w.src, "model.safetensors", n_src - 5000);
-    flip(w.src, "model.safetensors", n_src / 4);
+    flip_bits(w.dst, "experts-00000.hss", 4096 + 7, 0x10);
+    flip_bits(w.dst, "experts-00000.hss", size_of(w.dst, "experts-00000.hss") / 2, 0x10);
+    flip_bits(w.src, "model.safetensors", n_src - 5000, 0x10);
+    flip_bits(w.src, "model.safetensors", n_src / 4, 0x10);
     const struct timespec same[2] = {st.st_atim, st.st_mtim};
     assert_int_equal(utimensat(AT_FDCWD, path, same, 0), 0);
     char *before = read_file(w.dst, "experts-00000.hss", &n);
@@ -132,7 +112,7 @@ static void a_damaged_table_is_told(void **state)
     world w = begin(SOURCE_TINY, HS_PACK_ZSTD);
     uint64_t mended, problems;
     hs_err err = {0};
-    flip(w.dst, "experts-00000.hss", 20);
+    flip_bits(w.dst, "experts-00000.hss", 20, 0x10);
     assert_int_equal(repair(&w, &mended, &problems, &err), -EBADMSG);
     assert_int_equal(mended, 0);
     assert_int_equal(problems, 1);

@@ -39,19 +39,6 @@ static void end(world *w)
     remove_tree(w->top);
 }
 
-static void flip(const char *folder, const char *file, size_t at)
-{
-    char path[400];
-    unsigned char c;
-    snprintf(path, sizeof path, "%s/%s", folder, file);
-    int fd = open(path, O_RDWR);
-    assert_true(fd >= 0);
-    assert_int_equal(pread(fd, &c, 1, (off_t)at), 1);
-    c ^= 0x10;
-    assert_int_equal(pwrite(fd, &c, 1, (off_t)at), 1);
-    close(fd);
-}
-
 typedef struct heard {
     uint64_t notes, problems, ticks, stop_at;
     int64_t record;
@@ -111,13 +98,6 @@ static const char *const files[] = {"manifest.json", "config.json", "model.safet
                                     "experts-00000.hss"};
 #define N_FILES 5u
 
-static size_t size_of(const char *folder, const char *file)
-{
-    size_t n;
-    free(read_file(folder, file, &n));
-    return n;
-}
-
 /* A byte of every region: heads, ends and every so often between. */
 static void a_flipped_byte_is_mended_anywhere(void **state)
 {
@@ -127,7 +107,7 @@ static void a_flipped_byte_is_mended_anywhere(void **state)
     for (size_t f = 0; f < N_FILES; f++) {
         size_t n = size_of(w.dst, files[f]);
         for (size_t at = 0; at < n; at += at < 90 || n - at < 100 ? 11 : 509, tried++) {
-            flip(w.dst, files[f], at);
+            flip_bits(w.dst, files[f], at, 0x10);
             expect_mended(&w, files[f], at);
         }
     }
@@ -175,7 +155,7 @@ static void a_link_stays_a_link(void **state)
     assert_int_equal(rename(here, there), 0);
     assert_int_equal(symlink(there, here), 0);
     assert_true(loads(w.dst));
-    flip(folder, "moved.hss", 5000);
+    flip_bits(folder, "moved.hss", 5000, 0x10);
     expect_mended(&w, "a linked record", 5000);
     char *data = read_file(folder, "moved.hss", &n);
     write_file(folder, "moved.hss", data, n / 2);
@@ -198,16 +178,16 @@ static void damage_in_both_is_told(void **state)
     uint64_t n = 0;
     size_t first = 4096 + 5, last = size_of(w.dst, file) * 3 / 4;
     heard h = {.record = -2};
-    flip(w.dst, file, first);
-    flip(w.mirror, file, first + 100);
-    flip(w.dst, file, last);
+    flip_bits(w.dst, file, first, 0x10);
+    flip_bits(w.mirror, file, first + 100, 0x10);
+    flip_bits(w.dst, file, last, 0x10);
     assert_int_equal(repair(&w, w.mirror, &h, &n, &err), -EBADMSG);
     assert_int_equal(n, 1);
     assert_int_equal(h.problems, 1);
     assert_int_equal(h.record, 0);
     assert_non_null(strstr(err.text, "record 0"));
     /* Nothing of the damaged copy has been taken over. */
-    flip(w.dst, file, first);
+    flip_bits(w.dst, file, first, 0x10);
     assert_int_equal(hs_verify(w.dst, w.pool, NULL, NULL, &err), 0);
     /* A sound pack takes nothing from a damaged copy. */
     h = (heard){0};
@@ -226,7 +206,7 @@ static void only_the_damaged_pages_are_written(void **state)
     struct stat before, after;
     snprintf(path, sizeof path, "%s/dense-00000.hss", w.dst);
     assert_int_equal(stat(path, &before), 0);
-    flip(w.dst, "experts-00000.hss", 5000);
+    flip_bits(w.dst, "experts-00000.hss", 5000, 0x10);
     expect_mended(&w, "a record", 5000);
     assert_int_equal(stat(path, &after), 0);
     assert_int_equal(before.st_mtim.tv_sec, after.st_mtim.tv_sec);
@@ -246,14 +226,14 @@ static void only_a_copy_will_do(void **state)
     snprintf(other, sizeof other, "%s/o", w.top);
     snprintf(missing, sizeof missing, "%s/none", w.top);
     assert_int_equal(pack(w.src, other, HS_PACK_RAW, 0, NULL), 0);
-    flip(w.dst, "experts-00000.hss", 5000);
+    flip_bits(w.dst, "experts-00000.hss", 5000, 0x10);
     assert_int_equal(repair(&w, other, &h, &n, &err), -ESTALE);
     assert_non_null(strstr(err.text, "not a copy"));
     assert_int_equal(repair(&w, missing, &h, &n, &err), -ENOENT);
     assert_int_equal(repair(&w, w.src, &h, &n, &err), -ENOENT);
     expect_mended(&w, "a record", 5000);
     /* Not even the manifest of another pack. */
-    flip(w.dst, "manifest.json", 20);
+    flip_bits(w.dst, "manifest.json", 20, 0x10);
     assert_int_equal(repair(&w, other, &h, &n, &err), -ESTALE);
     expect_mended(&w, "manifest.json", 20);
     end(&w);
@@ -272,7 +252,7 @@ static void stopped_anywhere_it_goes_on(void **state)
         hs_err err = {0};
         uint64_t mended = 0;
         for (size_t k = 1; k < 6; k++)
-            flip(w.dst, file, n / 6 * k);
+            flip_bits(w.dst, file, n / 6 * k, 0x10);
         int r = repair(&w, w.mirror, &h, &mended, &err);
         if (r == 0)
             break;

@@ -69,28 +69,6 @@ static heard expect_damage(const world *w, const char *file, const char *what, s
     return h;
 }
 
-static void flip(const char *folder, const char *file, size_t at, int bits)
-{
-    char path[400];
-    unsigned char c;
-    snprintf(path, sizeof path, "%s/%s", folder, file);
-    int fd = open(path, O_RDWR);
-    assert_true(fd >= 0);
-    assert_int_equal(pread(fd, &c, 1, (off_t)at), 1);
-    c ^= (unsigned char)bits;
-    assert_int_equal(pwrite(fd, &c, 1, (off_t)at), 1);
-    close(fd);
-}
-
-static size_t size_of(const char *folder, const char *file)
-{
-    char path[400];
-    struct stat st;
-    snprintf(path, sizeof path, "%s/%s", folder, file);
-    assert_int_equal(stat(path, &st), 0);
-    return (size_t)st.st_size;
-}
-
 static const char *const tiny_files[] = {"manifest.json", "config.json", "model.safetensors.header", "dense-00000.hss",
                                          "experts-00000.hss"};
 
@@ -109,9 +87,9 @@ static void a_flipped_byte_is_found_anywhere(void **state)
                          (shard && ((from_end <= 4096 && from_end > 4050) || (from_end <= 8192 && from_end > 8100)));
             if (!dense && at % 97)
                 continue;
-            flip(w.dst, tiny_files[f], at, 1 << at % 8);
+            flip_bits(w.dst, tiny_files[f], at, 1 << at % 8);
             expect_damage(&w, tiny_files[f], "flipped byte", at);
-            flip(w.dst, tiny_files[f], at, 1 << at % 8);
+            flip_bits(w.dst, tiny_files[f], at, 1 << at % 8);
         }
     }
     assert_int_equal(hs_verify(w.dst, w.pool, NULL, NULL, NULL), 0);
@@ -130,11 +108,11 @@ static void the_record_is_named(void **state)
         for (int i = 0; i < 40; i++) {
             seed = seed * 1664525u + 1013904223u;
             size_t at = seed % n;
-            flip(w.dst, file, at, 0x40);
+            flip_bits(w.dst, file, at, 0x40);
             heard h = expect_damage(&w, file, "flipped byte", at);
             if (at > 4096 && at < n - 16384)
                 assert_true(h.record >= 0 && h.record < 16);
-            flip(w.dst, file, at, 0x40);
+            flip_bits(w.dst, file, at, 0x40);
         }
         end(&w);
     }
@@ -205,8 +183,8 @@ static void damage_in_many_places_is_counted(void **state)
     hs_pack_monitor m = {.ctx = &h, .problem = on_problem};
     size_t n = size_of(w.dst, "experts-00000.hss");
     for (int i = 1; i <= 4; i++)
-        flip(w.dst, "experts-00000.hss", n / 5 * (size_t)i, 1);
-    flip(w.dst, "tokenizer.json", 3, 1);
+        flip_bits(w.dst, "experts-00000.hss", n / 5 * (size_t)i, 1);
+    flip_bits(w.dst, "tokenizer.json", 3, 1);
     assert_int_equal(hs_verify(w.dst, w.pool, &m, &problems, NULL), -EBADMSG);
     assert_int_equal(problems, 5);
     end(&w);

@@ -109,6 +109,13 @@ typedef struct bed {
     hs_io *io;
 } bed;
 
+/* Its drives' speeds or faults are set between this and bed_open. */
+static void bed_init(bed *b)
+{
+    memset(b, 0, sizeof *b);
+    fault_engine_init(&b->fault);
+}
+
 static void bed_open(bed *b, const hs_io_engine_ops *ops, uint32_t n_copies, uint32_t read_size, uint64_t in_flight)
 {
     pthread_mutex_init(&b->slow.lock, NULL);
@@ -134,6 +141,7 @@ static void bed_close(bed *b)
     hs_io_destroy(&b->io);
     close(b->fds[0]);
     close(b->fds[1]);
+    fault_engine_deinit(&b->fault);
 }
 
 static ticket *read_from(bed *b, uint32_t file, hs_io_class cls, uint64_t offset, uint64_t len)
@@ -161,7 +169,7 @@ static void drives_share_by_speed(void **state)
     static bed b;
     enum { N = 48 };
     ticket *t[N];
-    memset(&b, 0, sizeof b);
+    bed_init(&b);
     b.slow.bytes_per_s[0] = 120000000;
     b.slow.bytes_per_s[1] = 40000000;
     bed_open(&b, &drives_ops, 2, SUB, 16 * SUB);
@@ -191,7 +199,7 @@ static void a_full_drive_holds_up_no_other(void **state)
     static bed b;
     ticket *t[5];
     hs_io_req *all[5];
-    memset(&b, 0, sizeof b);
+    bed_init(&b);
     b.slow.bytes_per_s[0] = 2000000;
     b.slow.bytes_per_s[1] = 100000000;
     bed_open(&b, &drives_ops, 1, SUB, 4 * SUB);
@@ -213,8 +221,7 @@ static void a_silent_drive_is_left_alone(void **state)
 {
     (void)state;
     static bed b;
-    memset(&b, 0, sizeof b);
-    fault_engine_init(&b.fault);
+    bed_init(&b);
     fault_engine_arm(&b.fault, FAULT_NEVER, 1, false); /* the first read, on the first drive */
     bed_open(&b, &fault_engine_ops, 2, SUB, 64 * SUB);
     ticket *held = read_from(&b, 0, HS_IO_DEMAND, 0, SUB);
@@ -230,7 +237,6 @@ static void a_silent_drive_is_left_alone(void **state)
     fault_engine_release(&b.fault);
     arrived(held, 0);
     bed_close(&b);
-    fault_engine_deinit(&b.fault);
 }
 
 static uint32_t count_threads(const char *name)
@@ -281,8 +287,7 @@ static void a_failed_read_is_repeated_on_the_copy(void **state)
     for (uint32_t i = 0; i < 4; i++) {
         static bed b;
         uint32_t bad = i / 2;
-        memset(&b, 0, sizeof b);
-        fault_engine_init(&b.fault);
+        bed_init(&b);
         b.fault.error = EIO;
         bed_open(&b, &fault_engine_ops, 2, SUB, 16 * SUB);
         fault_engine_spoil(&b.fault, kinds[i % 2], bad, 0, UINT64_MAX);
@@ -295,7 +300,6 @@ static void a_failed_read_is_repeated_on_the_copy(void **state)
         assert_true(s.mirror_reads < 40); /* then it is left alone for a while */
         assert_int_equal(s.bytes, 10 * 8 * SUB);
         bed_close(&b);
-        fault_engine_deinit(&b.fault);
     }
 }
 
@@ -303,8 +307,7 @@ static void what_fails_everywhere_fails_once(void **state)
 {
     (void)state;
     static bed b;
-    memset(&b, 0, sizeof b);
-    fault_engine_init(&b.fault);
+    bed_init(&b);
     b.fault.error = EIO;
     fault_engine_arm(&b.fault, FAULT_ERRNO, 1, false);
     b.fault.times = UINT64_MAX;
@@ -313,7 +316,6 @@ static void what_fails_everywhere_fails_once(void **state)
     fault_engine_release(&b.fault);
     arrived(read_from(&b, 0, HS_IO_DEMAND, 0, 16 * SUB), 0);
     bed_close(&b);
-    fault_engine_deinit(&b.fault);
 }
 
 /* A request for one copy reads that copy, and fails with it. */
@@ -321,8 +323,7 @@ static void only_means_only(void **state)
 {
     (void)state;
     static bed b;
-    memset(&b, 0, sizeof b);
-    fault_engine_init(&b.fault);
+    bed_init(&b);
     b.fault.error = EIO;
     bed_open(&b, &fault_engine_ops, 2, SUB, 8 * SUB);
     fault_engine_spoil(&b.fault, FAULT_ERRNO, 1, 4 * SUB, 5 * SUB);
@@ -342,7 +343,6 @@ static void only_means_only(void **state)
         }
     }
     bed_close(&b);
-    fault_engine_deinit(&b.fault);
 }
 
 /* ---- guesses ---- */
@@ -352,8 +352,7 @@ static void a_cancelled_guess_frees_its_share(void **state)
 {
     (void)state;
     static bed b;
-    memset(&b, 0, sizeof b);
-    fault_engine_init(&b.fault);
+    bed_init(&b);
     b.fault.gated = true;
     bed_open(&b, &fault_engine_ops, 1, SUB, 16 * SUB);
     ticket *first = read_from(&b, 0, HS_IO_SPECULATIVE, 0, 32 * SUB), *second;
@@ -365,7 +364,6 @@ static void a_cancelled_guess_frees_its_share(void **state)
     arrived(first, -ECANCELED);
     assert_int_equal(b.fault.n_log, 4 + 8); /* nothing of the first but what was under way */
     bed_close(&b);
-    fault_engine_deinit(&b.fault);
 }
 
 /* Each drive has a share of its own. */
@@ -373,8 +371,7 @@ static void guesses_fill_a_quarter_of_each_drive(void **state)
 {
     (void)state;
     static bed b;
-    memset(&b, 0, sizeof b);
-    fault_engine_init(&b.fault);
+    bed_init(&b);
     b.fault.gated = true;
     bed_open(&b, &fault_engine_ops, 1, SUB, 16 * SUB);
     ticket *guess = read_from(&b, 0, HS_IO_SPECULATIVE, 0, 32 * SUB);
@@ -388,7 +385,6 @@ static void guesses_fill_a_quarter_of_each_drive(void **state)
     arrived(other, 0);
     arrived(guess, 0);
     bed_close(&b);
-    fault_engine_deinit(&b.fault);
 }
 
 int main(void)
