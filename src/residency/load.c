@@ -229,6 +229,7 @@ void hs__load_abandon(hs_residency *r, hs__load *l)
         give_up(r, l, -ECANCELED, NULL);
     } else if (!l->cancelled) {
         l->cancelled = true;
+        l->attempts = 0; /* whoever asks for it next has tries of its own */
         hs_io_cancel(r->cfg.io, &l->req);
     }
 }

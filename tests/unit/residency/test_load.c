@@ -119,6 +119,33 @@ static void what_an_error_abandons_can_be_asked_for_again(void **state)
     fixture_close(&f);
 }
 
+/* A read that failed for somebody who has given up since may fail once for the next one, too. */
+static void who_asks_next_has_a_try_of_its_own(void **state)
+{
+    (void)state;
+    fixture f;
+    hs_err err;
+    uint32_t index[4];
+    fixture_open(&f, FAKE_PLAIN, "lru", 8, 0);
+    step(&f, HS_PHASE_DECODE, 1);
+    fake.fail_reads[5] = 2;
+    begin(&f, 0, 4, 4);
+    fake_pump(4);
+    assert_int_equal(wait_for(&f, 4, index, &err), 3); /* the fourth is on its way once more */
+    assert_int_equal(fake.n_queue, 1);
+    f.x.ops->end(f.x.self);
+    assert_int_equal(begin(&f, 0, 4, 4), 3);
+    fake_start();
+    for (uint32_t got = 0; got < 4;) {
+        int n = wait_for(&f, 4, index, &err);
+        assert_true(n > 0);
+        got += (uint32_t)n;
+    }
+    f.x.ops->end(f.x.self);
+    assert_int_equal(hs_residency_get_stats(f.r).errors, 2);
+    fixture_close(&f);
+}
+
 /* Progress by hand: frame 0 can be decoded when its bytes are there, whatever else has arrived. */
 static void frames_are_taken_as_they_arrive(void **state)
 {
@@ -190,6 +217,7 @@ int main(void)
         cmocka_unit_test(a_second_failure_is_an_error_of_that_layer),
         cmocka_unit_test(a_bad_copy_is_made_good_by_another),
         cmocka_unit_test(what_an_error_abandons_can_be_asked_for_again),
+        cmocka_unit_test(who_asks_next_has_a_try_of_its_own),
         cmocka_unit_test(frames_are_taken_as_they_arrive),
         cmocka_unit_test(forgotten_pieces_do_no_harm),
         cmocka_unit_test(destroy_waits_for_what_is_under_way),
