@@ -6,7 +6,7 @@
 
 extern const hs_verb hs_verb_serve, hs_verb_run, hs_verb_ps, hs_verb_top, hs_verb_pack, hs_verb_unpack, hs_verb_verify,
     hs_verb_inspect, hs_verb_plan, hs_verb_eval, hs_verb_tokenize, hs_verb_template, hs_verb_bench, hs_verb_sim,
-    hs_verb_doctor, hs_verb_help_text, hs_verb_version;
+    hs_verb_doctor, hs_verb_tune, hs_verb_help_text, hs_verb_version;
 
 /* All of them, in the order of the help; NULL ends the list. */
 extern const hs_verb *const hs_verbs[];

@@ -3,10 +3,10 @@
 . "$(dirname "$0")/lib.sh"
 
 expect 0 "$HOTSET" help
-for verb in serve run ps top pack unpack verify inspect plan eval tokenize template bench sim doctor help version; do
+for verb in serve run ps top pack unpack verify inspect plan eval tokenize template bench sim doctor tune help version; do
     grep -q "^  $verb" "$WORK/out" || fail "help does not list $verb"
 done
-for verb in serve run ps top pack unpack verify inspect plan eval tokenize template bench sim doctor help version; do
+for verb in serve run ps top pack unpack verify inspect plan eval tokenize template bench sim doctor tune help version; do
     expect 0 "$HOTSET" $verb --help
     grep -q "^usage: hotset $verb" "$WORK/out" || fail "$verb --help"
     [ ! -s "$WORK/err" ] || fail "$verb --help writes to stderr"
