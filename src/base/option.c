@@ -66,6 +66,18 @@ static int leading_u64(const char *text, uint64_t *ret, const char **ret_rest)
     return 0;
 }
 
+/* ".5" before the suffix of a size, as a part of one; moves *at behind it. Negative: there are no digits. */
+static double fraction(const char **at)
+{
+    double part = 0, unit = 1;
+    const char *p = *at + 1;
+    for (; isdigit((unsigned char)*p); p++)
+        part += (*p - '0') * (unit /= 10);
+    bool has_digits = p > *at + 1;
+    *at = p;
+    return has_digits ? part : -1;
+}
+
 int hs_parse_size(const char *text, uint64_t *ret)
 {
     uint64_t v;
@@ -73,6 +85,8 @@ int hs_parse_size(const char *text, uint64_t *ret)
     int r = leading_u64(text, &v, &rest);
     if (r < 0)
         return r;
+    bool has_fraction = *rest == '.';
+    double part = has_fraction ? fraction(&rest) : 0;
     unsigned shift = 0;
     switch (*rest) {
     case 'k':
@@ -99,11 +113,14 @@ int hs_parse_size(const char *text, uint64_t *ret)
         if (!strcmp(rest, "iB"))
             rest += 2;
     }
-    if (*rest)
+    if (*rest || part < 0 || (has_fraction && !shift))
         return -EINVAL;
     if (v > (UINT64_MAX >> 1) >> shift)
         return -ERANGE;
-    *ret = v << shift;
+    v = (v << shift) + (uint64_t)(part * (double)(1ull << shift));
+    if (v > UINT64_MAX >> 1)
+        return -ERANGE;
+    *ret = v;
     return 0;
 }
 

@@ -16,7 +16,7 @@ typedef enum hs_option_type {
     HS_OPT_BOOL, /* yes/no, true/false, on/off, 1/0 */
     HS_OPT_INT,
     HS_OPT_NUMBER,
-    HS_OPT_SIZE,     /* integer with k, M, G, T (powers of 1024; iB may follow) */
+    HS_OPT_SIZE,     /* hs_parse_size */
     HS_OPT_SECONDS,  /* integer with optional s, min, h */
     HS_OPT_ENUM,     /* one of choices */
     HS_OPT_CACHE,    /* auto, NN%, or SIZE */
@@ -48,7 +48,7 @@ typedef struct hs_option_table {
 /* Checks a value's text against the option: 0, or -EINVAL with "section.key: …" in the sentence. */
 int hs_option_check(const hs_option *o, const char *value, hs_err *err) HS_MUST_CHECK;
 
-/* "4G", "512MiB", "4096" -> bytes. -EINVAL, -ERANGE. */
+/* "4G", "3.5G", "512MiB", "4096" -> bytes. A fraction needs a suffix. -EINVAL, -ERANGE. */
 int hs_parse_size(const char *text, uint64_t *ret) HS_MUST_CHECK;
 /* Whole-string integers and numbers, no blanks, no trailing text. */
 int hs_parse_int(const char *text, int64_t *ret) HS_MUST_CHECK;

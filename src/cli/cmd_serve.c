@@ -168,14 +168,15 @@ static int print_reference(void)
     hs_option_tables(tables);
     hs_buf b;
     hs_buf_init(&b, 1 << 20);
-    hs_buf_puts(
-        &b, "# hotset.conf - every option with its default. Made by: hotset serve --print-reference\n"
-            "#\n"
-            "# Read from " HS_DEFAULT_CONFIG ", then hotset.conf.d/*.conf beside it in the order of their names.\n"
-            "# The environment (HOTSET_SECTION_KEY=value) and flags (--set section.key=value) override files.\n"
-            "# Sizes: an integer with optional k, M, G or T (powers of 1024; iB may follow). Times: seconds, or an\n"
-            "# integer with s, min or h. An unknown section or key is an error. Options marked reloadable are\n"
-            "# applied by SIGHUP (systemctl reload hotset); all others need a restart.\n");
+    hs_buf_puts(&b,
+                "# hotset.conf - every option with its default. Made by: hotset serve --print-reference\n"
+                "#\n"
+                "# Read from " HS_DEFAULT_CONFIG ", then hotset.conf.d/*.conf beside it in the order of their names.\n"
+                "# The environment (HOTSET_SECTION_KEY=value) and flags (--set section.key=value) override files.\n"
+                "# Sizes: 4096, 8G, 3.5M: bytes, or k, M, G or T of them (powers of 1024; iB may follow). Times: "
+                "seconds, or an\n"
+                "# integer with s, min or h. An unknown section or key is an error. Options marked reloadable are\n"
+                "# applied by SIGHUP (systemctl reload hotset); all others need a restart.\n");
     hs_config_print_reference(tables, HS_N_OPTION_TABLES, &b);
     return print_text(&b);
 }

@@ -136,7 +136,8 @@ void hs_manual_config(hs_buf *out)
              "blank and ; after a value. The files of hotset.conf.d are read after hotset.conf, in the order of their "
              "names, and override it; so do HOTSET_SECTION_KEY=value in the environment and, above all, flags "
              "(--set section.key=value). An unknown section or key is an error that names file and line.\n\n"
-             "A size is an integer with optional k, M, G or T (powers of 1024; iB may follow). A time is seconds, or "
+             "A size is bytes, or a number of k, M, G or T (powers of 1024; iB may follow): 4096, 8G, 3.5M. A time is "
+             "seconds, or "
              "an integer with s, min or h.\n\n"
              "Options marked reloadable are applied by SIGHUP (systemctl reload hotset); all others need a restart. "
              "hotset serve --check-config tells what is wrong, --print-config where each value comes from.");

@@ -35,7 +35,16 @@ static void sizes(void **state)
              {"1iB", -EINVAL, 0},
              {"G", -EINVAL, 0},
              {"0x10", -EINVAL, 0},
-             {"1.5G", -EINVAL, 0},
+             {"3.5G", 0, 7ull << 29},
+             {"0.25MiB", 0, 1 << 18},
+             {"1.1k", 0, 1126},
+             {"8388607.99999999999999999999T", -ERANGE, 0},
+             {"1.5", -EINVAL, 0},
+             {"1.G", -EINVAL, 0},
+             {".5G", -EINVAL, 0},
+             {"1.5.5G", -EINVAL, 0},
+             {"1.-5G", -EINVAL, 0},
+             {"1,5G", -EINVAL, 0},
              {"1GiBx", -EINVAL, 0},
              {"+1", -EINVAL, 0}};
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
