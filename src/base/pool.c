@@ -6,6 +6,7 @@
  * Invariants:
  *   1. A worker touches fn/ctx only between taking an index of that job and adding to `finished`.
  *   2. hs_pool_run returns when finished == n_tasks: nobody is inside the job then.
+ *   3. Between jobs, workers 1 to n_threads - 1 run; one that finds n_threads at or below its index leaves.
  */
 #include "base/lock.h"
 #include "base/pool.h"
@@ -13,6 +14,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,9 +30,9 @@ typedef struct worker {
 } worker;
 
 struct hs_pool {
-    uint32_t n_threads;
-    uint32_t n_started;
-    worker *workers;
+    uint32_t n_room; /* the most threads that it can have */
+    worker *workers; /* [n_room], the caller's place first */
+    _Atomic uint32_t n_threads;
 
     hs_task_fn fn;
     void *ctx;
@@ -38,7 +40,6 @@ struct hs_pool {
     _Alignas(64) _Atomic uint64_t ticket;
     _Alignas(64) _Atomic uint32_t finished;
     _Alignas(64) _Atomic uint32_t sleepers;
-    _Atomic int stop;
 
     hs_mutex lock; /* leaf lock: only around sleeping and waking */
     pthread_cond_t wake;
@@ -67,11 +68,17 @@ static void work(hs_pool *p, uint32_t thread)
     }
 }
 
-static void sleep_until_job(hs_pool *p, uint64_t seen)
+static bool is_wanted(const worker *w)
 {
+    return w->index < atomic_load_explicit(&w->pool->n_threads, memory_order_relaxed);
+}
+
+static void sleep_until_job(const worker *w, uint64_t seen)
+{
+    hs_pool *p = w->pool;
     hs_mutex_lock(&p->lock);
     atomic_fetch_add(&p->sleepers, 1);
-    while (!atomic_load(&p->stop) && (atomic_load(&p->ticket) >> 32) == seen)
+    while (is_wanted(w) && (atomic_load(&p->ticket) >> 32) == seen)
         hs_cond_wait(&p->wake, &p->lock);
     atomic_fetch_sub(&p->sleepers, 1);
     hs_mutex_unlock(&p->lock);
@@ -85,21 +92,53 @@ static void *worker_main(void *arg)
     snprintf(name, sizeof name, "hs-compute-%u", w->index % 1000);
     pthread_setname_np(pthread_self(), name);
     uint64_t seen = 0;
-    while (!atomic_load_explicit(&p->stop, memory_order_relaxed)) {
+    while (is_wanted(w)) {
         uint32_t spins = 0;
         while ((atomic_load_explicit(&p->ticket, memory_order_acquire) >> 32) == seen) {
             if (++spins < SPIN_ROUNDS) {
                 relax();
                 continue;
             }
-            sleep_until_job(p, seen);
-            if (atomic_load(&p->stop))
+            sleep_until_job(w, seen);
+            if (!is_wanted(w))
                 return NULL;
         }
         seen = atomic_load_explicit(&p->ticket, memory_order_acquire) >> 32;
         work(p, w->index);
     }
     return NULL;
+}
+
+/* Ends the workers from n_threads on. */
+static void dismiss(hs_pool *p, uint32_t n_threads)
+{
+    uint32_t before = atomic_load(&p->n_threads);
+    hs_mutex_lock(&p->lock);
+    atomic_store(&p->n_threads, n_threads);
+    pthread_cond_broadcast(&p->wake);
+    hs_mutex_unlock(&p->lock);
+    /* A spinning worker leaves through the sleep path, which sees it. */
+    for (uint32_t i = n_threads; i < before; i++)
+        pthread_join(p->workers[i].thread, NULL);
+}
+
+int hs_pool_resize(hs_pool *p, uint32_t n_threads, hs_err *err)
+{
+    uint32_t before = atomic_load(&p->n_threads);
+    if (n_threads < 1 || n_threads > p->n_room)
+        return hs_err_set(err, -EINVAL, "compute pool: %u threads; 1 to %u are possible", n_threads, p->n_room);
+    if (n_threads < before)
+        dismiss(p, n_threads);
+    for (uint32_t i = before; i < n_threads; i++) {
+        atomic_store(&p->n_threads, i + 1);
+        int r = -pthread_create(&p->workers[i].thread, NULL, worker_main, &p->workers[i]);
+        if (r < 0) {
+            atomic_store(&p->n_threads, i);
+            dismiss(p, before);
+            return hs_err_set(err, r, "compute pool: cannot start thread %u: %s", i, hs_strerror(r));
+        }
+    }
+    return 0;
 }
 
 int hs_pool_create(uint32_t n_threads, hs_pool **ret_pool, hs_err *err)
@@ -109,19 +148,16 @@ int hs_pool_create(uint32_t n_threads, hs_pool **ret_pool, hs_err *err)
     hs_pool *p = hs_map_alloc(sizeof *p); /* the counters want cache lines of their own */
     if (!p)
         return hs_err_set(err, -ENOMEM, "compute pool: out of memory");
-    p->n_threads = n_threads;
+    p->n_room = n_threads;
+    atomic_store(&p->n_threads, 1);
     hs_mutex_init(&p->lock, HS_RANK_POOL);
     pthread_cond_init(&p->wake, NULL);
     p->workers = hs_calloc(n_threads, sizeof *p->workers);
     int r = p->workers ? 0 : hs_err_set(err, -ENOMEM, "compute pool: out of memory");
-    for (uint32_t i = 1; r == 0 && i < n_threads; i++) {
+    for (uint32_t i = 0; r == 0 && i < n_threads; i++)
         p->workers[i] = (worker){.pool = p, .index = i};
-        r = -pthread_create(&p->workers[i].thread, NULL, worker_main, &p->workers[i]);
-        if (r < 0)
-            hs_err_set(err, r, "compute pool: cannot start thread %u: %s", i, hs_strerror(r));
-        else
-            p->n_started = i;
-    }
+    if (r == 0)
+        r = hs_pool_resize(p, n_threads, err);
     if (r < 0)
         hs_pool_destroy(&p);
     else
@@ -135,13 +171,7 @@ void hs_pool_destroy(hs_pool **pool)
     if (!p)
         return;
     *pool = NULL;
-    hs_mutex_lock(&p->lock);
-    atomic_store(&p->stop, 1);
-    pthread_cond_broadcast(&p->wake);
-    hs_mutex_unlock(&p->lock);
-    /* A spinning worker leaves through the sleep path, which sees stop. */
-    for (uint32_t i = 1; i <= p->n_started; i++)
-        pthread_join(p->workers[i].thread, NULL);
+    dismiss(p, 1);
     pthread_cond_destroy(&p->wake);
     hs_mutex_destroy(&p->lock);
     hs_free(p->workers);
@@ -150,12 +180,12 @@ void hs_pool_destroy(hs_pool **pool)
 
 uint32_t hs_pool_threads(const hs_pool *pool)
 {
-    return pool->n_threads;
+    return atomic_load_explicit(&pool->n_threads, memory_order_relaxed);
 }
 
 void hs_pool_run(hs_pool *p, uint32_t n_tasks, hs_task_fn fn, void *ctx)
 {
-    if (p->n_threads == 1 || n_tasks <= 1) {
+    if (hs_pool_threads(p) == 1 || n_tasks <= 1) {
         for (uint32_t i = 0; i < n_tasks; i++)
             fn(ctx, i, 0);
         return;

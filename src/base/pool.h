@@ -20,6 +20,9 @@ typedef void (*hs_task_fn)(void *ctx, uint32_t index, uint32_t thread);
 /* n_threads >= 1, the caller included; destroy(T **) nulls. */
 int hs_pool_create(uint32_t n_threads, hs_pool **ret_pool, hs_err *err) HS_MUST_CHECK;
 void hs_pool_destroy(hs_pool **pool);
+/* Between jobs, on the caller's thread: that many from now on, from 1 to as many as it was created with. After an
+ * error there are as many as before. */
+int hs_pool_resize(hs_pool *pool, uint32_t n_threads, hs_err *err) HS_MUST_CHECK;
 uint32_t hs_pool_threads(const hs_pool *pool);
 
 /* Runs fn for every index and returns when all have finished; writes of the tasks are visible to the caller. Indexes

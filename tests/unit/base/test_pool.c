@@ -135,6 +135,29 @@ static void create_and_destroy(void **state)
     hs_pool_destroy(&p); /* NULL is fine */
 }
 
+static void resize(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[] = {1, 4, 2, 2, 3, 1, 4, 3};
+    hs_pool *p = NULL;
+    assert_int_equal(hs_pool_create(4, &p, NULL), 0);
+    for (uint32_t i = 0; i < 80; i++) {
+        uint32_t n = sizes[i % (sizeof sizes / sizeof *sizes)];
+        assert_int_equal(hs_pool_resize(p, n, NULL), 0);
+        assert_int_equal(hs_pool_threads(p), n);
+        if (i % 3 == 0) /* asleep */
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        run(p, 40, i); /* no task sees a thread that is not there */
+    }
+    hs_err err = {0};
+    assert_int_equal(hs_pool_resize(p, 0, &err), -EINVAL);
+    assert_int_equal(hs_pool_resize(p, 5, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "1 to 4"));
+    assert_int_equal(hs_pool_threads(p), 3);
+    run(p, 40, 0);
+    hs_pool_destroy(&p);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -155,8 +178,13 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_task_runs_once), cmocka_unit_test(jobs_back_to_back),  cmocka_unit_test(sleepers_wake),
-        cmocka_unit_test(uneven_tasks),         cmocka_unit_test(create_and_destroy), cmocka_unit_test(refusals),
+        cmocka_unit_test(every_task_runs_once),
+        cmocka_unit_test(jobs_back_to_back),
+        cmocka_unit_test(sleepers_wake),
+        cmocka_unit_test(uneven_tasks),
+        cmocka_unit_test(create_and_destroy),
+        cmocka_unit_test(resize),
+        cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
