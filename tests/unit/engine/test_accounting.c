@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "residency/residency_int.h"
 #include "tale.h"
 
 #define PARALLEL 3u
@@ -211,11 +212,86 @@ static void test_routes(void **state)
     free(logits);
 }
 
+/* ---- where a policy hears that a sequence begins ---- */
+
+static const hs_policy *told;
+static uint32_t n_begun;
+
+static void on_session(void *policy_state, uint64_t now)
+{
+    n_begun++;
+    told->session(policy_state, now);
+}
+
+/* The policy of e with its session counted in n_begun; *ret lives as long as e. */
+static void count_sessions(hs_engine *e, hs_policy *ret)
+{
+    told = e->residency->policy;
+    assert_non_null(told->session);
+    *ret = *told;
+    ret->session = on_session;
+    e->residency->policy = ret;
+    n_begun = 0;
+}
+
+/* Once for each request, before its first token, however its prompt is cut and whoever else is in the batch. */
+static void test_requests_begin_once(void **state)
+{
+    (void)state;
+    hs_policy counting;
+    hs_engine *e = start(true, 10);
+    e->plan.prefill_chunk = 4;
+    count_sessions(e, &counting);
+    for (uint32_t n = 1; n <= PARALLEL; n++) {
+        n_begun = 0;
+        serve(e, n);
+        assert_int_equal(n_begun, n);
+    }
+    stop(e);
+}
+
+static void test_sequences_begin_once(void **state)
+{
+    (void)state;
+    hs_policy counting;
+    hs_engine *e = tale_create((hs_engine_options){.context = 128, .parallel = 2});
+    const tale_prompt *p = &tale_prompts(e)[3];
+    float *logits = malloc(2 * hs_engine_vocab(e) * sizeof *logits);
+    hs_session *s[2] = {NULL, NULL};
+    assert_true(p->n > 6);
+    count_sessions(e, &counting);
+    for (uint32_t i = 0; i < 2; i++)
+        assert_int_equal(hs_session_create(e, &s[i], NULL), 0);
+    assert_int_equal(n_begun, 0);
+    assert_int_equal(hs_session_prefill(s[0], p->ids, 5, NULL, 0, NULL, NULL, NULL), 0);
+    assert_int_equal(hs_session_prefill(s[0], p->ids + 5, p->n - 5, logits, 1, NULL, NULL, NULL), 0);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(hs_session_decode(s, p->greedy + i, 1, logits, NULL), 0);
+    assert_int_equal(n_begun, 1);
+    /* One that begins by decoding, beside one that goes on. */
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(hs_session_decode(s, p->greedy + i, 2, logits, NULL), 0);
+    assert_int_equal(n_begun, 2);
+    hs_session_reset(s[0]);
+    hs_session_reset(s[1]);
+    assert_int_equal(hs_session_decode(s, p->greedy, 2, logits, NULL), 0);
+    assert_int_equal(n_begun, 4);
+    free(logits);
+    hs_session_destroy(&s[0]);
+    hs_session_destroy(&s[1]);
+    hs_engine_destroy(&e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alone), cmocka_unit_test(test_together), cmocka_unit_test(test_warm),
-        cmocka_unit_test(test_ends),  cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_together),
+        cmocka_unit_test(test_warm),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_requests_begin_once),
+        cmocka_unit_test(test_sequences_begin_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
