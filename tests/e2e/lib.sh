@@ -72,7 +72,7 @@ start_daemon() {
     until grep -q '^hotset: ready' "$WORK/serve.log"; do
         kill -0 "$DAEMON" 2> /dev/null || fail "the daemon ended while starting"
         tries=$((tries + 1))
-        [ $tries -lt 600 ] || fail "the daemon is not ready after a minute"
+        [ $tries -lt 1800 ] || fail "the daemon is not ready after three minutes"
         sleep 0.1
     done
 }

@@ -25,14 +25,15 @@ agree() {
 }
 for policy in $("$HOTSET" sim "$WORK/a.csv" --cache 50% | sed -n 2p | tr -s ' ' '\n' |
     grep -v -e cache -e experts -e belady -e hit -e rate -e '%' -e '^$'); do
-    for cache in 10% 25% 60% 100%; do
+    seen="${seen:-} $policy"
+    # A hit is a hit under a sanitizer too, which would take minutes for all of these.
+    [ -n "${SANITIZED:-}" ] || for cache in 10% 25% 60% 100%; do
         agree "$WORK/a.csv" "$policy" $cache global
     done
     for scope in global layer; do
         agree "$WORK/turns.csv" "$policy" 25% $scope
-        agree "$WORK/turns.csv" "$policy" 60% $scope
+        [ -n "${SANITIZED:-}" ] || agree "$WORK/turns.csv" "$policy" 60% $scope
     done
-    seen="${seen:-} $policy"
 done
 for policy in lru lfu ewma s3fifo arc; do
     case " $seen " in *" $policy "*) ;; *) fail "policies tried:$seen" ;; esac

@@ -35,7 +35,16 @@ grep -o '"resident":[0-9.]*' "$WORK/out" | awk -F: '/\./ { all = $2; next } { su
 
 # A terminal: q ends it, and the terminal is as before.
 if command -v script > /dev/null; then
-    (sleep 1; printf q; sleep 5) | timeout 20 script -qec "$HOTSET top --config $WORK/listen.conf --interval 0.2; stty -a" \
+    : > "$WORK/out"
+    (
+        tries=0
+        until grep -q 'tale (deepseek_v3)' "$WORK/out" || [ $tries -gt 600 ]; do
+            sleep 0.1
+            tries=$((tries + 1))
+        done
+        printf q
+        sleep 5
+    ) | timeout 120 script -qefc "$HOTSET top --config $WORK/listen.conf --interval 0.2; stty -a" \
         /dev/null > "$WORK/out" || fail "q does not end top"
     grep -q ' icanon' "$WORK/out" || fail "the terminal is not put back"
     grep -q 'tale (deepseek_v3)' "$WORK/out" || fail "the live view is empty"

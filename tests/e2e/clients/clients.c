@@ -256,7 +256,7 @@ static int judge_end(daemon_t *d, shared *s, bool flat)
     if (flat && drift(s) > 0.01)
         bad = printf("FAIL: memory is not flat\n");
     kill(d->pid, SIGTERM);
-    int status = daemon_wait_end(d, 25);
+    int status = daemon_wait_end(d, STUCK_S);
     if (status != 0) {
         daemon_print_log(d);
         bad = printf("FAIL: the daemon ended with %d\n", status);

@@ -15,6 +15,7 @@
 #include <jansson.h>
 
 #include "pack/pack.h"
+#include "residency/residency_int.h"
 
 #define PATIENCE_MS 120000u
 
@@ -80,6 +81,11 @@ const char *tale_packed(void)
     if (hs_pack(&opt, &err) < 0)
         fail_msg("%s", err.text);
     return packed;
+}
+
+void tale_stay_packed(hs_engine *e)
+{
+    e->residency->ways.is_possible = false;
 }
 
 static uint32_t read_ids(const json_t *a, uint32_t *ids, uint32_t max)
@@ -166,9 +172,9 @@ void tale_wait_state(hs_request *r, hs_request_state state)
     hs_request_status s;
     for (uint32_t ms = 0;; ms++) {
         hs_request_get_status(r, &s);
-        if (s.state == state)
+        if (s.state >= state && s.state != HS_REQUEST_FAILED)
             return;
-        if (ms > 10 * PATIENCE_MS || s.state > state)
+        if (ms > 10 * PATIENCE_MS || s.state == HS_REQUEST_FAILED)
             fail_msg("a request is in state %d (%s) instead of %d", s.state, s.error_text, state);
         struct timespec t = {0, 100000};
         nanosleep(&t, NULL);
@@ -196,9 +202,9 @@ void tale_wait_idle(hs_engine *e)
     }
 }
 
-hs_request *tale_hold(hs_engine *e, const hs_request_options *opt)
+/* False: it had ended before its text was full. */
+static bool fill(hs_request *r)
 {
-    hs_request *r = tale_submit(e, opt);
     char filler[1024];
     memset(filler, '.', sizeof filler);
     hs_mutex_lock(&r->text_lock);
@@ -210,6 +216,26 @@ hs_request *tale_hold(hs_engine *e, const hs_request_options *opt)
         hs_buf_append(&r->text, own.data, own.len);
     hs_mutex_unlock(&r->text_lock);
     hs_buf_deinit(&own);
-    tale_wait_state(r, HS_REQUEST_DECODE);
-    return r;
+    hs_request_status s;
+    for (uint32_t ms = 0; ms < PATIENCE_MS; ms++) {
+        hs_request_get_status(r, &s);
+        if (s.state >= HS_REQUEST_DECODE)
+            return s.state == HS_REQUEST_DECODE;
+        tale_sleep_ms(1);
+    }
+    return false;
+}
+
+hs_request *tale_hold(hs_engine *e, const hs_request_options *opt)
+{
+    hs_request_status s;
+    for (uint32_t tries = 0; tries < 20; tries++) { /* the engine may be faster than this thread, now and then */
+        hs_request *r = tale_submit(e, opt);
+        if (fill(r))
+            return r;
+        hs_request_get_status(r, &s);
+        hs_request_destroy(&r);
+    }
+    fail_msg("no request is held: the last one is in state %d (%s)", s.state, s.error_text);
+    return NULL;
 }

@@ -26,6 +26,8 @@ hs_engine *tale_create(hs_engine_options opt);
 hs_engine *tale_start(hs_engine_options opt);
 /* The model packed into a new folder, which is removed when the test ends; the same one in every call. */
 const char *tale_packed(void);
+/* Which file is read, and so which read goes wrong, does not depend on what decoding costs. Before the engine starts. */
+void tale_stay_packed(hs_engine *e);
 /* opt with its NULL fields filled in, as tale_create does. */
 hs_engine_options tale_options(hs_engine_options opt);
 /* [TALE_PROMPTS], with the greedy texts as e's tokenizer has them. */
@@ -36,7 +38,7 @@ hs_request_options tale_ask(const tale_prompt *p);
 hs_request *tale_submit(hs_engine *e, const hs_request_options *opt);
 /* Reads r's text into out (may be NULL) until it is DONE or FAILED. */
 hs_request_status tale_wait(hs_request *r, hs_buf *out);
-/* Waits until r has the state. */
+/* Waits until r has the state, or is past it: a busy machine may not see each. It must not have failed. */
 void tale_wait_state(hs_request *r, hs_request_state state);
 /* submit, wait, destroy; the text is out's. */
 hs_request_status tale_run(hs_engine *e, const hs_request_options *opt, hs_buf *out);

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "sanitized.h"
 #include "tale.h"
 
 #define PARALLEL 4u
@@ -246,7 +247,7 @@ static void test_cancel(void **state)
     static uint32_t words[2000];
     for (uint32_t i = 0; i < 2000; i++)
         words[i] = 5 + i * 7 % 4000;
-    for (uint32_t round = 0; round < 3; round++) {
+    for (uint32_t round = 0; round < (SANITIZED ? 1 : 3); round++) {
         hs_request_options longish = {.tokens = words, .n_tokens = 2000, .sampling = {.top_p = 1}};
         hs_request *r = tale_submit(engine, &longish);
         tale_wait_state(r, HS_REQUEST_PREFILL);
@@ -273,9 +274,9 @@ static void test_timeout(void **state)
 {
     (void)state;
     hs_request *held[PARALLEL], *queued;
-    for (uint32_t i = 0; i < PARALLEL; i++) {
+    for (uint32_t i = PARALLEL; i-- > 0;) {
         hs_request_options opt = endless(i);
-        opt.timeout_s = i == 0 ? 1 : 0;
+        opt.timeout_s = i == 0 ? (SANITIZED ? 5 : 1) : 0;
         held[i] = tale_hold(engine, &opt);
     }
     hs_request_options opt = tale_ask(&prompts[0]);
@@ -299,6 +300,13 @@ static void test_timeout(void **state)
     destroy_all(held, PARALLEL);
 }
 
+static double cpu_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 /* A slow reader stands still, alone, without a thread that turns in circles; reading on ends it well. */
 static void test_slow_reader(void **state)
 {
@@ -313,13 +321,14 @@ static void test_slow_reader(void **state)
     hs_request_status s, before;
     held[PARALLEL - 1] = tale_hold(engine, &opt);
     hs_request *waiting = tale_submit(engine, &opt);
-    tale_sleep_ms(20);
-    hs_request_get_status(held[0], &before);
-    struct timespec t0, t1;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t0);
-    tale_sleep_ms(200);
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t1);
-    double busy = (double)(t1.tv_sec - t0.tv_sec) + 1e-9 * (double)(t1.tv_nsec - t0.tv_nsec);
+    /* What was under way when the last one was held may take a busy machine a while. */
+    double busy = 1;
+    for (uint32_t tries = 0; busy > 0.1 && tries < 100; tries++) {
+        hs_request_get_status(held[0], &before);
+        busy = cpu_s();
+        tale_sleep_ms(200);
+        busy = cpu_s() - busy;
+    }
     if (busy > 0.1)
         fail_msg("%.3f of 0.2 seconds were spent waiting for readers", busy);
     hs_request_get_status(held[0], &s);
@@ -367,7 +376,7 @@ static void test_notify(void **state)
     check_text(r, prompts[0].text);
     assert_true(atomic_load(&whole.calls) >= prompts[0].n_greedy);
     hs_request_destroy(&r);
-    for (uint32_t i = 0; i < 30; i++) {
+    for (uint32_t i = 0; i < 30; i += SANITIZED ? 4 : 1) {
         listener *l = calloc(1, sizeof *l);
         opt.notify_user = l;
         r = tale_submit(engine, &opt);
@@ -428,7 +437,7 @@ static void test_storm(void **state)
     }
     tale_wait_idle(engine);
     uint64_t ended = 0, want = atomic_load(&n_submitted);
-    for (uint32_t ms = 0; ms < 5000 && ended != want; ms++) { /* the last step is published after it has ended */
+    for (uint32_t ms = 0; ms < 60000 && ended != want; ms++) { /* the last step is published after it has ended */
         s = hs_engine_get_stats(engine);
         ended = s.requests_done + s.requests_cancelled - before.requests_done - before.requests_cancelled;
         tale_sleep_ms(1);

@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define WAIT_MS 10000
+#define WAIT_MS 60000
 
 hs_server_options harness_options(harness *h)
 {

@@ -1,0 +1,14 @@
+/*
+ * sanitized.h - under a sanitizer everything takes about ten times as long. Loops over many like cases (every read that
+ * fails, every place to stop) take a part of them there, spread over all; the plain build takes them all.
+ */
+#ifndef TESTS_SANITIZED_H
+#define TESTS_SANITIZED_H
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+#endif
