@@ -219,10 +219,13 @@ hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, ui
         if (t->turn && (!i || t->turn[i] != t->turn[i - 1]) && r.policy->session)
             r.policy->session(r.state, tokens);
         tokens += i == 0 || t->token[i] != t->token[i - 1];
+        uint64_t missed = count->accesses - count->hits;
         if (in_sets)
             use_set(&r, t->object + i, end - i, tokens, count);
         else
             use_one(&r, t->object[i], tokens, count);
+        if (t->token_misses)
+            t->token_misses[t->token[i]] += (uint32_t)(count->accesses - count->hits - missed);
         if (end == t->n || !same_layer(t, i, end)) {
             count->seconds += layer_seconds(t, count->bytes_read - before);
             before = count->bytes_read;

@@ -21,6 +21,7 @@ typedef struct hs_replay_trace {
      * or at the same time if it is known in time what to read. bytes_per_s == 0: no time is told. */
     double layer_s, bytes_per_s;
     bool overlapped;
+    uint32_t *token_misses; /* [last token + 1] written to: the misses of each token are added; NULL = not asked for */
 } hs_replay_trace;
 
 typedef struct hs_replay_result {

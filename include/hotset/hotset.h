@@ -286,6 +286,10 @@ void hs_engine_on_route(hs_engine *e, void (*fn)(void *ctx, const hs_route_event
  * off. Sessions only. */
 void hs_engine_choose_routes(hs_engine *e,
                              void (*fn)(void *ctx, uint32_t seq, uint32_t moe_layer, uint32_t *ret_experts), void *ctx);
+/* How it works from now on, to compare ways of one engine: between passes, sessions only. Results are the same bits.
+ * threads: from 1 to plan.threads. prefetch: of an engine whose options say so; what it has learnt of it stays. */
+int hs_engine_set_threads(hs_engine *e, uint32_t threads, struct hs_err *err);
+void hs_engine_set_prefetch(hs_engine *e, bool prefetch);
 uint32_t hs_engine_experts_per_token(const hs_engine *e); /* of one layer */
 uint32_t hs_engine_experts_per_layer(const hs_engine *e);
 /* "# layer=…" lines of the trace header: number of MoE layers, and for each its number and bytes. */

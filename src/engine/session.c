@@ -54,6 +54,16 @@ uint32_t hs_session_length(const hs_session *s)
     return kv_of(s)->length;
 }
 
+int hs_engine_set_threads(hs_engine *e, uint32_t threads, hs_err *err)
+{
+    return hs_pool_resize(e->pool, threads, err);
+}
+
+void hs_engine_set_prefetch(hs_engine *e, bool prefetch)
+{
+    hs_residency_set_prefetch(e->residency, prefetch);
+}
+
 static int check_tokens(const hs_engine *e, const uint32_t *tokens, uint32_t n, hs_err *err)
 {
     for (uint32_t i = 0; i < n; i++)

@@ -192,3 +192,9 @@ void hs__prefetch_drop_all(hs_residency *r)
     while (r->n_guessed)
         dismiss(r, r->guessed[r->n_guessed - 1]);
 }
+
+void hs_residency_set_prefetch(hs_residency *r, bool on)
+{
+    hs__prefetch_drop_all(r);
+    r->cfg.prefetch = on;
+}

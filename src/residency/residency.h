@@ -81,6 +81,9 @@ void hs_residency_warm(hs_residency *r, const uint32_t *objects, const uint32_t 
 /* Engine thread, between passes: starts to read objects[*at..n) into EMPTY slots, as far as reads ahead may go, and
  * takes in what has been read; moves *at on. False: nothing is left, or no slot. */
 bool hs_residency_preload(hs_residency *r, const uint32_t *objects, uint32_t n, uint32_t *at);
+/* Engine thread, between passes: reading ahead from now on, or not; what was learnt of it stays. For one that was
+ * created to read ahead. */
+void hs_residency_set_prefetch(hs_residency *r, bool on);
 
 typedef struct hs_residency_stats {
     /* Per expert use. A hit had all its bytes in memory when its layer began; one whose read was under way then is a

@@ -37,7 +37,7 @@ static void by_hand(void **state)
     /* Two layers of four experts: sets {0,1} {4}, {0,2} {4}, {1,0} {4} */
     const uint32_t o[] = {0, 1, 4, 0, 2, 4, 1, 0, 4}, at[] = {0, 0, 0, 1, 1, 1, 2, 2, 2};
     const uint64_t bytes[] = {1, 100};
-    hs_replay_trace t = {o, at, 9, 8, 4, 0, NULL, NULL, false, 0, 0, false};
+    hs_replay_trace t = {o, at, 9, 8, 4, 0, NULL, NULL, false, 0, 0, false, NULL};
     void *mem = malloc(hs_replay_bytes(&hs_policy_lru, &t, 3));
     /* 0 1 4 | hit 0, 2 evicts 1, hit 4 | 1 evicts 0, 0 evicts 2, hit 4 */
     assert_int_equal(hs_replay(&hs_policy_lru, &t, 3, false, mem).hits, 3);
@@ -53,6 +53,14 @@ static void by_hand(void **state)
     t.layer_bytes = bytes;
     assert_int_equal(hs_replay(&hs_policy_lru, &t, 3, true, mem).bytes_read, 104);
     assert_int_equal(hs_replay(&hs_policy_lru, &t, 3, false, mem).bytes_read, 105);
+    /* In sets: all three, then 2, then 1; those of warming tokens too. */
+    uint32_t misses[3] = {0, 10, 0};
+    t.token_misses = misses;
+    t.first_counted = 1;
+    hs_replay(&hs_policy_lru, &t, 3, true, mem);
+    assert_true(misses[0] == 3 && misses[1] == 11 && misses[2] == 1);
+    t.token_misses = NULL;
+    t.first_counted = 0;
     /* A token's layers read 2 100 | 1 0 | 1 0 in sets, at 10 a second, and compute a second each. */
     t.layer_s = 1;
     t.bytes_per_s = 10;
@@ -69,7 +77,7 @@ static void sets_beyond_the_slots(void **state)
 {
     (void)state;
     const uint32_t o[] = {0, 1, 2, 3, 0, 1, 2, 3}, at[] = {0, 0, 0, 0, 1, 1, 1, 1};
-    const hs_replay_trace t = {o, at, 8, 4, 4, 0, NULL, NULL, false, 0, 0, false};
+    const hs_replay_trace t = {o, at, 8, 4, 4, 0, NULL, NULL, false, 0, 0, false, NULL};
     for (unsigned p = 0; hs_policy_at(p); p++) {
         void *mem = malloc(hs_replay_bytes(hs_policy_at(p), &t, 2));
         hs_replay_result r = hs_replay(hs_policy_at(p), &t, 2, true, mem);
@@ -97,7 +105,8 @@ static hs_replay_trace read_routes(void)
     }
     fclose(f);
     assert_int_equal(tokens, 1000);
-    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, tokens / 4, NULL, NULL, false, 0, 0, false};
+    return (hs_replay_trace){object, token, n,   LAYERS * EXPERTS, EXPERTS, tokens / 4, NULL, NULL, false, 0,
+                             0,      false, NULL};
 }
 
 /* Where the turn changes a session begins, and ewma ages; to other policies it is nothing. */
@@ -174,7 +183,7 @@ static hs_replay_trace skewed(void)
             }
         }
     }
-    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, 250, NULL, NULL, false, 0, 0, false};
+    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, 250, NULL, NULL, false, 0, 0, false, NULL};
 }
 
 static void order_of_policies(void **state)

@@ -190,11 +190,39 @@ static void test_logits(void **state)
     free(rows);
 }
 
+/* Ways of one engine: the golden tokens, whatever it does between them. */
+static void test_ways(void **state)
+{
+    (void)state;
+    hs_engine *wide = tale_create((hs_engine_options){
+        .context = CONTEXT, .threads = 3, .prefetch = true, .cache_kind = HS_CACHE_PERCENT, .cache_percent = 12});
+    hs_session *s = NULL;
+    hs_err err = {0};
+    const tale_prompt *p = &prompts[1];
+    assert_int_equal(hs_session_create(wide, &s, &err), 0);
+    assert_int_equal(hs_session_prefill(s, p->ids, p->n, logits, 1, NULL, NULL, &err), 0);
+    for (uint32_t i = 0; i < 32; i++) {
+        uint64_t issued = hs_engine_get_stats(wide).prefetch_issued;
+        bool ahead = i / 8 % 2;
+        assert_int_equal(best(logits), p->greedy[i]);
+        hs_engine_set_prefetch(wide, ahead);
+        assert_int_equal(hs_engine_set_threads(wide, 1 + i % 3, &err), 0);
+        assert_int_equal(hs_session_decode(&s, &p->greedy[i], 1, logits, &err), 0);
+        if (!ahead)
+            assert_int_equal(hs_engine_get_stats(wide).prefetch_issued, issued);
+    }
+    assert_true(hs_engine_get_stats(wide).prefetch_issued > 0);
+    assert_int_equal(hs_engine_set_threads(wide, 4, &err), -EINVAL);
+    assert_int_equal(hs_engine_set_threads(wide, 0, &err), -EINVAL);
+    hs_session_destroy(&s);
+    hs_engine_destroy(&wide);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden), cmocka_unit_test(test_side_by_side), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_cancel), cmocka_unit_test(test_logits),
+        cmocka_unit_test(test_cancel), cmocka_unit_test(test_logits),       cmocka_unit_test(test_ways),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
