@@ -7,52 +7,64 @@
  *   a miss in gone_once:  target += max(1, |gone_often| / |gone_once|);   in gone_often: the other way round
  *   victim: the end of once while it holds more than target, else the end of often
  *
- * c = what is resident; |once| + |gone_once| <= c, all four <= 2c. O(1) per use and victim. It admits everything,
- * except what a prefill sweep brings.
+ * A part of its own for each class of sizes. c = what is resident of it; |once| + |gone_once| <= c, all four <= 2c.
+ * O(1) per use and victim. It admits everything, except what a prefill sweep brings.
  */
 #include "cache/list.h"
 
 enum { ONCE, OFTEN, GONE_ONCE, GONE_OFTEN, N_LISTS };
 
-typedef struct arc {
-    uint32_t n_objects;
+typedef struct part {
+    uint32_t first; /* the anchor of its first list */
     uint32_t n[N_LISTS];
     double target;      /* residents of once */
     uint32_t last_miss; /* the object that was used last without being resident */
+} part;
+
+typedef struct arc {
+    hs__layer_classes classes;
+    part part[HS_CLASSES_MAX]; /* of each class */
     hs__lists list;
     uint8_t *in; /* [n_objects] which list; valid while it is in one */
 } arc;
 
 static size_t arc_bytes(const hs_policy_shape *s)
 {
-    return hs__pad(sizeof(arc)) + hs__lists_bytes(s->n_objects, N_LISTS) + hs__pad(s->n_objects);
+    return hs__pad(sizeof(arc)) + hs__lists_bytes(s->n_objects, hs__n_classes(s) * N_LISTS) + hs__pad(s->n_objects);
 }
 
 static void arc_init(void *state, const hs_policy_shape *s)
 {
     arc *p = state;
     uint8_t *at = (uint8_t *)state + hs__pad(sizeof *p);
-    *p = (arc){.n_objects = s->n_objects, .last_miss = HS_POLICY_NONE};
-    hs__lists_init(&p->list, at, s->n_objects, N_LISTS);
-    p->in = at + hs__lists_bytes(s->n_objects, N_LISTS);
+    *p = (arc){.classes = hs__layer_classes_of(s)};
+    for (uint32_t c = 0; c < p->classes.n; c++)
+        p->part[c] = (part){.first = s->n_objects + c * N_LISTS, .last_miss = HS_POLICY_NONE};
+    hs__lists_init(&p->list, at, s->n_objects, p->classes.n * N_LISTS);
+    p->in = at + hs__lists_bytes(s->n_objects, p->classes.n * N_LISTS);
 }
 
-static void leave(arc *p, uint32_t object)
+static part *part_of(arc *p, uint32_t object)
+{
+    return &p->part[hs__class_in(&p->classes, object)];
+}
+
+static void leave(arc *p, part *c, uint32_t object)
 {
     hs__list_remove(&p->list, object);
-    p->n[p->in[object]]--;
+    c->n[p->in[object]]--;
 }
 
-static void join(arc *p, uint32_t object, int list)
+static void join(arc *p, part *c, uint32_t object, int list)
 {
-    hs__list_push(&p->list, p->n_objects + (uint32_t)list, object);
+    hs__list_push(&p->list, c->first + (uint32_t)list, object);
     p->in[object] = (uint8_t)list;
-    p->n[list]++;
+    c->n[list]++;
 }
 
-static uint32_t residents(const arc *p)
+static uint32_t residents(const part *c)
 {
-    return p->n[ONCE] + p->n[OFTEN];
+    return c->n[ONCE] + c->n[OFTEN];
 }
 
 static bool is_in(const arc *p, uint32_t object, int list)
@@ -60,65 +72,69 @@ static bool is_in(const arc *p, uint32_t object, int list)
     return hs__list_has(&p->list, object) && p->in[object] == list;
 }
 
-static void learn(arc *p, int gone)
+static void learn(part *c, int gone)
 {
     int other = gone == GONE_ONCE ? GONE_OFTEN : GONE_ONCE;
-    double step = p->n[other] > p->n[gone] ? (double)p->n[other] / p->n[gone] : 1, most = residents(p);
-    p->target += gone == GONE_ONCE ? step : -step;
-    p->target = p->target < 0 ? 0 : p->target > most ? most : p->target;
+    double step = c->n[other] > c->n[gone] ? (double)c->n[other] / c->n[gone] : 1, most = residents(c);
+    c->target += gone == GONE_ONCE ? step : -step;
+    c->target = c->target < 0 ? 0 : c->target > most ? most : c->target;
 }
 
 static void arc_access(void *state, uint32_t object, uint32_t uses, uint32_t span, uint64_t now)
 {
     arc *p = state;
+    part *c = part_of(p, object);
     (void)uses, (void)span, (void)now;
     if (is_in(p, object, ONCE) || is_in(p, object, OFTEN)) {
-        leave(p, object);
-        join(p, object, OFTEN);
+        leave(p, c, object);
+        join(p, c, object, OFTEN);
         return;
     }
-    p->last_miss = object;
+    c->last_miss = object;
     if (hs__list_has(&p->list, object))
-        learn(p, p->in[object]);
+        learn(c, p->in[object]);
 }
 
-static void forget(arc *p, int list)
+static void forget(arc *p, part *c, int list)
 {
-    leave(p, p->list.prev[p->n_objects + (uint32_t)list]);
+    leave(p, c, p->list.prev[c->first + (uint32_t)list]);
 }
 
 static void arc_insert(void *state, uint32_t object, uint64_t now)
 {
     arc *p = state;
+    part *c = part_of(p, object);
     bool was_here = hs__list_has(&p->list, object);
     (void)now;
     if (was_here)
-        leave(p, object);
-    join(p, object, was_here ? OFTEN : ONCE);
-    uint32_t c = residents(p);
-    while (p->n[GONE_ONCE] && p->n[ONCE] + p->n[GONE_ONCE] > c)
-        forget(p, GONE_ONCE);
-    while (p->n[GONE_OFTEN] && p->n[GONE_ONCE] + p->n[GONE_OFTEN] > c)
-        forget(p, GONE_OFTEN);
+        leave(p, c, object);
+    join(p, c, object, was_here ? OFTEN : ONCE);
+    uint32_t n = residents(c);
+    while (c->n[GONE_ONCE] && c->n[ONCE] + c->n[GONE_ONCE] > n)
+        forget(p, c, GONE_ONCE);
+    while (c->n[GONE_OFTEN] && c->n[GONE_ONCE] + c->n[GONE_OFTEN] > n)
+        forget(p, c, GONE_OFTEN);
 }
 
 static void arc_evict(void *state, uint32_t object)
 {
     arc *p = state;
+    part *c = part_of(p, object);
     int list = p->in[object];
-    leave(p, object);
-    join(p, object, list == ONCE ? GONE_ONCE : GONE_OFTEN);
+    leave(p, c, object);
+    join(p, c, object, list == ONCE ? GONE_ONCE : GONE_OFTEN);
 }
 
-static uint32_t arc_victim(void *state, uint64_t now, hs_policy_keep_fn keep, void *ctx)
+static uint32_t arc_victim(void *state, uint32_t class, uint64_t now, hs_policy_keep_fn keep, void *ctx)
 {
     arc *p = state;
+    const part *c = &p->part[class];
     (void)now;
-    bool again = p->last_miss != HS_POLICY_NONE && is_in(p, p->last_miss, GONE_OFTEN);
-    bool once_first = p->n[ONCE] > p->target || (again && p->n[ONCE] && p->n[ONCE] >= p->target);
-    uint32_t found = hs__list_last(&p->list, p->n_objects + (once_first ? ONCE : OFTEN), keep, ctx);
+    bool again = c->last_miss != HS_POLICY_NONE && is_in(p, c->last_miss, GONE_OFTEN);
+    bool once_first = c->n[ONCE] > c->target || (again && c->n[ONCE] && c->n[ONCE] >= c->target);
+    uint32_t found = hs__list_last(&p->list, c->first + (once_first ? ONCE : OFTEN), keep, ctx);
     if (found == HS_POLICY_NONE)
-        found = hs__list_last(&p->list, p->n_objects + (once_first ? OFTEN : ONCE), keep, ctx);
+        found = hs__list_last(&p->list, c->first + (once_first ? OFTEN : ONCE), keep, ctx);
     return found;
 }
 

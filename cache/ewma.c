@@ -39,7 +39,8 @@ typedef struct history {
 
 typedef struct layer {
     uint64_t clock; /* the last token that came here */
-    bool stale;     /* the heap's keys are of another time, or of other weights */
+    uint32_t class;
+    bool stale; /* the heap's keys are of another time, or of other weights */
     hs__heap heap;
 } layer;
 
@@ -82,7 +83,8 @@ static void ewma_init(void *state, const hs_policy_shape *s)
     p->of = (history *)at;
     at += hs__pad(s->n_objects * sizeof(history));
     for (uint32_t l = 0; l < p->n_layers; l++)
-        p->layers[l] = (layer){.heap = hs__heap_part(&p->heap, l * p->layer_objects)};
+        p->layers[l] = (layer){.class = hs__n_classes(s) > 1 ? s->layer_class[l] : 0,
+                               .heap = hs__heap_part(&p->heap, l * p->layer_objects)};
     memset(p->of, 0, s->n_objects * sizeof(history));
     hs__learner_init(&p->learner, at, s->n_objects, p->n_layers);
 }
@@ -185,7 +187,7 @@ static void ewma_evict(void *state, uint32_t object)
     hs__heap_remove(&p->layers[object / p->layer_objects].heap, object);
 }
 
-static uint32_t ewma_victim(void *state, uint64_t now, hs_policy_keep_fn keep, void *ctx)
+static uint32_t ewma_victim(void *state, uint32_t class, uint64_t now, hs_policy_keep_fn keep, void *ctx)
 {
     ewma *p = state;
     uint32_t found = HS_POLICY_NONE;
@@ -193,6 +195,8 @@ static uint32_t ewma_victim(void *state, uint64_t now, hs_policy_keep_fn keep, v
     (void)now;
     for (uint32_t l = 0; l < p->n_layers; l++) {
         layer *here = &p->layers[l];
+        if (here->class != class)
+            continue;
         if (here->stale)
             hs__heap_rebuild(&here->heap, ewma_key, p);
         here->stale = false;

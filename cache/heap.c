@@ -25,6 +25,18 @@ hs__heap hs__heap_part(const hs__heap *whole, uint32_t first)
     return (hs__heap){.key = whole->key + first, .object = whole->object + first, .place = whole->place};
 }
 
+void hs__heaps_init(hs__heap *ret, void *mem, const hs_policy_shape *shape)
+{
+    hs__heap whole;
+    hs__layer_classes c = hs__layer_classes_of(shape);
+    uint32_t first = 0, n[HS_CLASSES_MAX] = {0};
+    hs__heap_init(&whole, mem, shape->n_objects);
+    for (uint32_t o = 0; o < shape->n_objects; o++)
+        n[hs__class_in(&c, o)]++;
+    for (uint32_t i = 0; i < c.n; first += n[i++])
+        ret[i] = hs__heap_part(&whole, first);
+}
+
 static void put(hs__heap *h, uint32_t i, uint32_t object, uint64_t key)
 {
     h->object[i] = object;

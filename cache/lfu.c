@@ -2,7 +2,8 @@
  * lfu.c - least frequently used leaves first; ties by recency.
  *
  * Uses are counted for all objects, resident or not, and halved after every AGING_ROUNDS * n_objects uses, so that
- * what was popular long ago does not stay for ever. Residents are in a lazy heap of (count, last use). It admits every
+ * what was popular long ago does not stay for ever. Residents are in lazy heaps, one for each class,
+ * of (count, last use). It admits every
  * demand miss, and of a prefill sweep what has been used more often than its victim.
  */
 #include "cache/heap.h"
@@ -15,7 +16,8 @@ typedef struct lfu {
     uint32_t n_objects;
     uint32_t clock; /* counts accesses; only ties depend on it, so that it may wrap */
     uint64_t since_aging;
-    hs__heap heap;
+    hs__layer_classes classes;
+    hs__heap heap[HS_CLASSES_MAX];
     uint32_t *count, *used; /* [n_objects] */
 } lfu;
 
@@ -29,8 +31,8 @@ static void lfu_init(void *state, const hs_policy_shape *s)
     lfu *p = state;
     uint8_t *at = (uint8_t *)state + hs__pad(sizeof *p);
     size_t column = s->n_objects * sizeof(uint32_t);
-    *p = (lfu){.n_objects = s->n_objects};
-    hs__heap_init(&p->heap, at, s->n_objects);
+    *p = (lfu){.n_objects = s->n_objects, .classes = hs__layer_classes_of(s)};
+    hs__heaps_init(p->heap, at, s);
     at += hs__heap_bytes(s->n_objects);
     p->count = (uint32_t *)at;
     p->used = (uint32_t *)(at + hs__pad(column));
@@ -49,7 +51,8 @@ static void age(lfu *p)
     p->since_aging = 0;
     for (uint32_t i = 0; i < p->n_objects; i++)
         p->count[i] /= 2;
-    hs__heap_rebuild(&p->heap, lfu_key, p);
+    for (uint32_t c = 0; c < p->classes.n; c++)
+        hs__heap_rebuild(&p->heap[c], lfu_key, p);
 }
 
 static void lfu_access(void *state, uint32_t object, uint32_t uses, uint32_t span, uint64_t now)
@@ -67,19 +70,20 @@ static void lfu_insert(void *state, uint32_t object, uint64_t now)
 {
     lfu *p = state;
     (void)now;
-    hs__heap_push(&p->heap, object, lfu_key(p, object));
+    hs__heap_push(&p->heap[hs__class_in(&p->classes, object)], object, lfu_key(p, object));
 }
 
 static void lfu_evict(void *state, uint32_t object)
 {
-    hs__heap_remove(&((lfu *)state)->heap, object);
+    lfu *p = state;
+    hs__heap_remove(&p->heap[hs__class_in(&p->classes, object)], object);
 }
 
-static uint32_t lfu_victim(void *state, uint64_t now, hs_policy_keep_fn keep, void *ctx)
+static uint32_t lfu_victim(void *state, uint32_t class, uint64_t now, hs_policy_keep_fn keep, void *ctx)
 {
     lfu *p = state;
     (void)now;
-    return hs__heap_least(&p->heap, lfu_key, p, keep, ctx);
+    return hs__heap_least(&p->heap[class], lfu_key, p, keep, ctx);
 }
 
 static bool lfu_admit(void *state, uint32_t object, uint32_t victim, bool sweep, uint64_t now)

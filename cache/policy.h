@@ -14,14 +14,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cache/classes.h"
+
 #define HS_POLICY_NONE  UINT32_MAX /* no object */
 #define HS_POLICY_ALIGN 16         /* alignment of a policy's memory */
 
 typedef struct hs_policy_shape {
     uint32_t n_objects; /* objects are 0..n_objects-1; < 2^31 */
     uint32_t n_slots;   /* about so many are resident at once: policies size their queues by what is resident. >= 1 */
-    uint32_t layer_objects; /* objects of one layer, neighbours in number; 0 = all are one layer */
-    uint64_t seed;          /* for policies that draw lots; none of the shipped ones does */
+    uint32_t layer_objects;     /* objects of one layer, neighbours in number; 0 = all are one layer */
+    uint32_t n_classes;         /* of sizes; 0 or 1 = all objects are of one size */
+    const uint8_t *layer_class; /* [layers] class of each layer, < n_classes <= HS_CLASSES_MAX; borrowed while the
+                                 * state lives. NULL: all 0 */
+    uint64_t seed;              /* for policies that draw lots; none of the shipped ones does */
     /* All uses to come, for belady; borrowed. n_future < 2^32 - 1. Others ignore it. */
     const uint32_t *future;
     uint64_t n_future;
@@ -42,9 +47,9 @@ typedef struct hs_policy {
     /* It has become resident (it was not), or it is resident no longer. */
     void (*insert)(void *state, uint32_t object, uint64_t now);
     void (*evict)(void *state, uint32_t object);
-    /* The resident object that should leave first, of those for which keep (may be NULL) is false; HS_POLICY_NONE if
-     * there is none. It stays resident until evict. */
-    uint32_t (*victim)(void *state, uint64_t now, hs_policy_keep_fn keep, void *ctx);
+    /* The resident object of that class that should leave first, of those for which keep (may be NULL) is false;
+     * HS_POLICY_NONE if there is none. It stays resident until evict. */
+    uint32_t (*victim)(void *state, uint32_t class, uint64_t now, hs_policy_keep_fn keep, void *ctx);
     /* Whether `object`, just used and not resident, is worth victim's place. sweep: the use is part of a prefill
      * sweep, which touches everything once. */
     bool (*admit)(void *state, uint32_t object, uint32_t victim, bool sweep, uint64_t now);

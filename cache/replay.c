@@ -3,7 +3,7 @@
  *
  * By single uses, what is not admitted takes no room: the textbook cache. In sets it is the daemon: what is not
  * admitted still needs a slot while it is used, stays in it as `loose`, and loose slots are the first to be taken,
- * oldest first.
+ * oldest first. Where objects have several sizes, each size has slots of its own.
  */
 #include "cache/replay.h"
 
@@ -20,19 +20,35 @@ typedef struct replay {
     uint8_t *where;        /* [n_objects] */
     uint8_t *hit;          /* [n_objects] of the set under way: was it there when the set began */
     uint32_t *asked_for;   /* [n_objects] number of the set that last asked for it */
-    uint32_t *next, *prev; /* [n_objects + 1] the loose ones that are not asked for; the last entry is the anchor */
-    uint32_t anchor;
+    uint32_t *next, *prev; /* [n_objects + classes] the loose ones that are not asked for; behind: the anchors */
     uint32_t set;
-    uint32_t n_used, n_slots;
+    hs__layer_classes classes;
+    uint32_t n_used[HS_CLASSES_MAX], n_slots[HS_CLASSES_MAX];
 } replay;
 
-/* What runs, and for what: the policy, or one of it for each layer. */
+static uint32_t layers_of(const hs_replay_trace *t)
+{
+    return t->layer_objects ? (t->n_objects + t->layer_objects - 1) / t->layer_objects : 1;
+}
+
+static void classify(const hs_replay_trace *t, hs_classes *ret)
+{
+    bool told = t->layer_bytes && t->n_objects % t->layer_objects == 0;
+    for (uint32_t l = 0; told && l < layers_of(t); l++)
+        told = t->layer_bytes[l] > 0;
+    uint32_t objects = told ? t->layer_objects : t->n_objects;
+    hs_classes_make(ret, told ? t->layer_bytes : NULL, told ? layers_of(t) : 1, objects, t->layer_least);
+}
+
+/* What runs, and for what: the policy, or one of it for each layer. layer_class: NULL to learn what it takes. */
 static const hs_policy *prepare(const hs_policy *policy, const hs_replay_trace *t, uint32_t n_slots,
-                                hs_policy_shape *ret_shape)
+                                const hs_classes *classes, const uint8_t *layer_class, hs_policy_shape *ret_shape)
 {
     *ret_shape = (hs_policy_shape){.n_objects = t->n_objects,
                                    .n_slots = n_slots,
                                    .layer_objects = t->layer_objects,
+                                   .n_classes = classes->n,
+                                   .layer_class = layer_class,
                                    .future = t->object,
                                    .n_future = t->n,
                                    .inner = policy};
@@ -42,34 +58,49 @@ static const hs_policy *prepare(const hs_policy *policy, const hs_replay_trace *
 size_t hs_replay_bytes(const hs_policy *policy, const hs_replay_trace *t, uint32_t n_slots)
 {
     hs_policy_shape shape;
-    policy = prepare(policy, t, n_slots, &shape);
-    return hs__pad(policy->bytes(&shape)) + 2 * hs__pad(t->n_objects) + hs__pad(t->n_objects * sizeof(uint32_t)) +
-           2 * hs__pad((t->n_objects + 1) * sizeof(uint32_t));
+    hs_classes classes;
+    classify(t, &classes);
+    policy = prepare(policy, t, n_slots, &classes, NULL, &shape);
+    return hs__pad(layers_of(t)) + hs__pad(policy->bytes(&shape)) + 2 * hs__pad(t->n_objects) +
+           hs__pad(t->n_objects * sizeof(uint32_t)) + 2 * hs__pad((t->n_objects + classes.n) * sizeof(uint32_t));
 }
 
-static void init(replay *r, const hs_replay_trace *t, const hs_policy_shape *shape, void *mem)
+static void init(replay *r, const hs_policy *policy, const hs_replay_trace *t, uint32_t n_slots, void *mem)
 {
-    uint8_t *at = mem;
-    size_t links = (t->n_objects + 1) * sizeof(uint32_t);
-    r->state = at;
-    r->where = at += hs__pad(r->policy->bytes(shape));
+    uint8_t *at = mem, *layer_class = at;
+    hs_classes c;
+    hs_policy_shape shape;
+    classify(t, &c);
+    hs_classes_split(&c, n_slots, r->n_slots);
+    for (uint32_t l = 0; l < layers_of(t); l++)
+        layer_class[l] = (uint8_t)(c.n > 1 ? hs_classes_find(&c, t->layer_bytes[l]) : 0);
+    r->policy = prepare(policy, t, n_slots, &c, layer_class, &shape);
+    r->classes = hs__layer_classes_of(&shape);
+    size_t links = (t->n_objects + c.n) * sizeof(uint32_t);
+    r->state = at += hs__pad(layers_of(t));
+    r->where = at += hs__pad(r->policy->bytes(&shape));
     r->hit = at += hs__pad(t->n_objects);
     r->asked_for = (uint32_t *)(at += hs__pad(t->n_objects));
     r->next = (uint32_t *)(at += hs__pad(t->n_objects * sizeof(uint32_t)));
     r->prev = (uint32_t *)(at + hs__pad(links));
-    r->anchor = t->n_objects;
     memset(r->where, ABSENT, t->n_objects);
     memset(r->asked_for, 0, t->n_objects * sizeof *r->asked_for);
-    r->next[r->anchor] = r->prev[r->anchor] = r->anchor;
-    r->policy->init(r->state, shape);
+    for (uint32_t a = t->n_objects; a < t->n_objects + c.n; a++)
+        r->next[a] = r->prev[a] = a;
+    r->policy->init(r->state, &shape);
+}
+
+static uint32_t class_of(const replay *r, uint32_t object)
+{
+    return hs__class_in(&r->classes, object);
 }
 
 static void loose_append(replay *r, uint32_t object)
 {
-    uint32_t last = r->prev[r->anchor];
-    r->next[object] = r->anchor;
+    uint32_t anchor = r->trace->n_objects + class_of(r, object), last = r->prev[anchor];
+    r->next[object] = anchor;
     r->prev[object] = last;
-    r->next[last] = r->prev[r->anchor] = object;
+    r->next[last] = r->prev[anchor] = object;
 }
 
 static void loose_remove(replay *r, uint32_t object)
@@ -88,7 +119,7 @@ static void evict(replay *r, uint32_t victim)
 {
     r->policy->evict(r->state, victim);
     r->where[victim] = ABSENT;
-    r->n_used--;
+    r->n_used[class_of(r, victim)]--;
 }
 
 static void count_miss(const replay *r, uint32_t object, hs_replay_result *count)
@@ -99,6 +130,7 @@ static void count_miss(const replay *r, uint32_t object, hs_replay_result *count
 
 static void use_one(replay *r, uint32_t object, uint64_t now, hs_replay_result *count)
 {
+    uint32_t class = class_of(r, object);
     r->policy->access(r->state, object, 1, 1, now);
     count->accesses++;
     if (r->where[object] == RESIDENT) {
@@ -106,8 +138,8 @@ static void use_one(replay *r, uint32_t object, uint64_t now, hs_replay_result *
         return;
     }
     count_miss(r, object, count);
-    if (r->n_used == r->n_slots) {
-        uint32_t victim = r->policy->victim(r->state, now, NULL, NULL);
+    if (r->n_used[class] == r->n_slots[class]) {
+        uint32_t victim = r->policy->victim(r->state, class, now, NULL, NULL);
         if (victim == HS_POLICY_NONE || !r->policy->admit(r->state, object, victim, false, now)) {
             count->bypasses++;
             return;
@@ -115,7 +147,7 @@ static void use_one(replay *r, uint32_t object, uint64_t now, hs_replay_result *
         evict(r, victim);
     }
     make_resident(r, object, now);
-    r->n_used++;
+    r->n_used[class]++;
 }
 
 static bool is_asked_for(void *ctx, uint32_t object)
@@ -127,17 +159,17 @@ static bool is_asked_for(void *ctx, uint32_t object)
 /* Whether the object, just used, should stay; *ret_victim is the resident that would leave for it. */
 static bool deserves(replay *r, uint32_t object, uint64_t now, uint32_t *ret_victim)
 {
-    *ret_victim = r->policy->victim(r->state, now, is_asked_for, r);
+    *ret_victim = r->policy->victim(r->state, class_of(r, object), now, is_asked_for, r);
     return *ret_victim != HS_POLICY_NONE && r->policy->admit(r->state, object, *ret_victim, false, now);
 }
 
 static void meet(replay *r, uint32_t object, uint64_t now)
 {
-    uint32_t victim;
+    uint32_t victim, class = class_of(r, object);
     if (r->where[object] != LOOSE)
         return;
     loose_remove(r, object);
-    if (r->n_used < r->n_slots || deserves(r, object, now, &victim))
+    if (r->n_used[class] < r->n_slots[class] || deserves(r, object, now, &victim))
         make_resident(r, object, now);
 }
 
@@ -145,21 +177,22 @@ static void meet(replay *r, uint32_t object, uint64_t now)
 static void bring_in(replay *r, uint32_t object, uint64_t now, hs_replay_result *count)
 {
     bool stays = true;
-    if (r->n_used == r->n_slots) {
-        uint32_t victim, loose = r->next[r->anchor];
+    uint32_t class = class_of(r, object);
+    if (r->n_used[class] == r->n_slots[class]) {
+        uint32_t victim, anchor = r->trace->n_objects + class, loose = r->next[anchor];
         stays = deserves(r, object, now, &victim);
         count->bypasses += !stays;
-        if (loose != r->anchor) {
+        if (loose != anchor) {
             loose_remove(r, loose);
             r->where[loose] = ABSENT;
-            r->n_used--;
+            r->n_used[class]--;
         } else if (victim != HS_POLICY_NONE) {
             evict(r, victim);
         } else {
             return;
         }
     }
-    r->n_used++;
+    r->n_used[class]++;
     if (stays)
         make_resident(r, object, now);
     else
@@ -206,9 +239,8 @@ static bool same_layer(const hs_replay_trace *t, uint64_t i, uint64_t k)
 
 hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, uint32_t n_slots, bool in_sets, void *mem)
 {
-    hs_policy_shape shape;
-    replay r = {.policy = prepare(policy, t, n_slots, &shape), .trace = t, .n_slots = n_slots};
-    init(&r, t, &shape, mem);
+    replay r = {.trace = t};
+    init(&r, policy, t, n_slots, mem);
     hs_replay_result counted = {0}, warming = {0};
     uint64_t tokens = 0, before = 0; /* bytes read when the layer of this token began */
     for (uint64_t i = 0; i < t->n;) {

@@ -14,7 +14,9 @@ typedef struct hs_replay_trace {
     uint64_t n;             /* < 2^32 - 1 */
     uint32_t n_objects, layer_objects;
     uint32_t first_counted;      /* uses by earlier tokens warm the cache and are not counted */
-    const uint64_t *layer_bytes; /* [n_objects / layer_objects] size of an object of that layer; NULL = not told */
+    const uint64_t *layer_bytes; /* [n_objects / layer_objects] size of an object of that layer; NULL = not told.
+                                  * Where sizes differ the slots are divided, as in the daemon (classes.h) */
+    uint32_t layer_least;        /* slots that a layer needs for that: its top-k */
     const uint16_t *turn;        /* [n] conversation: where it begins, so does a session; NULL = not told */
     bool by_layer;               /* each layer has its share of the slots (hs_policy_layered); not for belady */
     /* For the time it takes: a layer of a token computes layer_s and reads what is missed at bytes_per_s, after that,

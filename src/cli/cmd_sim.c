@@ -149,6 +149,7 @@ static int replay_trace(plan *p, const char *path, hs_err *err)
                               .layer_objects = t.n_experts,
                               .first_counted = warmup,
                               .layer_bytes = t.expert_bytes,
+                              .layer_least = t.top_k,
                               .turn = t.turn,
                               .by_layer = p->by_layer,
                               .layer_s = p->compute_s / t.n_moe_layers,

@@ -179,7 +179,7 @@ static bool must_stay(void *ctx, uint32_t object)
 
 static uint32_t victim_of(hs_residency *r)
 {
-    return r->policy->victim(r->policy_state, r->now, must_stay, r);
+    return r->policy->victim(r->policy_state, 0, r->now, must_stay, r);
 }
 
 static bool admits(hs_residency *r, uint32_t object, uint32_t victim)

@@ -42,7 +42,7 @@ static void measure(const hs_policy *p, const char *comma)
     uint32_t fresh = SLOTS;
     for (uint32_t i = 0; i < TOKENS; i++, now++) {
         for (uint32_t k = 0; k < CYCLE / 4; k++) { /* a quarter of the uses miss */
-            uint32_t victim = p->victim(s, now, NULL, NULL);
+            uint32_t victim = p->victim(s, 0, now, NULL, NULL);
             p->evict(s, victim);
             p->access(s, fresh, 1, 1, now);
             p->insert(s, fresh, now);

@@ -104,7 +104,7 @@ static void as_in_the_paper(void **state)
             if (hit)
                 continue;
             if (should != HS_POLICY_NONE) {
-                assert_int_equal(c.policy->victim(c.state, i, NULL, NULL), should);
+                assert_int_equal(c.policy->victim(c.state, 0, i, NULL, NULL), should);
                 c.policy->evict(c.state, should);
             }
             c.policy->insert(c.state, x, i);

@@ -169,7 +169,7 @@ static void follow_the_formula(uint32_t seed)
                 continue;
             for (uint32_t i = 0; i < OBJECTS; i++)
                 kept[i] = roll(&rng, 3) == 0;
-            uint32_t victim = c.policy->victim(c.state, now, is_kept, kept), least = HS_POLICY_NONE;
+            uint32_t victim = c.policy->victim(c.state, 0, now, is_kept, kept), least = HS_POLICY_NONE;
             for (uint32_t i = 0; i < OBJECTS; i++)
                 if (resident[i] && !kept[i] && (least == HS_POLICY_NONE || plain_score(&p, i) < plain_score(&p, least)))
                     least = i;
@@ -254,7 +254,7 @@ static void layers_to_come(void **state)
     c.policy->insert(c.state, 2, 2);
     assert_true(c.policy->score(c.state, 2, 2) < c.policy->score(c.state, 4, 2));
     assert_true(c.policy->score(c.state, 4, 2) == before);
-    assert_int_equal(c.policy->victim(c.state, 2, NULL, NULL), 2);
+    assert_int_equal(c.policy->victim(c.state, 0, 2, NULL, NULL), 2);
     caged_free(&c);
 }
 

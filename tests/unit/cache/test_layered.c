@@ -41,7 +41,7 @@ static void shares(void **state)
     for (uint32_t i = 0; i < 4; i++) {
         uint32_t newcomer = (1 + i % 2) * EXPERTS + i;
         use(newcomer);
-        uint32_t victim = c.policy->victim(c.state, 1, NULL, NULL);
+        uint32_t victim = c.policy->victim(c.state, 0, 1, NULL, NULL);
         assert_int_equal(victim, i);
         assert_true(c.policy->admit(c.state, newcomer, victim, false, 1));
         assert_false(c.policy->admit(c.state, newcomer, victim, true, 1));
@@ -49,11 +49,11 @@ static void shares(void **state)
         c.policy->insert(c.state, newcomer, 1);
     }
     use(2 * EXPERTS + 7);
-    assert_int_equal(c.policy->victim(c.state, 1, NULL, NULL), 2 * EXPERTS + 1);
+    assert_int_equal(c.policy->victim(c.state, 0, 1, NULL, NULL), 2 * EXPERTS + 1);
     use(EXPERTS + 7);
-    assert_int_equal(c.policy->victim(c.state, 1, NULL, NULL), EXPERTS);
+    assert_int_equal(c.policy->victim(c.state, 0, 1, NULL, NULL), EXPERTS);
     /* All of its own must stay: another layer gives, but not for a layer that has its share. */
-    uint32_t other = c.policy->victim(c.state, 1, is_of_layer_1, NULL);
+    uint32_t other = c.policy->victim(c.state, 0, 1, is_of_layer_1, NULL);
     assert_true(other != HS_POLICY_NONE && other / EXPERTS != 1);
     assert_false(c.policy->admit(c.state, EXPERTS + 7, other, false, 1));
     caged_free(&c);
@@ -73,7 +73,7 @@ static void fewer_slots(void **state)
     for (uint32_t o = 0; o < 3; o++)
         c.policy->evict(c.state, EXPERTS + o);
     use(EXPERTS + 5); /* one of five: layer 0 holds most */
-    assert_true(c.policy->victim(c.state, 1, NULL, NULL) < EXPERTS);
+    assert_true(c.policy->victim(c.state, 0, 1, NULL, NULL) < EXPERTS);
     caged_free(&c);
 }
 

@@ -24,11 +24,11 @@ static void least_frequent_first(void **state)
     use(&c, 2, 2);
     for (uint32_t o = 0; o < 3; o++)
         c.policy->insert(c.state, o, 1);
-    assert_int_equal(c.policy->victim(c.state, 1, NULL, NULL), 1);
+    assert_int_equal(c.policy->victim(c.state, 0, 1, NULL, NULL), 1);
     use(&c, 1, 1); /* 3 uses now, later than object 0 */
-    assert_int_equal(c.policy->victim(c.state, 1, NULL, NULL), 2);
+    assert_int_equal(c.policy->victim(c.state, 0, 1, NULL, NULL), 2);
     c.policy->evict(c.state, 2);
-    assert_int_equal(c.policy->victim(c.state, 1, NULL, NULL), 0);
+    assert_int_equal(c.policy->victim(c.state, 0, 1, NULL, NULL), 0);
     use(&c, 2, 2); /* while absent */
     c.policy->insert(c.state, 2, 1);
     assert_true(c.policy->score(c.state, 2, 1) == 4);
@@ -47,9 +47,9 @@ static void old_fame_fades(void **state)
     c.policy->insert(c.state, 0, 1);
     use(&c, 1, 1);
     c.policy->insert(c.state, 1, 1);
-    assert_int_equal(c.policy->victim(c.state, 1, NULL, NULL), 1);
+    assert_int_equal(c.policy->victim(c.state, 0, 1, NULL, NULL), 1);
     uint32_t n = 0;
-    for (; c.policy->victim(c.state, 1, NULL, NULL) == 1 && n < 1000; n++) {
+    for (; c.policy->victim(c.state, 0, 1, NULL, NULL) == 1 && n < 1000; n++) {
         use(&c, 1, 1);
         use(&c, 2, 1);
     }

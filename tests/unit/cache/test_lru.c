@@ -23,17 +23,17 @@ static void least_recent_first(void **state)
         c.policy->access(c.state, o, 1, 1, 1);
         c.policy->insert(c.state, o, 1);
     }
-    assert_int_equal(c.policy->victim(c.state, 1, NULL, NULL), 0);
+    assert_int_equal(c.policy->victim(c.state, 0, 1, NULL, NULL), 0);
     c.policy->access(c.state, 0, 1, 1, 2);
     c.policy->access(c.state, 2, 1, 1, 2);
     c.policy->access(c.state, 7, 1, 1, 2); /* not resident: remembered for nothing */
     const uint32_t order[] = {1, 3, 0, 2};
-    assert_int_equal(c.policy->victim(c.state, 2, is_three, NULL), 1);
+    assert_int_equal(c.policy->victim(c.state, 0, 2, is_three, NULL), 1);
     for (int i = 0; i < 4; i++) {
-        assert_int_equal(c.policy->victim(c.state, 2, NULL, NULL), order[i]);
+        assert_int_equal(c.policy->victim(c.state, 0, 2, NULL, NULL), order[i]);
         c.policy->evict(c.state, order[i]);
         if (i == 0)
-            assert_int_equal(c.policy->victim(c.state, 2, is_three, NULL), 0);
+            assert_int_equal(c.policy->victim(c.state, 0, 2, is_three, NULL), 0);
     }
     caged_free(&c);
 }

@@ -18,6 +18,16 @@
 
 static uint32_t object[MOST], token[MOST];
 
+static hs_replay_trace trace_of(uint64_t n, uint32_t first_counted)
+{
+    return (hs_replay_trace){.object = object,
+                             .token = token,
+                             .n = n,
+                             .n_objects = LAYERS * EXPERTS,
+                             .layer_objects = EXPERTS,
+                             .first_counted = first_counted};
+}
+
 static double hit_rate(const char *policy, const hs_replay_trace *t, uint32_t n_slots, bool in_sets)
 {
     const hs_policy *p = hs_policy_find(policy);
@@ -37,8 +47,9 @@ static void by_hand(void **state)
     /* Two layers of four experts: sets {0,1} {4}, {0,2} {4}, {1,0} {4} */
     const uint32_t o[] = {0, 1, 4, 0, 2, 4, 1, 0, 4}, at[] = {0, 0, 0, 1, 1, 1, 2, 2, 2};
     const uint64_t bytes[] = {1, 100};
-    hs_replay_trace t = {o, at, 9, 8, 4, 0, NULL, NULL, false, 0, 0, false, NULL};
+    hs_replay_trace t = {.object = o, .token = at, .n = 9, .n_objects = 8, .layer_objects = 4, .layer_bytes = bytes};
     void *mem = malloc(hs_replay_bytes(&hs_policy_lru, &t, 3));
+    t.layer_bytes = NULL;
     /* 0 1 4 | hit 0, 2 evicts 1, hit 4 | 1 evicts 0, 0 evicts 2, hit 4 */
     assert_int_equal(hs_replay(&hs_policy_lru, &t, 3, false, mem).hits, 3);
     /* In sets 0 is found before 1 is brought in, in place of 2. */
@@ -72,12 +83,33 @@ static void by_hand(void **state)
     free(mem);
 }
 
+/* Two sizes have slots of their own: what one layer brings does not push out the other. */
+static void sizes(void **state)
+{
+    (void)state;
+    const uint32_t o[] = {4, 5, 0, 1, 2, 4, 5, 1, 2}, at[] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+    const uint64_t differ[] = {100, 50}, alike[] = {100, 99}, untold[] = {100, 0};
+    hs_replay_trace t = {.object = o, .token = at, .n = 9, .n_objects = 8, .layer_objects = 4, .layer_least = 1};
+    for (int in_sets = 0; in_sets < 2; in_sets++) {
+        t.layer_bytes = differ; /* 2 of each: 2 pushes out 0 */
+        assert_true(hit_rate("lru", &t, 4, in_sets) == 4.0 / 9);
+        assert_true(hit_rate("belady", &t, 4, in_sets) == 4.0 / 9);
+        t.layer_bytes = alike; /* 4 for all: 2 pushes out 4, 4 pushes out 5, 5 pushes out 0 */
+        assert_true(hit_rate("lru", &t, 4, in_sets) == 2.0 / 9);
+        t.layer_bytes = untold;
+        assert_true(hit_rate("lru", &t, 4, in_sets) == 2.0 / 9);
+    }
+    t.layer_bytes = differ;
+    t.layer_least = 2; /* under the floors */
+    assert_true(hit_rate("ewma", &t, 1, true) <= 4.0 / 9);
+}
+
 /* A set bigger than the cache is served, and nothing is lost. */
 static void sets_beyond_the_slots(void **state)
 {
     (void)state;
     const uint32_t o[] = {0, 1, 2, 3, 0, 1, 2, 3}, at[] = {0, 0, 0, 0, 1, 1, 1, 1};
-    const hs_replay_trace t = {o, at, 8, 4, 4, 0, NULL, NULL, false, 0, 0, false, NULL};
+    const hs_replay_trace t = {.object = o, .token = at, .n = 8, .n_objects = 4, .layer_objects = 4};
     for (unsigned p = 0; hs_policy_at(p); p++) {
         void *mem = malloc(hs_replay_bytes(hs_policy_at(p), &t, 2));
         hs_replay_result r = hs_replay(hs_policy_at(p), &t, 2, true, mem);
@@ -105,8 +137,7 @@ static hs_replay_trace read_routes(void)
     }
     fclose(f);
     assert_int_equal(tokens, 1000);
-    return (hs_replay_trace){object, token, n,   LAYERS * EXPERTS, EXPERTS, tokens / 4, NULL, NULL, false, 0,
-                             0,      false, NULL};
+    return trace_of(n, tokens / 4);
 }
 
 /* Where the turn changes a session begins, and ewma ages; to other policies it is nothing. */
@@ -183,7 +214,7 @@ static hs_replay_trace skewed(void)
             }
         }
     }
-    return (hs_replay_trace){object, token, n, LAYERS * EXPERTS, EXPERTS, 250, NULL, NULL, false, 0, 0, false, NULL};
+    return trace_of(n, 250);
 }
 
 static void order_of_policies(void **state)
@@ -205,8 +236,8 @@ static void order_of_policies(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand), cmocka_unit_test(sets_beyond_the_slots),
-                                       cmocka_unit_test(real_routes), cmocka_unit_test(sessions),
-                                       cmocka_unit_test(order_of_policies)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(by_hand),     cmocka_unit_test(sizes),    cmocka_unit_test(sets_beyond_the_slots),
+        cmocka_unit_test(real_routes), cmocka_unit_test(sessions), cmocka_unit_test(order_of_policies)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

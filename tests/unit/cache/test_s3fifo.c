@@ -38,7 +38,7 @@ static void use(uint32_t object, int times)
 
 static uint32_t victim(void)
 {
-    return c.policy->victim(c.state, 1, NULL, NULL);
+    return c.policy->victim(c.state, 0, 1, NULL, NULL);
 }
 
 static bool is_second(void *ctx, uint32_t object)
@@ -61,9 +61,9 @@ static void small_queue(void **state)
         come(o);
     use(0, 2);
     use(1, 1);
-    assert_int_equal(c.policy->victim(c.state, 1, always, NULL), HS_POLICY_NONE);
+    assert_int_equal(c.policy->victim(c.state, 0, 1, always, NULL), HS_POLICY_NONE);
     assert_int_equal(victim(), 1);
-    assert_int_equal(c.policy->victim(c.state, 1, is_second, NULL), 2);
+    assert_int_equal(c.policy->victim(c.state, 0, 1, is_second, NULL), 2);
     c.policy->evict(c.state, 1);
     for (uint32_t o = 2; o < 9; o++) {
         assert_int_equal(victim(), o);
