@@ -8,13 +8,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "sanitized.h"
+
 #define SLOW_S 1.0 /* between the bytes of slow clients */
 /* A tenth of the longest rest between two deeds: under a sanitizer fewer answers are asked for. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define REST_S 0.6
-#else
-#define REST_S 0.05
-#endif
+#define REST_S (SANITIZED ? 0.6 : 0.05)
 
 static bool is_stopped(const client *c)
 {

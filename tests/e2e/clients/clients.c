@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "behave.h"
+#include "sanitized.h"
 
 #define BAD         100
 #define HONEST      3
@@ -41,12 +42,6 @@ typedef struct shared {
     samples quiet, times[WINDOWS]; /* seconds of honest answers */
     samples memory[WINDOWS];       /* bytes */
 } shared;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1 /* shadow memory is not the plan's */
-#else
-#define SANITIZED 0
-#endif
 
 static void add(samples *s, double v)
 {
@@ -251,7 +246,7 @@ static int judge_end(daemon_t *d, shared *s, bool flat)
     double most = (double)daemon_memory(d, "VmHWM:"), plan = plan_bytes(d);
     printf("peak memory %.1f MiB, planned %.1f MiB%s; drift after the warm-up %.2f %%\n", most / (1 << 20),
            plan / (1 << 20), SANITIZED ? " (sanitizers take more)" : "", drift(s) * 100);
-    if (!SANITIZED && most > plan)
+    if (!SANITIZED && most > plan) /* shadow memory is not the plan's */
         bad = printf("FAIL: more memory than planned\n");
     if (flat && drift(s) > 0.01)
         bad = printf("FAIL: memory is not flat\n");

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "sanitized.h"
 #include "text/tokenizer.h"
 
 #define N 40
@@ -51,9 +52,8 @@ static size_t settled(void)
 
 static void connections(const char *prompt)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    skip(); /* another allocator */
-#endif
+    if (SANITIZED)
+        skip(); /* another allocator */
     hs_server_options o = harness_options(&H);
     fake_options f = harness_fake();
     o.idle_timeout_s = 600;
