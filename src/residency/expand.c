@@ -3,11 +3,13 @@
  *
  * Frames of a record are taken in order as its bytes arrive, so that decoding overlaps with the rest of the read. A
  * task touches its own frame, its thread's decoder, and bytes of staging and slot that no other frame has.
- * Frames of a raw record are checksums and nothing else: those of a record that was right before are checked by the
+ * Frames of a raw record are checksums and nothing else: of records that were right before a sample is checked by the
  * engine thread, one by one, and only instead of sleeping.
  */
 #include "base/clock.h"
 #include "residency/residency_int.h"
+
+#define ALONE (128u << 10) /* raw bytes that the engine thread decodes by itself */
 
 static void run_task(void *ctx, uint32_t index, uint32_t thread)
 {
@@ -17,6 +19,20 @@ static void run_task(void *ctx, uint32_t index, uint32_t thread)
     uint8_t *slot = hs__slot_memory(r, l->slot);
     const uint8_t *stored = l->staging == HS__NONE ? slot : r->staging + l->staging * r->staging_bytes;
     t->result = hs_object_decode_frame(r->cfg.objects, l->from, &t->frame, r->decoders[thread], stored, slot, &t->err);
+}
+
+/* Waking a thread takes longer than decoding a little. */
+static void run_tasks(hs_residency *r, uint32_t n)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++)
+        bytes += r->tasks[i].frame.raw_bytes;
+    if (bytes > ALONE) {
+        hs_pool_run(r->cfg.pool, n, run_task, r);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        run_task(r, i, 0);
 }
 
 /* Appends the load's frames that have arrived; returns the new number of tasks. */
@@ -49,7 +65,7 @@ bool hs__expand(hs_residency *r, hs__whose whose)
     if (!n)
         return false;
     uint64_t t0 = hs_now_ns();
-    hs_pool_run(r->cfg.pool, n, run_task, r);
+    run_tasks(r, n);
     hs__count(&r->count.decode_ns, hs_now_ns() - t0);
     for (uint32_t i = 0; i < n; i++) {
         hs__load *l = r->tasks[i].load;
@@ -74,7 +90,7 @@ bool hs__check_known(hs_residency *r)
     uint32_t n = 0;
     hs__load_look(r);
     for (hs__load *l = r->active_first; l && !n; l = l->next)
-        if (l->is_known && !l->damaged && !l->cancelled && !l->over)
+        if (l->is_sample && !l->damaged && !l->cancelled && !l->over)
             n = take_frames(r, l, 0, 1);
     if (!n)
         return false;

@@ -14,6 +14,7 @@
 #include "residency/residency_int.h"
 
 #define TELL_NS 1000000000ull /* between warnings about damage */
+#define SAMPLE  16u           /* reads of known records for one that is checked again if there is time */
 
 void hs__loads_init(hs_residency *r)
 {
@@ -33,7 +34,8 @@ bool hs__load_possible(const hs_residency *r, uint32_t object, bool guess)
     uint32_t keep_loads = guess ? r->n_loads / 2 : 0, keep_staging = guess ? r->n_staging / 2 : 0;
     if (r->n_unused <= keep_loads)
         return false;
-    return r->ways.raw || !hs_object_is_staged(r->cfg.objects, object) || r->n_staging_free > keep_staging;
+    return r->n_staging_free > keep_staging || hs__way_is_raw(r, object) ||
+           !hs_object_is_staged(r->cfg.objects, object);
 }
 
 /* ---- the I/O thread ---- */
@@ -83,8 +85,8 @@ static void on_progress(hs_io_req *req, uint32_t range, uint64_t off, uint64_t l
         note_arrival(l, off, off + len);
     else
         l->arrived_bytes += len;
-    if (l->arrived_contiguous > before && l->in_frames)
-        wake_engine(r);
+    if (l->arrived_contiguous > before && l->in_frames && l->arrived_bytes < l->whole_bytes)
+        wake_engine(r); /* with the last piece comes on_done, which wakes */
     hs_mutex_unlock(&r->lock);
 }
 
@@ -134,10 +136,12 @@ static void prepare(hs_residency *r, hs__load *l, hs_io_class cls)
     l->it = (hs_frame_iter){0};
     l->frames_left = hs_object_frames(o, l->from);
     l->is_known = is_known(r, l);
+    l->is_sample = l->is_known && r->known_reads++ % SAMPLE == 0;
     l->in_frames = l->frames_left && !l->is_known;
     l->has_frame = hs_object_next_frame(o, l->from, &l->it, &l->frame);
     memset(&l->req, 0, sizeof l->req);
     l->req.n_ranges = hs_object_ranges(o, l->from, l->req.ranges);
+    l->whole_bytes = hs_object_read_bytes(o, l->from);
     l->req.cls = cls;
     l->req.dst = landing(r, l);
     l->req.user = l;
@@ -164,9 +168,10 @@ void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind ki
     l->slot = slot;
     l->object = object;
     l->attempts = 0;
-    l->from = r->ways.raw ? object | HS_OBJECT_RAW : object;
-    r->slots[slot].raw = r->ways.raw;
-    hs__count(&r->count.unpacked, r->ways.raw);
+    bool raw = hs__way_is_raw(r, object);
+    l->from = raw ? object | HS_OBJECT_RAW : object;
+    r->slots[slot].raw = raw;
+    hs__count(&r->count.unpacked, raw);
     l->staging = HS__NONE;
     if (hs_object_is_staged(r->cfg.objects, l->from))
         l->staging = r->staging_free[--r->n_staging_free];

@@ -62,7 +62,9 @@ typedef struct hs__load {
     bool has_frame;
     uint32_t frames_left; /* not decoded yet */
     bool in_frames;       /* constant while the request is out: progress is worth waking for */
-    bool is_known;        /* the frames are checksums alone, and were right before: checked if there is time */
+    uint64_t whole_bytes; /* the same: of all its ranges */
+    bool is_known;        /* the frames are checksums alone, and were right before */
+    bool is_sample;       /* such a one that is checked again if there is time */
     uint64_t usable;      /* bytes from the record's start that may be decoded */
     hs_err damage;        /* if damaged */
     /* Under the lock. */
@@ -137,21 +139,21 @@ typedef struct hs__ahead {
     } count;
 } hs__ahead;
 
-/* For what the engine thread stood still, and for how many misses. */
-typedef struct hs__stood {
-    uint64_t wait_ns, decode_ns, misses;
-} hs__stood;
+/* What one way cost in a trial: sums over layers of ns stood, of experts that were not there, and of their products. */
+typedef struct hs__way_cost {
+    double stood, absent, stood_stood, stood_absent, absent_absent;
+} hs__way_cost;
 
-/* Packed records or what they were packed from, measured by turns. */
+/* Packed records or raw bytes, measured by turns. */
 typedef struct hs__ways {
-    bool is_possible;    /* both ways are there */
-    bool raw;            /* the way that is taken */
-    bool is_trial;       /* for some tokens */
-    bool is_told;        /* that there is no other way */
-    bool running;        /* the step before was a decode step */
-    uint32_t at, period; /* decode steps since the last change; how many there are to be */
-    hs__stood last, sum; /* counters when the last step began; sums since the last change */
-    double cost;         /* ns per miss of the way that the trial is compared with */
+    bool is_possible;      /* both ways are there */
+    bool raw;              /* the way that is taken */
+    bool is_trial;         /* every other layer goes the other way */
+    bool is_told;          /* that there is no other way */
+    uint32_t at, period;   /* decode steps since the last change; how many there are to be */
+    hs__way_cost cost[2];  /* packed, raw; since the last change */
+    double stood, decoded; /* ns since the last change */
+    uint64_t decode_ns;    /* the counter when the last layer ended */
 } hs__ways;
 
 typedef struct hs__task {
@@ -212,6 +214,7 @@ struct hs_residency {
     hs__slot *slots;
     uint32_t *slot_of;                /* [n_objects] */
     uint8_t *known;                   /* [n_objects] bits: all frames of the object's record were right once */
+    uint64_t known_reads;             /* of such records */
     uint32_t empty;                   /* first of the list */
     uint32_t loose_first, loose_last; /* READY, loose, not asked for: oldest first */
     uint32_t n_loose;                 /* loose slots in any state */
@@ -353,9 +356,13 @@ void hs__load_look(hs_residency *r);
 
 /* ---- ways.c ---- */
 void hs__ways_init(hs_residency *r);
+/* Whether the object is to be read raw now. */
+bool hs__way_is_raw(const hs_residency *r, uint32_t object);
 /* A step begins. */
 void hs__ways_step(hs_residency *r);
-/* A read of the unpacked model has failed for good: that way is closed. */
+/* A layer ends: how long the engine thread stood for so many experts that were not there. */
+void hs__ways_learn(hs_residency *r, uint64_t stood_ns, uint64_t absent);
+/* A raw read has failed for good: that way is closed. */
 void hs__ways_failed(hs_residency *r);
 
 /* ---- expand.c ---- */

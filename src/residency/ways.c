@@ -1,112 +1,127 @@
 /*
- * ways.c - two ways to an expert of a compressed model: its packed record, which has to be decoded, and the bytes of
- * the model that it was packed from, where the store has them at hand. The same bytes; which is faster depends on the
- * drive and on what the cores have left, and is measured, by turns.
+ * ways.c - two ways to an expert of a compressed model: its packed record, which has to be decoded, and its raw bytes,
+ * which the pack has too (pack --keep-raw), or the model that it was packed from. The same bytes; which is faster
+ * depends on the drive, on the size of an expert and on what the cores have left, and is measured.
  *
- * What counts is how long the engine thread stood, waiting or decoding, for each miss. The packed way is doubted only
- * while decoding is most of that: else the drive is what is waited for, and fewer bytes are better. Then some tokens go
- * the other way; it is taken on if it was clearly cheaper, else the next try comes twice as late.
+ * What counts is how long the engine thread stood, waiting or decoding, for each expert that was not there. In a trial
+ * the layers of a token go one way and the other by turns, and by the other turn in the next token: both ways meet the
+ * same layers on the same drive in the same moment, and a trial costs half of what is lost by the slower one. It ends
+ * when the difference is SURE times its standard error, or after MOST tokens as a draw. After one that changed nothing
+ * the next comes twice as late.
  */
 #include "base/log.h"
 #include "residency/residency_int.h"
 
-#define FIRST  16u   /* decoded tokens before the first look */
-#define PERIOD 120u  /* between two looks, not in step with the trial of reading ahead */
-#define LATEST 7680u /* after many tries that lost */
-#define TRIAL  8u
-#define SETTLE 2u   /* tokens after a change that still show the way before */
-#define WINS   0.95 /* of the cost: noise is no reason */
-#define BOUND  0.5  /* share of decoding in the time stood */
+#define FIRST  16u   /* decoded tokens before the first trial */
+#define PERIOD 120u  /* between two trials, not in step with the trial of reading ahead */
+#define LATEST 7680u /* after many that changed nothing */
+#define LEAST  8u
+#define MOST   64u
+#define SURE   2.5
+#define WINS   0.98 /* of the cost: less is not worth a change */
+#define BOUND  0.5  /* share of decoding in the time stood from which on it holds reading up */
 
 void hs__ways_init(hs_residency *r)
 {
     r->ways = (hs__ways){.is_possible = hs_objects_has_raw(r->cfg.objects), .period = FIRST};
 }
 
-static void restart(hs__ways *w)
+bool hs__way_is_raw(const hs_residency *r, uint32_t object)
+{
+    const hs__ways *w = &r->ways;
+    bool other = w->is_trial && !r->sweep && (w->at + object / r->cfg.n_experts) % 2;
+    return w->raw != other;
+}
+
+static void restart(hs__ways *w, bool trial, uint32_t period)
 {
     w->at = 0;
-    w->sum = (hs__stood){0};
+    w->is_trial = trial;
+    w->period = period < PERIOD ? PERIOD : period > LATEST ? LATEST : period;
+    w->stood = w->decoded = 0;
+    w->cost[0] = w->cost[1] = (hs__way_cost){0};
 }
 
-static void take(hs__ways *w, bool raw)
+/* Per absent expert: ns, and the variance of that. */
+static double mean(const hs__way_cost *c)
 {
-    w->raw = raw;
-    restart(w);
+    return c->absent > 0 ? c->stood / c->absent : 0;
 }
 
-/* The drive's turn is over: what it cost is known. */
-static void decide(hs__ways *w, double cost)
+static double variance(const hs__way_cost *c)
 {
-    w->is_trial = false;
-    if (cost < WINS * w->cost) {
-        w->period = PERIOD;
-        hs_info("experts are read %s: a miss costs %.2f ms, %.2f ms %s",
-                w->raw
-                    ? "from the model that was packed, which this machine has faster than it decodes the packed records"
-                    : "from the packed records again",
-                cost * 1e-6, w->cost * 1e-6, w->raw ? "packed" : "unpacked");
-        restart(w);
-    } else {
-        w->period = w->period * 2 < LATEST ? w->period * 2 : LATEST;
-        take(w, !w->raw);
-    }
+    double m = mean(c);
+    return (c->stood_stood - 2 * m * c->stood_absent + m * m * c->absent_absent) / (c->absent * c->absent);
 }
 
-static void look(hs_residency *r, double cost, double share)
+static void judge(hs__ways *w)
 {
-    hs__ways *w = &r->ways;
-    bool doubted = w->raw || share > BOUND;
-    if (w->period < PERIOD)
-        w->period = PERIOD;
-    if (doubted && w->is_possible) {
-        w->cost = cost;
-        w->is_trial = true;
-        take(w, !w->raw);
+    const hs__way_cost *now = &w->cost[w->raw], *other = &w->cost[!w->raw];
+    bool some = now->absent > 0 && other->absent > 0;
+    double gain = some ? mean(now) - mean(other) : 0;
+    bool sure = some && gain * gain > SURE * SURE * (variance(now) + variance(other));
+    if (!sure && w->at < MOST)
         return;
+    if (sure && gain > (1 - WINS) * mean(now)) {
+        w->raw = !w->raw;
+        hs_info("experts are read %s: a miss costs %.2f ms, %.2f ms %s",
+                w->raw ? "raw, which is faster here than decoding the packed records" : "from the packed records again",
+                mean(other) * 1e-6, mean(now) * 1e-6, w->raw ? "packed" : "raw");
+        restart(w, false, PERIOD);
+    } else {
+        restart(w, false, w->period * 2);
     }
-    if (doubted && !w->is_told) {
-        w->is_told = true;
-        hs_warn(
-            "decoding holds reading up: a miss costs %.2f ms, and %.0f %% of that is decoding; the model that this was "
-            "packed from is not at hand (unchanged, on the same drive): packed again here, auto chooses what is faster",
-            cost * 1e-6, share * 100);
-    }
-    restart(w);
 }
 
-static uint64_t get(const _Atomic uint64_t *c)
+static void tell(hs__ways *w)
 {
-    return atomic_load_explicit(c, memory_order_relaxed);
+    double share = w->stood > 0 ? w->decoded / w->stood : 0;
+    if (share <= BOUND || w->is_told)
+        return;
+    w->is_told = true;
+    hs_warn("decoding holds reading up: %.0f %% of the time that misses cost; the model that this was packed from is "
+            "not at hand (unchanged, on the same drive): packed again here, auto chooses what is faster, and "
+            "--keep-raw lets both be tried",
+            share * 100);
 }
 
 void hs__ways_step(hs_residency *r)
 {
     hs__ways *w = &r->ways;
-    hs__stood now = {get(&r->count.wait_ns), get(&r->count.decode_ns), get(&r->count.misses)};
-    hs__stood was = w->last;
-    bool running = w->running;
-    w->last = now;
-    w->running = !r->sweep;
-    if (!running || !r->staging_bytes)
-        return; /* what went before was a prompt */
-    if (++w->at > SETTLE) {
-        w->sum.wait_ns += now.wait_ns - was.wait_ns;
-        w->sum.decode_ns += now.decode_ns - was.decode_ns;
-        w->sum.misses += now.misses - was.misses;
-    }
-    if (w->at < (w->is_trial ? SETTLE + TRIAL : w->period))
+    if (r->sweep || !r->staging_bytes)
         return;
-    double stood = (double)(w->sum.wait_ns + w->sum.decode_ns), cost = stood / (double)(w->sum.misses + !w->sum.misses);
-    if (w->is_trial)
-        decide(w, cost);
-    else
-        look(r, cost, stood > 0 ? (double)w->sum.decode_ns / stood : 0);
+    w->at++;
+    if (w->is_trial) {
+        if (w->at > LEAST)
+            judge(w);
+    } else if (w->at > w->period) {
+        if (!w->is_possible)
+            tell(w);
+        restart(w, w->is_possible, w->period);
+    }
+}
+
+void hs__ways_learn(hs_residency *r, uint64_t stood_ns, uint64_t absent)
+{
+    hs__ways *w = &r->ways;
+    uint64_t decode_ns = atomic_load_explicit(&r->count.decode_ns, memory_order_relaxed);
+    double s = (double)stood_ns, a = (double)absent;
+    if (!r->sweep) {
+        hs__way_cost *c = &w->cost[hs__way_is_raw(r, r->layer * r->cfg.n_experts)];
+        c->stood += s;
+        c->absent += a;
+        c->stood_stood += s * s;
+        c->stood_absent += s * a;
+        c->absent_absent += a * a;
+        w->stood += s;
+        w->decoded += (double)(decode_ns - w->decode_ns);
+    }
+    w->decode_ns = decode_ns;
 }
 
 void hs__ways_failed(hs_residency *r)
 {
     if (r->ways.is_possible)
-        hs_warn("the model that was packed cannot be read any more; experts come from the packed records");
-    r->ways = (hs__ways){.period = PERIOD};
+        hs_warn("raw experts cannot be read any more; they come from the packed records");
+    r->ways = (hs__ways){.period = PERIOD, .is_told = true};
 }

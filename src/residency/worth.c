@@ -246,6 +246,7 @@ void hs__worth_end(hs_residency *r)
     uint64_t stall = stood(r) - r->stood_before, missed = absent(r) - r->absent_before;
     hs__count(&a->count.stall_ns, stall);
     hs__count(&a->count.absent, missed);
+    hs__ways_learn(r, stall, missed);
     if (r->sweep || !r->cfg.prefetch)
         return;
     bool way = hs__is_guessing(r, r->layer);

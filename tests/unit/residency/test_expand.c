@@ -1,5 +1,6 @@
 /* labels: unit fault */
-/* When frames are checked: compressed ones always, raw ones the first time, after trouble, and instead of sleeping. */
+/* When frames are checked: compressed ones always, raw ones the first time, after trouble, and a
+ * sample of them instead of sleeping. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -104,13 +105,31 @@ static void waiting_is_checking(void **state)
     fixture_close(&f);
 }
 
+static void of_what_is_known_a_sample_is_checked(void **state)
+{
+    (void)state;
+    fixture f = open_four(FAKE_CHECKED);
+    frames_of(&f, 0);
+    frames_of(&f, 1);
+    uint32_t samples = 0;
+    for (uint32_t i = 0; i < 16; i++) { /* four reads each time */
+        begin(&f, i % 2, 0, 4);
+        for (const hs__load *l = f.r->active_first; l; l = l->next)
+            samples += l->is_sample;
+        fake_start();
+        finish(&f, 4);
+        fake_stop();
+    }
+    assert_int_equal(samples, 64 / 16);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(raw_records_are_checked_once),
-        cmocka_unit_test(compressed_records_are_always_decoded),
-        cmocka_unit_test(after_trouble_they_are_checked_again),
-        cmocka_unit_test(waiting_is_checking),
+        cmocka_unit_test(raw_records_are_checked_once),         cmocka_unit_test(compressed_records_are_always_decoded),
+        cmocka_unit_test(after_trouble_they_are_checked_again), cmocka_unit_test(waiting_is_checking),
+        cmocka_unit_test(of_what_is_known_a_sample_is_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
