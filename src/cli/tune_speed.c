@@ -1,13 +1,17 @@
 /*
- * tune_speed.c - prefetch and threads: the same random tokens decoded in each way, by turns.
+ * tune_speed.c - prefetch and threads: one engine decodes in each way by turns.
  *
- * Every way differs from what is configured (the first) in one thing. A turn makes an engine, decodes some tokens that
- * fill its cache and then others, which are timed; how many the first turn had time for, all others decode too. A way
- * takes the place of what is configured only after TURNS turns each of MIN_TOKENS or more, with a median that is
- * THRESHOLD times as fast and its slowest turn faster than the fastest of what is configured: a busy machine shall not
- * choose.
- * One engine at a time: memory is what the plan says.
+ * Every way differs from what is configured (the first) in one thing. What is decoded is what the model says by itself
+ * at temperature 1, from random first tokens, conversation after conversation, so that experts repeat themselves as
+ * in earnest. First the cache fills. Then come rounds: in each, every way decodes as many tokens, there and back, so
+ * that neighbours in time are compared. From coarse to fine: a way that has shown itself slower gets no more turns, and
+ * the time is the others'; when all are decided it ends. Looked at only after LOOK rounds and each time that they have
+ * doubled: who looks often enough sees anything.
+ *
+ * Memory: what the plan has room for outside of the engine (the daemon's own buffers there): logits, the sampler's
+ * candidates and the routes.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -15,221 +19,363 @@
 #include "base/pool.h"
 #include "cli/options.h"
 #include "cli/out.h"
+#include "cli/progress.h"
 #include "cli/tune.h"
+#include "engine/sampler.h"
 
-#define TURNS      3
-#define THRESHOLD  1.05
-#define MAX_WAYS   4
-#define MIN_TOKENS 8u
-#define MAX_TOKENS 32u
+#define MAX_WAYS     4
+#define LOOK         8u
+#define MOST_ROUNDS  128u
+#define LEAST_TOKENS 2u /* of a turn */
+#define MOST_TOKENS  32u
+#define CONVERSATION 128u /* tokens */
+#define FILL_SHARE   3    /* of the time at most, to fill the cache: one in so many */
+#define FILL_TOKENS  4u   /* at least */
 
 typedef struct way {
-    uint32_t threads; /* as compute.threads */
-    bool prefetch;
-    double tokens_per_s[TURNS], hits[TURNS];
-    uint64_t turn_ns; /* its last turn */
+    const char *section, *key; /* in which it differs; NULL = as configured */
+    char value[16];
+    uint32_t threads;
+    bool prefetch, is_out;
+    double speed[MOST_ROUNDS];
+    hs_comparison than_now;
 } way;
 
 typedef struct trials {
-    const hs_engine_options *opt;
+    hs_tune *tune;
+    hs_engine *engine;
+    hs_session *session;
+    hs_routes routes;
+    float *logits;             /* [vocab] */
+    hs__candidate *candidates; /* [vocab] */
+    uint32_t vocab, token;
+    uint64_t n_decoded;
     way ways[MAX_WAYS];
     size_t n_ways;
-    uint32_t n_turns;  /* that every way has had */
-    uint32_t n_tokens; /* of a turn, to fill and to time; 0 = the first turn finds out */
-    uint64_t slice_ns; /* for the first turn */
-    uint64_t end_ns;
-    double need_s; /* that TURNS turns of MIN_TOKENS would take, as the first turn went */
+    uint32_t n_rounds, n_tokens; /* whole rounds; tokens of a turn */
+    uint64_t start_ns, end_ns, round_ns;
+    double token_s; /* as configured, before the first round */
+    double filled;  /* share of the slots, then */
+    /* In the turns of the first way. */
+    uint64_t decode_ns, wait_ns, hits, misses;
+    hs_progress progress;
 } trials;
 
-/* Decodes n_tokens. In the first turn as many as there is time for until slice_end_ns, but MIN_TOKENS if all the time
- * that is left has room for them; one at least. Returns how many, or an error. */
-static int decode(const trials *t, hs_session *s, uint32_t vocab, uint32_t first, uint64_t slice_end_ns, float *logits,
-                  hs_err *err)
+static uint32_t random_token(uint64_t i, uint32_t vocab)
 {
-    uint32_t most = t->n_tokens ? t->n_tokens : MAX_TOKENS, n = 0;
-    while (n < most && (t->n_tokens || !n || hs_now_ns() < (n < MIN_TOKENS ? t->end_ns : slice_end_ns))) {
-        uint64_t x = (first + n + 1) * 0x9e3779b97f4a7c15ull;
-        uint32_t token = (uint32_t)((x ^ x >> 29) * 0xbf58476d1ce4e5b9ull >> 33) % vocab;
-        int r = hs_stop_asked() ? hs_err_set(err, -ECANCELED, "stopped as asked")
-                                : hs_session_decode(&s, &token, 1, logits, err);
+    uint64_t x = (i + 1) * 0x9e3779b97f4a7c15ull;
+    return (uint32_t)((x ^ x >> 29) * 0xbf58476d1ce4e5b9ull >> 33) % vocab;
+}
+
+/* One token more. *ns: the time it took is added. */
+static int decode(trials *x, uint64_t *ns, hs_err *err)
+{
+    static const hs_sampling as_it_is = {.temperature = 1, .top_p = 1, .seed = 1};
+    uint32_t context = hs_engine_max_context(x->engine), most = context < CONVERSATION ? context : CONVERSATION;
+    bool is_first = !x->n_decoded || hs_session_length(x->session) >= most;
+    if (hs_stop_asked())
+        return hs_err_set(err, -ECANCELED, "stopped as asked");
+    if (is_first) {
+        hs_session_reset(x->session);
+        x->token = random_token(x->n_decoded, x->vocab);
+    }
+    hs_routes_begin(&x->routes, is_first && x->n_decoded);
+    uint64_t t0 = hs_now_ns();
+    int r = hs_session_decode(&x->session, &x->token, 1, x->logits, err);
+    if (r < 0)
+        return r;
+    *ns += hs_now_ns() - t0;
+    hs_routes_keep(&x->routes);
+    x->token = hs__sample(&as_it_is, x->logits, x->vocab, x->n_decoded++, x->candidates);
+    return 0;
+}
+
+/* Tokens until the cache is full, or its share of the time is up. */
+static int fill(trials *x, hs_err *err)
+{
+    uint64_t end_ns = x->start_ns + (x->end_ns - x->start_ns) / FILL_SHARE, now, last_ns[FILL_TOKENS] = {0}, sum = 0;
+    hs_engine_stats s;
+    uint32_t n = 0;
+    do {
+        uint64_t *ns = &last_ns[n % FILL_TOKENS];
+        *ns = 0;
+        int r = decode(x, ns, err);
         if (r < 0)
             return r;
         n++;
-    }
-    return (int)n;
+        s = hs_engine_get_stats(x->engine);
+        now = hs_now_ns();
+        hs_progress_update(&x->progress, "filling the cache", HS_PROGRESS_PERCENT, s.resident, s.slots, now);
+    } while (n < FILL_TOKENS || (s.resident < s.slots && now < end_ns));
+    for (uint32_t i = 0; i < FILL_TOKENS; i++)
+        sum += last_ns[i];
+    x->token_s = (double)sum * 1e-9 / FILL_TOKENS;
+    x->filled = s.slots ? (double)s.resident / s.slots : 1;
+    return 0;
 }
 
-static int time_tokens(trials *t, hs_engine *e, way *w, uint32_t turn, uint64_t start_ns, hs_err *err)
+static int take_turn(trials *x, size_t i, uint32_t round, hs_err *err)
 {
-    uint32_t vocab = hs_engine_vocab(e), context = hs_engine_max_context(e);
-    uint64_t loaded_ns = hs_now_ns(), end_ns = start_ns + t->slice_ns;
-    uint64_t half_ns = end_ns > loaded_ns ? (end_ns - loaded_ns) / 2 : 0;
-    hs_session *s = NULL;
-    float *logits = hs_calloc(vocab, sizeof *logits);
-    int r = logits ? hs_session_create(e, &s, err) : hs_err_set(err, -ENOMEM, "tune: out of memory");
-    if (r == 0 && context < MAX_TOKENS && !t->n_tokens)
-        t->n_tokens = context;
-    if (r == 0)
-        r = decode(t, s, vocab, MAX_TOKENS, loaded_ns + half_ns, logits, err);
-    if (r > 0) {
-        hs_session_reset(s);
-        t->n_tokens = (uint32_t)r;
-        hs_engine_stats a = hs_engine_get_stats(e);
-        uint64_t t0 = hs_now_ns();
-        r = decode(t, s, vocab, 0, 0, logits, err);
-        uint64_t ns = hs_now_ns() - t0;
-        hs_engine_stats z = hs_engine_get_stats(e);
-        uint64_t hits = z.expert_hits - a.expert_hits, all = hits + z.expert_misses - a.expert_misses;
-        w->tokens_per_s[turn] = r > 0 ? r / ((double)(ns ? ns : 1) * 1e-9) : 0;
-        if (t->need_s == 0 && r > 0)
-            t->need_s =
-                TURNS * (double)t->n_ways * 1e-9 * ((double)(loaded_ns - start_ns) + 2.0 * MIN_TOKENS * (double)ns / r);
-        w->hits[turn] = all ? (double)hits / (double)all : 1;
-    }
-    hs_session_destroy(&s);
-    hs_free(logits);
-    return r < 0 ? r : 0;
-}
-
-static int take_turn(trials *t, way *w, uint32_t turn, hs_err *err)
-{
-    hs_engine_options opt = *t->opt;
-    hs_engine *e = NULL;
-    uint64_t start_ns = hs_now_ns();
-    opt.without_text = true;
-    opt.threads = w->threads;
-    opt.prefetch = w->prefetch;
-    int r = hs_load_engine(&opt, &e, err);
-    if (r == 0)
-        r = time_tokens(t, e, w, turn, start_ns, err);
-    hs_engine_destroy(&e);
-    return r;
-}
-
-static int take_turns(trials *t, uint64_t end_ns, hs_err *err)
-{
-    uint64_t start_ns = hs_now_ns();
-    t->end_ns = end_ns;
-    /* A third is left for ways that are slower than the first. */
-    t->slice_ns = end_ns > start_ns ? (end_ns - start_ns) * 2 / (3 * TURNS * t->n_ways) : 0;
-    for (uint32_t turn = 0; turn < TURNS; turn++) {
-        for (size_t i = 0; i < t->n_ways; i++) {
-            way *w = &t->ways[i];
-            uint64_t t0 = hs_now_ns();
-            if (t0 + w->turn_ns > end_ns)
-                return 0;
-            int r = take_turn(t, w, turn, err);
-            if (r < 0)
-                return r;
-            w->turn_ns = hs_now_ns() - t0;
-        }
-        t->n_turns = turn + 1;
+    way *w = &x->ways[i];
+    uint64_t ns = 0;
+    int r = hs_engine_set_threads(x->engine, w->threads, err);
+    hs_engine_set_prefetch(x->engine, w->prefetch);
+    hs_engine_stats a = hs_engine_get_stats(x->engine);
+    for (uint32_t n = 0; r == 0 && n < x->n_tokens; n++)
+        r = decode(x, &ns, err);
+    if (r < 0)
+        return r;
+    hs_engine_stats z = hs_engine_get_stats(x->engine);
+    w->speed[round] = x->n_tokens / ((double)(ns ? ns : 1) * 1e-9);
+    if (i == 0) {
+        x->decode_ns += ns;
+        x->wait_ns += z.disk_wait_ns - a.disk_wait_ns;
+        x->hits += z.expert_hits - a.expert_hits;
+        x->misses += z.expert_misses - a.expert_misses;
     }
     return 0;
 }
 
-static double median(const double v[TURNS])
+/* *ret_decided: nothing is left to find out. */
+static void look(trials *x, bool *ret_decided)
 {
-    double low = v[0] < v[1] ? v[0] : v[1], high = v[0] < v[1] ? v[1] : v[0];
-    return v[2] < low ? low : v[2] > high ? high : v[2];
-}
-
-/* Is `with` faster than `now`, and not by chance? */
-static bool is_better(const way *with, const way *now)
-{
-    double slowest = with->tokens_per_s[0], fastest = now->tokens_per_s[0];
-    for (int i = 1; i < TURNS; i++) {
-        slowest = with->tokens_per_s[i] < slowest ? with->tokens_per_s[i] : slowest;
-        fastest = now->tokens_per_s[i] > fastest ? now->tokens_per_s[i] : fastest;
+    *ret_decided = true;
+    for (size_t i = 1; i < x->n_ways; i++) {
+        way *w = &x->ways[i];
+        if (w->is_out)
+            continue;
+        w->than_now = hs_compare(w->speed, x->ways[0].speed, x->n_rounds, HS_TUNE_LEAST, (uint32_t)x->n_ways - 1);
+        w->is_out = w->than_now.verdict == HS_VERDICT_WORSE;
+        *ret_decided = *ret_decided && w->than_now.verdict != HS_VERDICT_OPEN;
     }
-    return slowest > fastest && median(with->tokens_per_s) >= THRESHOLD * median(now->tokens_per_s);
 }
 
-/* What is configured first, then other numbers of threads, then the other way of prefetch if anything is read. */
-static void list_ways(trials *t, const hs_plan *plan)
+/* A round that the time does not suffice for is not counted. */
+static int take_round(trials *x, hs_err *err)
 {
-    uint32_t n = hs_cpu_count(), used = t->opt->threads ? t->opt->threads : n;
+    uint64_t t0 = hs_now_ns();
+    for (size_t k = 0; k < x->n_ways; k++) {
+        size_t i = x->n_rounds % 2 ? x->n_ways - 1 - k : k;
+        uint64_t now = hs_now_ns(), all = x->end_ns - x->start_ns;
+        if (now >= x->end_ns)
+            return -ETIME;
+        hs_progress_update(&x->progress, "comparing ways to decode", HS_PROGRESS_PERCENT, now - x->start_ns, all, now);
+        int r = x->ways[i].is_out ? 0 : take_turn(x, i, x->n_rounds, err);
+        if (r < 0)
+            return r;
+    }
+    x->round_ns = hs_now_ns() - t0;
+    x->n_rounds++;
+    return 0;
+}
+
+static int take_rounds(trials *x, hs_err *err)
+{
+    uint64_t now = hs_now_ns();
+    double left_s = x->end_ns > now ? (double)(x->end_ns - now) * 1e-9 : 0;
+    double n = left_s / (x->token_s * (double)x->n_ways * 1.5 * LOOK);
+    bool is_decided = false;
+    x->n_tokens = n >= MOST_TOKENS ? MOST_TOKENS : n > LEAST_TOKENS ? (uint32_t)n : LEAST_TOKENS;
+    for (uint32_t next = LOOK; !is_decided && x->n_rounds < MOST_ROUNDS;) {
+        int r = take_round(x, err);
+        if (r < 0 && r != -ETIME)
+            return r;
+        if (x->n_rounds == next || r == -ETIME) {
+            next *= 2;
+            look(x, &is_decided);
+        }
+        if (r == -ETIME)
+            break;
+    }
+    return 0;
+}
+
+/* ---- what there is to compare ---- */
+
+static void list_ways(trials *x, const hs_engine_options *opt, const hs_plan *plan)
+{
+    uint32_t n = hs_cpu_count(), used = opt->threads ? opt->threads : n;
     const uint32_t threads[] = {n, n / 2, n * 3 / 4};
-    t->ways[t->n_ways++] = (way){.threads = t->opt->threads, .prefetch = t->opt->prefetch};
-    for (size_t i = 0; i < 3 && t->n_ways < MAX_WAYS - 1; i++) {
-        bool known = !threads[i] || threads[i] == used;
-        for (size_t k = 1; k < t->n_ways; k++)
-            known |= t->ways[k].threads == threads[i];
-        if (!known)
-            t->ways[t->n_ways++] = (way){.threads = threads[i], .prefetch = t->opt->prefetch};
+    x->ways[x->n_ways++] = (way){.threads = used, .prefetch = opt->prefetch};
+    if (plan->n_slots < plan->n_experts) {
+        way *w = &x->ways[x->n_ways++];
+        *w = (way){.section = "prefetch", .key = "mode", .threads = used, .prefetch = !opt->prefetch};
+        snprintf(w->value, sizeof w->value, "%s", opt->prefetch ? "off" : "auto");
     }
-    if (plan->n_slots < plan->n_experts)
-        t->ways[t->n_ways++] = (way){.threads = t->opt->threads, .prefetch = !t->opt->prefetch};
+    for (size_t i = 0; i < 3 && x->n_ways < MAX_WAYS; i++) {
+        bool known = !threads[i];
+        for (size_t k = 0; k < x->n_ways; k++)
+            known |= x->ways[k].threads == threads[i];
+        if (known)
+            continue;
+        way *w = &x->ways[x->n_ways++];
+        *w = (way){.section = "compute", .key = "threads", .threads = threads[i], .prefetch = opt->prefetch};
+        snprintf(w->value, sizeof w->value, "%u", threads[i] == n ? 0 : threads[i]);
+    }
 }
 
-static json_t *ways_json(const trials *t)
+static uint32_t most_threads(const trials *x)
+{
+    uint32_t most = 1;
+    for (size_t i = 0; i < x->n_ways; i++)
+        most = x->ways[i].threads > most ? x->ways[i].threads : most;
+    return most;
+}
+
+static int prepare(trials *x, const hs_engine_options *given, hs_err *err)
+{
+    hs_engine_options opt = *given;
+    opt.without_text = true;
+    opt.threads = most_threads(x);
+    opt.prefetch = true;
+    int r = hs_load_engine(&opt, &x->engine, err);
+    if (r == 0)
+        r = hs_session_create(x->engine, &x->session, err);
+    if (r == 0)
+        r = hs_routes_init(&x->routes, x->engine, err);
+    if (r < 0)
+        return r;
+    x->vocab = hs_engine_vocab(x->engine);
+    x->logits = hs_calloc(x->vocab, sizeof *x->logits);
+    x->candidates = hs_calloc(x->vocab, sizeof *x->candidates);
+    hs_engine_on_route(x->engine, hs_routes_on_route, &x->routes);
+    hs_engine_set_prefetch(x->engine, x->ways[0].prefetch);
+    if (!x->logits || !x->candidates)
+        return hs_err_set(err, -ENOMEM, "tune: out of memory");
+    return hs_engine_set_threads(x->engine, x->ways[0].threads, err);
+}
+
+/* ---- what came of it ---- */
+
+static const way *best_of(const trials *x, const char *section)
+{
+    const way *best = NULL;
+    for (size_t i = 1; i < x->n_ways; i++)
+        if (!strcmp(x->ways[i].section, section) && (!best || x->ways[i].than_now.gain > best->than_now.gain))
+            best = &x->ways[i];
+    return best;
+}
+
+static void decide(const trials *x, const char *section, const char *key, const char *nothing)
+{
+    hs_tune *t = x->tune;
+    const way *w = best_of(x, section);
+    const char *now = hs_config_str(t->config, section, key);
+    char gain[64], more[128] = "";
+    if (!w) {
+        hs_tune_keep(t, section, key, "%s", nothing);
+        return;
+    }
+    const hs_comparison *c = &w->than_now;
+    hs_tune_percent(c->gain, c->low, c->high, gain, sizeof gain);
+    double again_s = (double)c->needs * (double)x->round_ns * 1e-9 * FILL_SHARE / (FILL_SHARE - 1);
+    if (c->verdict == HS_VERDICT_OPEN && x->round_ns && again_s < 3600)
+        snprintf(more, sizeof more, "; --seconds %.0f might tell", again_s + 1);
+    hs_tune_line *l;
+    if (c->verdict == HS_VERDICT_BETTER)
+        l = hs_tune_add(t, section, key, w->value, "Expected: %s tokens/s over %s, in %u rounds of %u tokens.", gain,
+                        now, c->n, x->n_tokens);
+    else if (c->n == 0)
+        l = hs_tune_keep(t, section, key, "Kept, not compared with %s: there was no time for a round%s.", w->value,
+                         more);
+    else
+        l = hs_tune_keep(t, section, key, "Kept: %s would bring %s tokens/s, in %u rounds of %u tokens: %s%s.",
+                         w->value, gain, c->n, x->n_tokens,
+                         c->verdict == HS_VERDICT_OPEN   ? "not told apart in the time given"
+                         : c->verdict == HS_VERDICT_SAME ? "less than counts"
+                                                         : "slower",
+                         more);
+    if (c->verdict != HS_VERDICT_BETTER)
+        return;
+    l->is_measured = true;
+    l->gain = c->gain;
+    l->low = c->low;
+    l->high = c->high;
+}
+
+static json_t *ways_json(const trials *x)
 {
     json_t *a = json_array();
-    for (size_t i = 0; a && i < t->n_ways; i++) {
-        const way *w = &t->ways[i];
-        json_t *speeds = json_array(), *hits = json_array();
-        for (uint32_t k = 0; k < t->n_turns; k++) {
-            json_array_append_new(speeds, json_real(w->tokens_per_s[k]));
-            json_array_append_new(hits, json_real(w->hits[k]));
-        }
+    for (size_t i = 0; a && i < x->n_ways; i++) {
+        const way *w = &x->ways[i];
+        json_t *speeds = json_array();
+        for (uint32_t k = 0; k < (i ? w->than_now.n : x->n_rounds); k++)
+            json_array_append_new(speeds, json_real(w->speed[k]));
         json_array_append_new(a, json_pack("{s:i, s:s, s:i, s:o, s:o}", "threads", (int)w->threads, "prefetch",
-                                           w->prefetch ? "auto" : "off", "tokens", (int)t->n_tokens, "tokens_per_s",
-                                           speeds, "hit_rate", hits));
+                                           w->prefetch ? "auto" : "off", "tokens", (int)x->n_tokens, "tokens_per_s",
+                                           speeds, "against_configured",
+                                           i ? hs_comparison_json(&w->than_now) : json_null()));
     }
     return a;
 }
 
-/* The way that is fastest of those that differ from the first in threads, or in prefetch; 0 = there is none. */
-static size_t fastest(const trials *t, bool by_threads)
+static void sort(double *v, uint32_t n)
 {
-    size_t best = 0;
-    for (size_t i = 1; i < t->n_ways; i++)
-        if ((t->ways[i].prefetch == t->ways[0].prefetch) == by_threads &&
-            (!best || median(t->ways[i].tokens_per_s) > median(t->ways[best].tokens_per_s)))
-            best = i;
-    return best;
+    for (uint32_t i = 1; i < n; i++)
+        for (uint32_t k = i; k > 0 && v[k - 1] > v[k]; k--) {
+            double y = v[k];
+            v[k] = v[k - 1];
+            v[k - 1] = y;
+        }
 }
 
-static void decide(hs_tune *t, const trials *x, bool by_threads, const char *nothing)
+static void pace(const trials *x, hs_tune_pace *ret)
 {
-    const char *section = by_threads ? "compute" : "prefetch", *key = by_threads ? "threads" : "mode";
-    size_t other = fastest(x, by_threads);
-    if (!other) {
-        hs_tune_keep(t, section, key, "%s", nothing);
+    double v[MOST_ROUNDS];
+    uint32_t n = x->n_rounds;
+    uint64_t uses = x->hits + x->misses;
+    *ret = (hs_tune_pace){.tokens_per_s = 1 / x->token_s, .rounds = n, .tokens = x->n_tokens};
+    ret->low = ret->high = ret->tokens_per_s;
+    if (!n)
         return;
-    }
-    if (x->n_turns < TURNS || x->n_tokens < MIN_TOKENS) {
-        hs_tune_keep(t, section, key,
-                     "Kept, not compared: %d turns of %u tokens each would take some %.0f s beside the other "
-                     "measurements; give --seconds more.",
-                     TURNS, MIN_TOKENS, 1.5 * x->need_s + 1);
-        return;
-    }
-    char value[16];
-    double now = median(x->ways[0].tokens_per_s), with = median(x->ways[other].tokens_per_s);
-    if (by_threads)
-        snprintf(value, sizeof value, "%u", x->ways[other].threads);
-    else
-        snprintf(value, sizeof value, "%s", x->ways[other].prefetch ? "auto" : "off");
-    bool better = is_better(&x->ways[other], &x->ways[0]);
-    hs_tune_add(t, section, key, better ? value : hs_config_str(t->config, section, key),
-                "%s: %.2f tokens/s with %s, %.2f with what was configured (%s); medians of %d turns of %u random "
-                "tokens%s.",
-                better ? "Faster" : "Kept", with, value, now, hs_config_str(t->config, section, key), TURNS,
-                x->n_tokens, better ? "" : "; another is taken only if 5 % faster in the median, and in every turn");
+    memcpy(v, x->ways[0].speed, n * sizeof *v);
+    sort(v, n);
+    ret->tokens_per_s = v[n / 2];
+    ret->low = v[n / 4];
+    ret->high = v[n - 1 - n / 4];
+    ret->wait_share = x->decode_ns ? (double)x->wait_ns / (double)x->decode_ns : 0;
+    ret->wait_share = ret->wait_share > 1 ? 1 : ret->wait_share;
+    ret->hit_rate = uses ? (double)x->hits / (double)uses : 1;
 }
 
-int hs_tune_speed(hs_tune *t, const hs_engine_options *opt, const hs_plan *plan, hs_err *err)
+static int run(trials *x, double seconds, hs_err *err)
 {
-    trials x = {.opt = opt};
-    list_ways(&x, plan);
-    hs_say("decoding in %zu ways by turns", x.n_ways);
-    int r = take_turns(&x, t->end_ns, err);
+    hs_progress_init(&x->progress, stderr);
+    x->start_ns = hs_now_ns();
+    x->end_ns = x->start_ns + (uint64_t)(seconds * 1e9);
+    hs_say("decoding in %zu ways by turns, for %.0f s at most", x->n_ways, seconds);
+    int r = fill(x, err);
     if (r == 0)
-        r = hs_tune_figure(t, "runs", ways_json(&x), err);
-    if (r < 0)
-        return r;
-    decide(t, &x, false, "Kept: every expert fits in memory, nothing is read ahead.");
-    decide(t, &x, true, "Kept: there is one processor.");
-    return 0;
+        r = take_rounds(x, err);
+    hs_progress_clear(&x->progress);
+    return r;
+}
+
+int hs_tune_speed(hs_tune *t, const hs_engine_options *opt, const hs_plan *plan, double seconds, hs_tune_pace *ret_pace,
+                  hs_trace *ret_routes, hs_err *err)
+{
+    trials *x = hs_calloc(1, sizeof *x);
+    if (!x)
+        return hs_err_set(err, -ENOMEM, "tune: out of memory");
+    x->tune = t;
+    list_ways(x, opt, plan);
+    int r = prepare(x, opt, err);
+    if (r == 0)
+        r = run(x, seconds, err);
+    if (r == 0)
+        r = hs_tune_figure(t, "runs", ways_json(x), err);
+    if (r == 0) {
+        pace(x, ret_pace);
+        decide(x, "prefetch", "mode", "Kept: every expert fits in memory, nothing is read ahead.");
+        decide(x, "compute", "threads", "Kept: there is one processor.");
+        *ret_routes = x->routes.trace;
+        x->routes.trace = (hs_trace){0};
+    }
+    hs_session_destroy(&x->session);
+    hs_engine_destroy(&x->engine);
+    hs_routes_deinit(&x->routes);
+    hs_free(x->logits);
+    hs_free(x->candidates);
+    hs_free(x);
+    return r;
 }
