@@ -1,5 +1,5 @@
 /*
- * trace_format.h - the route trace, CSV "route_trace v1"; no code.
+ * trace_format.h - the route trace, CSV "route_trace v1", plain or gzipped; no code.
  *
  *   # route_trace v1
  *   # model=NAME arch=ARCH n_layer=N n_expert=N n_expert_used=N

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "cli/gzip.h"
 
 #define BUFFER_BYTES (256u * 1024)
 
@@ -18,9 +19,11 @@ struct hs_atomic_file {
     int fd;
     int failed; /* first error, negative errno */
     bool committed, in_place;
+    hs_gzip *gzip; /* NULL = written as it comes */
     size_t used;
     char buffer[BUFFER_BYTES];
 };
+_Static_assert(sizeof(struct hs_atomic_file) + HS_GZIP_BYTES < HS_ATOMIC_FILE_BYTES, "what is promised");
 
 /* Opens what is written: the device or pipe at path, or a new file beside it. */
 static int open_fd(hs_atomic_file *f, hs_err *err)
@@ -51,6 +54,19 @@ int hs_atomic_file_open(const char *path, hs_atomic_file **ret_file, hs_err *err
     return r;
 }
 
+int hs_atomic_file_open_gz(const char *path, hs_atomic_file **ret_file, hs_err *err)
+{
+    hs_atomic_file *f;
+    int r = hs_atomic_file_open(path, &f, err);
+    if (r == 0 && hs_is_gzip_name(path) && hs_gzip_create(&f->gzip) < 0) {
+        hs_atomic_file_close(&f);
+        r = hs_err_set(err, -ENOMEM, "%s: out of memory", path);
+    }
+    if (r == 0)
+        *ret_file = f;
+    return r;
+}
+
 static void flush(hs_atomic_file *f)
 {
     if (f->failed == 0 && f->used)
@@ -58,8 +74,22 @@ static void flush(hs_atomic_file *f)
     f->used = 0;
 }
 
+static void write_gzipped(hs_atomic_file *f, const void *data, size_t n, bool is_last)
+{
+    bool more = n > 0 || is_last;
+    while (more && f->failed == 0) {
+        f->used += hs_gzip_write(f->gzip, &data, &n, is_last, f->buffer + f->used, sizeof f->buffer - f->used, &more);
+        if (f->used == sizeof f->buffer)
+            flush(f);
+    }
+}
+
 void hs_atomic_file_write(hs_atomic_file *f, const void *data, size_t n)
 {
+    if (f->gzip) {
+        write_gzipped(f, data, n, false);
+        return;
+    }
     if (f->used + n > sizeof f->buffer)
         flush(f);
     if (f->failed)
@@ -87,6 +117,8 @@ void hs_atomic_file_printf(hs_atomic_file *f, const char *fmt, ...)
 
 int hs_atomic_file_commit(hs_atomic_file *f, hs_err *err)
 {
+    if (f->gzip)
+        write_gzipped(f, NULL, 0, true);
     flush(f);
     if (f->failed == 0 && !f->in_place && (fsync(f->fd) < 0 || rename(f->tmp, f->path) < 0))
         f->failed = -errno;
@@ -107,6 +139,7 @@ void hs_atomic_file_close(hs_atomic_file **file)
         if (!f->committed && !f->in_place)
             unlink(f->tmp);
     }
+    hs_gzip_destroy(&f->gzip);
     hs_free(f->path);
     hs_free(f->tmp);
     hs_free(f);

@@ -12,9 +12,13 @@
 
 #include "base/err.h"
 
+#define HS_ATOMIC_FILE_BYTES (640u << 10) /* of memory while one is open, at most */
+
 typedef struct hs_atomic_file hs_atomic_file;
 
 int hs_atomic_file_open(const char *path, hs_atomic_file **ret_file, hs_err *err) HS_MUST_CHECK;
+/* The same, and what is written to it is gzipped if the name ends in .gz. */
+int hs_atomic_file_open_gz(const char *path, hs_atomic_file **ret_file, hs_err *err) HS_MUST_CHECK;
 /* Buffered; the first failure stays and is reported again by every later call, so that only commit need be checked. */
 void hs_atomic_file_write(hs_atomic_file *f, const void *data, size_t n);
 void hs_atomic_file_printf(hs_atomic_file *f, const char *fmt, ...) HS_PRINTF(2, 3);

@@ -301,7 +301,7 @@ static const hs_flag flags[] = {
     {"text", HS_FLAG_TEXT, "FILE", 0, 0, "the prompt as text; special tokens in it are recognised, no BOS is added"},
     {"logits", HS_FLAG_TEXT, "FILE.npy", 0, 0, "write the prompt's logits: float32, tokens x vocabulary"},
     {"routes", HS_FLAG_TEXT, "FILE.csv", 0, 0,
-     "write every routing decision as route_trace v1, prompt and continuation"},
+     "write every routing decision as route_trace v1, prompt and continuation; FILE.csv.gz: gzipped"},
     {"greedy", HS_FLAG_INT, "N", 0, 16777216,
      "continue with the N likeliest tokens, one after the other; an end token does not stop it"},
     HS_FLAG_MIRROR,

@@ -224,8 +224,10 @@ const hs_verb hs_verb_sim = {
     .synopsis = "TRACE...",
     .summary = "Replay routing traces: what each cache policy would have found in memory.",
     .details =
-        "A trace is what hotset eval --routes writes. Each use is looked up by itself, in order; belady, which knows "
-        "the future, is the bound for all others. The policies are the daemon's own code; the daemon asks for a "
+        "A trace is what hotset eval --routes writes, or colibri with ROUTE_TRACE, plain or gzipped; the latter tells "
+        "no sizes, and its layers have as many experts as it names. Each use is looked up by itself, in order; belady, "
+        "which knows the future, is the bound for all others. The policies are the daemon's own code; the daemon asks "
+        "for a "
         "layer's experts together (--sets). With --disk-bw a token takes, summed over its layers, the longer of what "
         "the layer computes (--compute-ms / layers) and what it reads, or with --prefetch off both one after the "
         "other: "

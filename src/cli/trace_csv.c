@@ -32,7 +32,7 @@ static uint64_t n_rows(const hs_trace_info *info)
 
 uint64_t hs_trace_csv_bytes(const hs_trace_info *info)
 {
-    return n_rows(info) * sizeof(row);
+    return n_rows(info) * sizeof(row) + HS_ATOMIC_FILE_BYTES;
 }
 
 static void write_header(hs_trace_csv *t)
@@ -67,7 +67,7 @@ int hs_trace_csv_create(const char *path, const hs_trace_info *info, hs_trace_cs
     if (!t->path || !t->layers || !t->rows)
         r = hs_err_set(err, -ENOMEM, "%s: out of memory", path);
     else
-        r = hs_atomic_file_open(path, &t->file, err);
+        r = hs_atomic_file_open_gz(path, &t->file, err);
     if (r < 0) {
         hs_trace_csv_destroy(&t);
         return r;

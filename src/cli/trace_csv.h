@@ -2,7 +2,8 @@
  * trace_csv.h - writes route_trace v1 (hotset/trace_format.h) while a model runs.
  *
  * A prompt runs layer by layer, but the trace lists token by token: rows of one chunk of tokens are held and written in
- * order at the end of the chunk. Memory: chunk_tokens x layers x top_k x 8 bytes, allocated at create. One thread.
+ * order at the end of the chunk. Gzipped if the name ends in .gz. Memory: chunk_tokens x layers x top_k x 8 bytes and
+ * what the file buffers, allocated at create. One thread.
  */
 #ifndef HS_CLI_TRACE_CSV_H
 #define HS_CLI_TRACE_CSV_H

@@ -49,6 +49,35 @@ expect 0 "$HOTSET" sim - --cache 100% --policy lru --warmup 0 --json --phase all
 [ "$(field accesses)" -eq "$(grep -vc '[a-z]' "$WORK/eval.csv")" ] || fail "not every row is replayed"
 [ "$(field accesses)" -gt "$decode" ] || fail "prefill rows are not left out"
 
+# The same, gzipped: written so, and read from file and pipe; what another gzip made of it, too.
+"$HOTSET" eval "$MODEL" --ids "$DATA/short.ids" --greedy 8 --routes "$WORK/eval.csv.gz" --config "$WORK/empty.conf" \
+    > "$WORK/out" 2> "$WORK/err" || fail "eval --routes .gz"
+gzip -dc "$WORK/eval.csv.gz" | cut -d, -f1-7 > "$WORK/unpacked"
+cut -d, -f1-7 "$WORK/eval.csv" | cmp - "$WORK/unpacked" || fail "unpacked it is another trace"
+[ "$(wc -c < "$WORK/eval.csv.gz")" -lt $(($(wc -c < "$WORK/eval.csv") / 3)) ] || fail "it is not compressed"
+gzip -9 < "$WORK/eval.csv" > "$WORK/other.gz"
+for input in "$WORK/eval.csv.gz" "$WORK/other.gz" -; do
+    expect 0 "$HOTSET" sim "$input" --cache 100% --policy lru --warmup 0 --json < "$WORK/eval.csv.gz"
+    [ "$(field accesses)" -eq "$decode" ] || fail "$input: $(field accesses) uses"
+done
+head -c 700 "$WORK/eval.csv.gz" > "$WORK/cut.gz"
+expect 1 "$HOTSET" sim "$WORK/cut.gz"
+says "cut.gz: the gzip data ends too early, after 700 bytes"
+expect 1 "$HOTSET" eval "$MODEL" --ids "$DATA/short.ids" --routes "$WORK/no/a.csv.gz" --config "$WORK/empty.conf"
+says "no/a.csv.gz: cannot write"
+
+# The same as colibri lists it: by calls.
+awk -F, '/^[0-9]/ { key = $2 " " $3 " " $4
+    if (key != last) { printf "%s%d 0 %d", n++ ? "\n" : "", n, $4; last = key }
+    printf " %d:%.4f", $6, $7 } END { print "" }' "$WORK/eval.csv" > "$WORK/calls"
+for input in "$WORK/calls" "$WORK/eval.csv"; do
+    expect 0 "$HOTSET" sim "$input" --cache 10%,50% --policy ewma --phase all --json
+    echo "$(field accesses) $(field hits)"
+done | sort -u > "$WORK/counts"
+[ "$(wc -l < "$WORK/counts")" -eq 1 ] || fail "by calls: $(cat "$WORK/counts")"
+expect 1 "$HOTSET" sim "$WORK/calls" --disk-bw 1G
+says "does not tell the experts' sizes"
+
 expect 2 "$HOTSET" sim
 expect 2 "$HOTSET" sim "$WORK/tale.csv" --policy mru
 says "there is no policy 'mru'"

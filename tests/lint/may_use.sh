@@ -8,7 +8,7 @@ BEGIN {
     n = split("base:: | cache:: | store:base hotset:liburing zstd xxhash | residency:base cache store: |" \
               "math:base: | model:base math: | text:base:pcre2 utf8proc |" \
               "engine:base cache store residency math model text hotset: | server:base text hotset:uv llhttp |" \
-              "pack:base math store hotset:zstd xxhash | cli:*: | hotset::", row, "|")
+              "pack:base math store hotset:zstd xxhash | cli:*:zlib | hotset::", row, "|")
     for (i = 1; i <= n; i++) {
         gsub(/^ +| +$/, "", row[i])
         split(row[i], part, ":")
@@ -17,7 +17,7 @@ BEGIN {
     }
     rooms["base"] = " base "
     foreign["base"] = " jansson ini "
-    m = split("jansson ini liburing zstd xxhash pcre2 utf8proc uv llhttp cmocka systemd/sd-daemon", lib, " ")
+    m = split("jansson ini liburing zstd xxhash pcre2 utf8proc uv llhttp zlib cmocka systemd/sd-daemon", lib, " ")
     for (i = 1; i <= m; i++)
         is_foreign[lib[i]] = 1
 }
