@@ -2,15 +2,14 @@
  * same_bits.c - the promise that nothing but the model and the tokens decides a logit, and the one that the plan bounds
  * memory.
  *
- * Every combination of {safetensors, packed with zstd, packed with exponents} x {cache at the floor, 25 %, 100 %} x
- * {lru, lfu, ewma} x {prefetch on, off} x {io_uring, pread} x {1, 2, 3 threads} x {alone, beside three others} runs in
- * a process of its own, which reports a hash of all logits and the plan's total; the parent compares hashes and the
- * process's peak RSS as the kernel counted it. Of a GGUF file: {cache at the floor, 50 %, 100 %} x {prefetch on, off} x
- * {1, 2, 3 threads} x {alone, beside three others}.
+ * The axes are in `axes` below: how the model is stored, and which way its packed experts are read; cache, policy,
+ * scope, checksums, prefetch, I/O engine, threads, neighbours. Of their product as many combinations run that any
+ * values of any four axes meet (of any three with a GGUF file), each in a process of its own, which reports a hash of
+ * all logits and the plan's total; the parent compares hashes and the process's peak RSS as the kernel counted it.
  *
- *   same_bits MODEL_DIR WORK_DIR      all combinations (the parent)
- *   same_bits FILE.gguf               those of a GGUF file
- *   same_bits --one PATH CACHE POLICY PREFETCH ENGINE THREADS BESIDE      one of them
+ *   same_bits MODEL_DIR WORK_DIR      of the model, and packed with zstd and exponents (the parent)
+ *   same_bits FILE.gguf               of a GGUF file
+ *   same_bits --one PATH WAY CACHE POLICY PREFETCH ENGINE THREADS BESIDE SCOPE VERIFY      one of them
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,8 +22,10 @@
 #include <xxhash.h>
 
 #include "base/err.h"
-#include "hotset/hotset.h"
+#include "engine/engine_int.h"
 #include "pack/pack.h"
+#include "residency/residency_int.h"
+#include "sanitized.h"
 
 #define PROMPT 40u
 #define STEPS  12u
@@ -85,13 +86,33 @@ static int run(hs_engine *e, bool beside, uint64_t *ret_hash, hs_err *err)
     return r;
 }
 
+enum { PATH, WAY, CACHE, POLICY, PREFETCH, ENGINE, THREADS, BESIDE, SCOPE, VERIFY, AXES };
+
+static bool is(char *const *a, int axis, const char *value)
+{
+    return !strcmp(a[axis], value);
+}
+
+/* Which way a packed expert is read depends on time, unless it is said here. */
+static int take_way(hs_engine *e, const char *way, hs_err *err)
+{
+    hs__ways *w = &e->residency->ways;
+    bool raw = !strcmp(way, "source");
+    if (raw && !w->is_possible)
+        return hs_err_set(err, -ENOENT, "what the model was packed from is not at hand");
+    *w = (hs__ways){.is_possible = raw, .raw = raw, .period = UINT32_MAX};
+    return 0;
+}
+
 static int run_one(char **a)
 {
-    hs_engine_options opt = {.path = a[0],
-                             .policy = a[2],
-                             .prefetch = !strcmp(a[3], "on"),
-                             .io_engine = a[4],
-                             .threads = (uint32_t)atoi(a[5]),
+    hs_engine_options opt = {.path = a[PATH],
+                             .policy = a[POLICY],
+                             .cache_by_layer = is(a, SCOPE, "layer"),
+                             .prefetch = is(a, PREFETCH, "on"),
+                             .io_engine = a[ENGINE],
+                             .io_verify_always = is(a, VERIFY, "always"),
+                             .threads = (uint32_t)atoi(a[THREADS]),
                              .kv_type = "f32",
                              .context = 256,
                              .parallel = 1 + OTHERS,
@@ -100,7 +121,7 @@ static int run_one(char **a)
                              .without_text = true};
     hs_err err = {0};
     hs_plan plan;
-    if (!strcmp(a[1], "floor")) {
+    if (is(a, CACHE, "floor")) {
         int r = hs_plan_make(&opt, &plan, &err);
         if (r < 0)
             return fail("plan", &err);
@@ -108,24 +129,25 @@ static int run_one(char **a)
         opt.cache_bytes = plan.min_slots * plan.slot_bytes;
     } else {
         opt.cache_kind = HS_CACHE_PERCENT;
-        opt.cache_percent = atof(a[1]);
+        opt.cache_percent = atof(a[CACHE]);
     }
     hs_engine *e = NULL;
     if (hs_engine_create(&opt, &e, &err) < 0)
         return fail("create", &err);
     uint64_t hash;
-    int r = run(e, !strcmp(a[6], "beside"), &hash, &err);
+    int r = take_way(e, a[WAY], &err);
+    if (r == 0)
+        r = run(e, is(a, BESIDE, "beside"), &hash, &err);
     hs_engine_stats st = hs_engine_get_stats(e);
     if (r == 0)
-        printf("%016" PRIx64 " %" PRIu64 " %u %" PRIu64 " %" PRIu64 " %s\n", hash, hs_engine_plan(e)->total,
-               hs_engine_plan(e)->n_slots, st.expert_misses, st.prefetch_issued, hs_engine_io_name(e));
+        printf("%016" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %s\n", hash, hs_engine_plan(e)->total,
+               st.expert_misses, st.unpacked, st.prefetch_issued, hs_engine_io_name(e));
     hs_engine_destroy(&e);
     return r < 0 ? fail("run", &err) : 0;
 }
 
 typedef struct result {
-    uint64_t hash, plan, misses, prefetched, peak;
-    unsigned slots;
+    uint64_t hash, plan, misses, unpacked, prefetched, peak;
     char io[16];
 } result;
 
@@ -139,13 +161,15 @@ static int spawn(const char *self, char **a, result *ret)
         dup2(fd[1], 1);
         close(fd[0]);
         close(fd[1]);
-        execl(self, self, "--one", a[0], a[1], a[2], a[3], a[4], a[5], a[6], (char *)NULL);
+        char *argv[AXES + 3] = {(char *)self, (char *)"--one"};
+        memcpy(argv + 2, a, AXES * sizeof *a);
+        execv(self, argv);
         _exit(127);
     }
     close(fd[1]);
     FILE *f = fdopen(fd[0], "r");
-    int n = fscanf(f, "%" SCNx64 " %" SCNu64 " %u %" SCNu64 " %" SCNu64 " %15s", &ret->hash, &ret->plan, &ret->slots,
-                   &ret->misses, &ret->prefetched, ret->io);
+    int n = fscanf(f, "%" SCNx64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %15s", &ret->hash, &ret->plan,
+                   &ret->misses, &ret->unpacked, &ret->prefetched, ret->io);
     fclose(f);
     int status;
     struct rusage ru;
@@ -155,38 +179,43 @@ static int spawn(const char *self, char **a, result *ret)
     return n == 6 ? 0 : -1;
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define RSS_COUNTS 0 /* shadow memory is not the plan's */
-#else
-#define RSS_COUNTS 1
-#endif
-
 typedef struct tally {
     uint64_t hash;
-    uint32_t runs, different, over, read_nothing;
-    double fullest; /* peak / plan */
+    uint32_t runs, different, over, otherwise;
+    uint64_t prefetched, to_prefetch; /* reads ahead; runs that have reason to */
+    double fullest;                   /* peak / plan */
 } tally;
 
-static void judge(tally *t, char **a, const result *r)
+static void tell(const char *what, char *const *a)
+{
+    printf("%s: %s %s, cache %s %s of %s, prefetch %s, %s verifies %s, %s threads, %s\n", what, a[PATH], a[WAY],
+           a[CACHE], a[POLICY], a[SCOPE], a[PREFETCH], a[ENGINE], a[VERIFY], a[THREADS], a[BESIDE]);
+}
+
+static void judge(tally *t, char *const *a, const result *r)
 {
     bool first = t->runs++ == 0;
     if (first)
         t->hash = r->hash;
     if (r->hash != t->hash) {
         t->different++;
-        printf("other bits: %s cache=%s %s prefetch=%s %s threads=%s %s\n", a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+        tell("other bits", a);
     }
     double share = (double)r->peak / (double)r->plan;
     t->fullest = share > t->fullest ? share : t->fullest;
-    if (RSS_COUNTS && r->peak > r->plan) {
+    if (!SANITIZED && r->peak > r->plan) { /* shadow memory is not the plan's */
         t->over++;
-        printf("peak RSS %" PRIu64 " over the plan %" PRIu64 ": %s cache=%s %s prefetch=%s %s threads=%s %s\n", r->peak,
-               r->plan, a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+        printf("peak RSS %" PRIu64 " over the plan %" PRIu64 "\n", r->peak, r->plan);
+        tell("over the plan", a);
     }
-    if (!r->misses || (!strcmp(a[3], "on") && !strcmp(a[1], "25") && !r->prefetched) ||
-        (strcmp(r->io, a[4]) && strcmp(a[4], "auto"))) {
-        t->read_nothing++;
-        printf("this combination did not do what it says: %s cache=%s prefetch=%s io=%s\n", a[0], a[1], a[3], r->io);
+    if (is(a, PREFETCH, "on") && is(a, CACHE, "25")) {
+        t->prefetched += r->prefetched;
+        t->to_prefetch++;
+    }
+    if (!r->misses || (is(a, PREFETCH, "off") && r->prefetched) || is(a, WAY, "source") != (r->unpacked > 0) ||
+        (!is(a, ENGINE, "auto") && !is(a, ENGINE, r->io))) {
+        t->otherwise++;
+        tell("this combination did not do what it says", a);
     }
 }
 
@@ -201,56 +230,129 @@ static bool can_uring(const char *model)
     return can;
 }
 
-#define AXES 7
+#define VALUES       5u
+#define MAX_STRENGTH 4u
+#define MAX_CHOICES  210u /* of 4 of 10 axes */
 
 typedef struct axis {
-    const char *value[3]; /* NULL behind the last */
+    const char *value[VALUES]; /* NULL behind the last */
 } axis;
 
 static uint32_t axis_length(const axis *a)
 {
     uint32_t n = 0;
-    while (n < 3 && a->value[n])
+    while (n < VALUES && a->value[n])
         n++;
     return n;
 }
 
-/* Every combination, the last axis fastest: path, cache, policy, prefetch, engine, threads, beside. */
-static int all_combinations(const char *self, const axis *axes)
+/* Combination `index` of the product: which value of each axis. */
+static void pick(const axis *axes, uint32_t index, uint32_t at[AXES])
 {
+    for (uint32_t x = AXES; x-- > 0; index /= axis_length(&axes[x]))
+        at[x] = index % axis_length(&axes[x]);
+}
+
+/* Only what is packed can be read from its source. */
+static bool is_possible(const axis *axes, const uint32_t at[AXES])
+{
+    return at[PATH] > 0 || strcmp(axes[WAY].value[at[WAY]], "source") != 0;
+}
+
+/* Every choice of `strength` axes, and which of their values have met. */
+typedef struct meetings {
+    uint32_t strength, n;
+    uint8_t axes[MAX_CHOICES][MAX_STRENGTH];
+    bool met[MAX_CHOICES][625]; /* VALUES to the power of MAX_STRENGTH */
+} meetings;
+
+static void choose_axes(meetings *m, uint32_t strength)
+{
+    m->strength = strength;
+    for (uint32_t set = 0; set < 1u << AXES; set++) {
+        if ((uint32_t)__builtin_popcount(set) != strength)
+            continue;
+        for (uint8_t x = 0, k = 0; x < AXES; x++)
+            if (set >> x & 1)
+                m->axes[m->n][k++] = x;
+        m->n++;
+    }
+}
+
+/* How many choices of axes have values here that have not met before; take: they have now. */
+static uint32_t meet(meetings *m, const uint32_t at[AXES], bool take)
+{
+    uint32_t new = 0;
+    for (uint32_t i = 0; i < m->n; i++) {
+        uint32_t which = 0;
+        for (uint32_t k = 0; k < m->strength; k++)
+            which = which * VALUES + at[m->axes[i][k]];
+        new += !m->met[i][which];
+        m->met[i][which] |= take;
+    }
+    return new;
+}
+
+static int run_combination(const char *self, const axis *axes, const uint32_t at[AXES], tally *t)
+{
+    char *a[AXES];
+    for (uint32_t x = 0; x < AXES; x++)
+        a[x] = (char *)axes[x].value[at[x]];
+    result r = {0};
+    if (spawn(self, a, &r) < 0) {
+        tell("failed", a);
+        return -1;
+    }
+    judge(t, a, &r);
+    return 0;
+}
+
+/* Greedily: first those in which most values meet that have not met, in the end those in which one does. */
+static int run_all(const char *self, const axis *axes, uint32_t strength)
+{
+    static meetings m;
     tally t = {0};
-    uint32_t total = 1;
+    uint32_t total = 1, possible = 0, at[AXES];
+    choose_axes(&m, strength);
     for (uint32_t x = 0; x < AXES; x++)
         total *= axis_length(&axes[x]);
-    for (uint32_t i = 0; i < total; i++) {
-        char *a[AXES];
-        for (uint32_t k = i, x = AXES; x-- > 0; k /= axis_length(&axes[x]))
-            a[x] = (char *)axes[x].value[k % axis_length(&axes[x])];
-        result r = {0};
-        if (spawn(self, a, &r) < 0) {
-            printf("failed: %s cache=%s %s prefetch=%s %s threads=%s %s\n", a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
-            return 1;
+    for (uint32_t least = m.n, next; least; least = next) {
+        possible = next = 0;
+        /* In steps that visit each once, so that neighbours differ in many axes. */
+        for (uint32_t i = 0; i < total; i++) {
+            pick(axes, (uint32_t)((uint64_t)i * 7919 % total), at);
+            if (!is_possible(axes, at))
+                continue;
+            possible++;
+            uint32_t new = meet(&m, at, false);
+            if (new < least) {
+                next = new > next ? new : next;
+                continue;
+            }
+            meet(&m, at, true);
+            if (run_combination(self, axes, at, &t) < 0)
+                return 1;
         }
-        judge(&t, a, &r);
     }
-    printf("%u combinations, %u with other bits, %u over the plan (fullest %.2f of it)\n", t.runs, t.different, t.over,
-           t.fullest);
-    return t.different || t.over || t.read_nothing ? 1 : 0;
+    printf("%u of %u combinations, all in which any values of %u axes meet; %u with other bits, %u over the plan "
+           "(fullest %.2f of it)\n",
+           t.runs, possible, strength, t.different, t.over, t.fullest);
+    if (t.to_prefetch && !t.prefetched)
+        printf("nothing was ever read ahead\n");
+    return t.different || t.over || t.otherwise || (t.to_prefetch && !t.prefetched) ? 1 : 0;
 }
 
 int main(int argc, char **argv)
 {
-    axis axes[AXES] = {{{argc > 1 ? argv[1] : NULL}},
-                       {{"floor", "50", "100"}},
-                       {{"ewma"}},
-                       {{"on", "off"}},
-                       {{"auto"}},
-                       {{"1", "2", "3"}},
-                       {{"alone", "beside"}}};
-    if (argc == 9 && !strcmp(argv[1], "--one"))
+    axis axes[AXES] = {[PATH] = {{argc > 1 ? argv[1] : NULL}}, [WAY] = {{"packed"}},
+                       [CACHE] = {{"floor", "50", "100"}},     [POLICY] = {{"lru", "lfu", "ewma", "s3fifo", "arc"}},
+                       [PREFETCH] = {{"on", "off"}},           [ENGINE] = {{"auto"}},
+                       [THREADS] = {{"1", "2", "3"}},          [BESIDE] = {{"alone", "beside"}},
+                       [SCOPE] = {{"global", "layer"}},        [VERIFY] = {{"auto", "always"}}};
+    if (argc == AXES + 2 && !strcmp(argv[1], "--one"))
         return run_one(argv + 2);
     if (argc == 2)
-        return all_combinations(argv[0], axes);
+        return run_all(argv[0], axes, 3);
     if (argc != 3)
         return 2;
     static char packed[2][1024];
@@ -261,14 +363,14 @@ int main(int argc, char **argv)
         hs_pack_options po = {.src = argv[1], .dst = packed[i], .codec = i ? HS_PACK_EXPONENT : HS_PACK_ZSTD};
         if (hs_pack(&po, &err) < 0)
             return fail("pack", &err);
-        axes[0].value[1 + i] = packed[i];
+        axes[PATH].value[1 + i] = packed[i];
     }
-    axes[1].value[1] = "25";
-    axes[2] = (axis){{"lru", "lfu", "ewma"}};
-    axes[4] = (axis){{"pread", "io_uring"}};
+    axes[CACHE].value[1] = "25";
+    axes[WAY].value[1] = "source";
+    axes[ENGINE] = (axis){{"pread", "io_uring"}};
     if (!can_uring(argv[1])) {
         printf("SKIP of the io_uring half: the kernel denies it here\n");
-        axes[4].value[1] = NULL;
+        axes[ENGINE].value[1] = NULL;
     }
-    return all_combinations(argv[0], axes);
+    return run_all(argv[0], axes, 4);
 }
