@@ -1,8 +1,10 @@
 /*
- * measure.c - with which codecs does this machine get weights fastest? A drive that reads B bytes per second delivers B
- * raw ones; compressed to r of their size it delivers B / r, but no more than the cores decode: min(B / r, D). Half of
- * the cores' time is counted for decoding, the other half belongs to the matrices that are multiplied meanwhile. What
- * does not beat raw records by WORTH is not taken: nobody packs to be as fast as before and have the cores busier.
+ * measure.c - with which codecs does this machine get weights fastest? A layer of a token misses some experts at once.
+ * Raw they are there when the drive has answered and read them: LATENCY + s / B for s bytes. Compressed to r of its
+ * size that is r s / B, but no less than the cores take to decode, s / D; the last one's decoding is hidden behind no
+ * read; and each costs HANDLING, which is what keeps small experts raw. Half of the cores' time is counted for
+ * decoding, the other half belongs to the matrices that are multiplied meanwhile. What does not beat raw records by
+ * WORTH is not taken: nobody packs to be as fast as before and have the cores busier.
  *
  * The drive is measured with direct reads of the source, one stream per pool thread. That is the drive of the pack only
  * when both lie on the same device; otherwise, and for a small source, a fast drive is assumed, and a note says so.
@@ -21,6 +23,9 @@
 #define BLOCKS   64u /* 256 MiB: some tenths of a second on anything that is fast enough to matter */
 #define LIMIT_NS 1000000000ull
 #define WORTH    1.02 /* of the raw rate */
+#define AT_ONCE  4    /* experts missing in a layer */
+#define LATENCY  100e-6
+#define HANDLING 20e-6 /* of a compressed record: to hear of it, to hand out its frames */
 
 typedef struct drive_job {
     int fd;
@@ -72,19 +77,22 @@ static bool same_device(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev;
 }
 
-/* The biggest part among the streamed ones (all, if nothing is streamed): it stands for the model. */
-static uint32_t typical_part(const hs__pk_plan *p)
+/* The biggest part among the streamed ones (all, if nothing is streamed): it stands for the model. Its record's bytes.
+ */
+static uint32_t typical_part(const hs__pk_plan *p, uint64_t *ret_record_bytes)
 {
     uint32_t best = 0;
     bool best_streamed = false;
+    *ret_record_bytes = 0;
     for (uint32_t s = 0; s < p->n_shards; s++) {
         const hs__pk_shard_plan *sh = &p->shards[s];
         for (uint32_t r = sh->first_record; r < sh->first_record + sh->n_records; r++)
             for (uint32_t i = p->records[r].first_part; i < p->records[r].first_part + p->records[r].n_parts; i++)
-                if ((!sh->dense && !best_streamed) ||
+                if (!*ret_record_bytes || (!sh->dense && !best_streamed) ||
                     (!sh->dense == best_streamed && p->parts[i].bytes > p->parts[best].bytes)) {
                     best = i;
                     best_streamed = !sh->dense;
+                    *ret_record_bytes = p->records[r].raw_bytes;
                 }
     }
     return best;
@@ -97,10 +105,21 @@ typedef struct choice {
     double rate; /* raw bytes/s that the engine gets */
 } choice;
 
-static void tell(hs__pk_work *w, const char *drive, double bytes_per_s, uint32_t cores, const choice *c, uint32_t n,
-                 const choice *best)
+/* Raw bytes/s that the engine gets when AT_ONCE records of `bytes` are missing. decode: raw bytes/s; 0 = raw records.
+ */
+static double rate_of(double drive, double bytes, double ratio, double decode)
 {
-    char text[300] = "";
+    double all = AT_ONCE * bytes, read = all * ratio / drive;
+    if (decode <= 0)
+        return all / (LATENCY + read);
+    double busy = read > all / decode ? read : all / decode;
+    return all / (LATENCY + busy + bytes / decode + AT_ONCE * HANDLING);
+}
+
+static void tell(hs__pk_work *w, const char *how, double drive, uint32_t cores, double bytes, const choice *c,
+                 uint32_t n, const choice *best)
+{
+    char text[400] = "";
     for (uint32_t i = 0; i < n; i++) {
         size_t len = strlen(text);
         if (c[i].trial.bytes_per_s > 0)
@@ -109,8 +128,11 @@ static void tell(hs__pk_work *w, const char *drive, double bytes_per_s, uint32_t
         else
             snprintf(text + len, sizeof text - len, "%s makes nothing smaller; ", c[i].name);
     }
-    hs__pk_note(w, "drive %.2f GB/s (%s), %u core%s half of whose time may go into decoding; %s%s%s", bytes_per_s / 1e9,
-                drive, cores, cores == 1 ? "" : "s", text, best ? "compressing with " : "stored raw, ",
+    hs__pk_note(w,
+                "drive %.2f GB/s (%s), %u core%s half of whose time may go into decoding; %d experts of %.0f KiB at "
+                "once come raw at %.2f GB/s; %s%s%s",
+                drive / 1e9, how, cores, cores == 1 ? "" : "s", AT_ONCE, bytes / 1024,
+                rate_of(drive, bytes, 1, 0) / 1e9, text, best ? "compressing with " : "stored raw, ",
                 best ? best->name : "compression would not make reading faster");
 }
 
@@ -135,17 +157,18 @@ int hs__pk_decide(hs__pk_work *w, const hs_pack_options *opt, const hs__pk_plan 
               "reads refused; --disk-bw tells it";
         drive = (double)HS_PACK_FAST_DRIVE;
     }
-    uint32_t part = typical_part(p);
+    uint64_t record_bytes;
+    uint32_t part = typical_part(p, &record_bytes);
+    double bytes = (double)record_bytes, raw = rate_of(drive, bytes, 1, 0);
     for (uint32_t i = 0; i < n; i++) {
         int r = hs__pk_try(e, p, part, c[i].allowed, &c[i].trial, err);
         if (r < 0)
             return r;
-        double from_drive = drive / c[i].trial.ratio, decoded = c[i].trial.bytes_per_s * cores * 0.5;
-        c[i].rate = from_drive < decoded ? from_drive : decoded;
-        if (c[i].trial.ratio <= HS_PACK_RAW_RATIO && c[i].rate >= WORTH * (best ? best->rate : drive))
+        c[i].rate = rate_of(drive, bytes, c[i].trial.ratio, c[i].trial.bytes_per_s * cores * 0.5);
+        if (c[i].trial.ratio <= HS_PACK_RAW_RATIO && c[i].rate >= WORTH * (best ? best->rate : raw))
             best = &c[i];
     }
     *ret_allowed = best ? best->allowed : 0;
-    tell(w, how, drive, cores, c, n, best);
+    tell(w, how, drive, cores, bytes, c, n, best);
     return 0;
 }
