@@ -13,25 +13,12 @@
 #include "cli/out.h"
 #include "cli/tune.h"
 #include "cli/verbs.h"
-#include "hotset/trace_format.h"
 #include "server/server.h"
 
 #define DEFAULT_SECONDS 60
 #define DRIVE_SHARE     8    /* one part in so many of the time, at most, for each of the drive's measurements */
 #define DEFAULT_SHARE   25.0 /* %, of a trace alone */
 #define MAX_TEXT        (1u << 20)
-
-static bool is_trace(const char *path)
-{
-    char line[sizeof HS_TRACE_MAGIC] = "";
-    struct stat st;
-    FILE *f = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? fopen(path, "re") : NULL;
-    if (!f)
-        return false;
-    size_t n = fread(line, 1, sizeof line - 1, f);
-    fclose(f);
-    return n == sizeof line - 1 && !memcmp(line, HS_TRACE_MAGIC, n);
-}
 
 /* ---- a trace alone ---- */
 
@@ -263,7 +250,7 @@ static int check_usage(const hs_args *a, bool alone)
 static int run_tune(const hs_args *a)
 {
     const char *path = a->operands[0], *out = hs_args_text(a, "out");
-    bool alone = is_trace(path);
+    bool alone = hs_is_trace(path);
     struct stat st;
     hs_err err = {0};
     hs_config *config = NULL;

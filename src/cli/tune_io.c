@@ -163,7 +163,8 @@ void hs_tune_drive_lines(hs_tune *t, const hs_tune_drive *d, double wait_share)
         snprintf(why, sizeof why, "Kept, not measured: %s.", d->why);
     else if (!d->is_other)
         snprintf(why, sizeof why, "Kept: %s says that nothing reads this drive faster; %s/s at random.",
-                 d->was_kept ? "the calibration made before" : "the calibration made now",
+                 d->was_kept ? "the calibration made before (--set io.calibrate=always makes another)"
+                             : "the calibration made now",
                  hs_format_size((uint64_t)d->choice.bytes_per_s, size, sizeof size));
     else
         snprintf(why, sizeof why,

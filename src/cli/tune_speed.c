@@ -3,10 +3,11 @@
  *
  * Every way differs from what is configured (the first) in one thing. What is decoded is what the model says by itself
  * at temperature 1, from random first tokens, conversation after conversation, so that experts repeat themselves as
- * in earnest. First the cache fills. Then come rounds: in each, every way decodes as many tokens, there and back, so
- * that neighbours in time are compared. From coarse to fine: a way that has shown itself slower gets no more turns, and
- * the time is the others'; when all are decided it ends. Looked at only after LOOK rounds and each time that they have
- * doubled: who looks often enough sees anything.
+ * in earnest; where one begins most is missed, and those tokens are not timed. First the cache fills. Then come rounds:
+ * in each, every way decodes as many tokens, there and back, so that neighbours in time are compared. Many short rounds
+ * rather than few long ones: how much is missed changes with the text, and medians pass over that. From coarse to fine:
+ * a way that has shown itself slower gets no more turns, and the time is the others'; when all are decided it ends.
+ * Looked at only after LOOK rounds and each time that they have doubled: who looks often enough sees anything.
  *
  * Memory: what the plan has room for outside of the engine (the daemon's own buffers there): logits, the sampler's
  * candidates and the routes.
@@ -25,10 +26,12 @@
 
 #define MAX_WAYS     4
 #define LOOK         8u
-#define MOST_ROUNDS  128u
-#define LEAST_TOKENS 2u /* of a turn */
-#define MOST_TOKENS  32u
-#define CONVERSATION 128u /* tokens */
+#define MOST_ROUNDS  HS_COMPARE_MAX
+#define ROUNDS       100u /* that there shall be, if turns need not be shorter than */
+#define LEAST_TOKENS 2u
+#define MOST_TOKENS  8u
+#define CONVERSATION 256u /* tokens */
+#define LEAD         4u   /* of them not timed, at its beginning */
 #define FILL_SHARE   3    /* of the time at most, to fill the cache: one in so many */
 #define FILL_TOKENS  4u   /* at least */
 
@@ -40,6 +43,11 @@ typedef struct way {
     double speed[MOST_ROUNDS];
     hs_comparison than_now;
 } way;
+
+/* What tokens took. */
+typedef struct spent {
+    uint64_t ns, wait_ns, hits, misses;
+} spent;
 
 typedef struct trials {
     hs_tune *tune;
@@ -56,8 +64,7 @@ typedef struct trials {
     uint64_t start_ns, end_ns, round_ns;
     double token_s; /* as configured, before the first round */
     double filled;  /* share of the slots, then */
-    /* In the turns of the first way. */
-    uint64_t decode_ns, wait_ns, hits, misses;
+    spent now;      /* in the turns of the first way */
     hs_progress progress;
 } trials;
 
@@ -67,39 +74,56 @@ static uint32_t random_token(uint64_t i, uint32_t vocab)
     return (uint32_t)((x ^ x >> 29) * 0xbf58476d1ce4e5b9ull >> 33) % vocab;
 }
 
-/* One token more. *ns: the time it took is added. */
-static int decode(trials *x, uint64_t *ns, hs_err *err)
+/* One token more. *s: what it took is added. */
+static int decode_one(trials *x, bool begins, spent *s, hs_err *err)
 {
     static const hs_sampling as_it_is = {.temperature = 1, .top_p = 1, .seed = 1};
-    uint32_t context = hs_engine_max_context(x->engine), most = context < CONVERSATION ? context : CONVERSATION;
-    bool is_first = !x->n_decoded || hs_session_length(x->session) >= most;
     if (hs_stop_asked())
         return hs_err_set(err, -ECANCELED, "stopped as asked");
-    if (is_first) {
-        hs_session_reset(x->session);
-        x->token = random_token(x->n_decoded, x->vocab);
-    }
-    hs_routes_begin(&x->routes, is_first && x->n_decoded);
+    hs_routes_begin(&x->routes, begins);
+    hs_engine_stats a = hs_engine_get_stats(x->engine);
     uint64_t t0 = hs_now_ns();
     int r = hs_session_decode(&x->session, &x->token, 1, x->logits, err);
     if (r < 0)
         return r;
-    *ns += hs_now_ns() - t0;
+    s->ns += hs_now_ns() - t0;
+    hs_engine_stats z = hs_engine_get_stats(x->engine);
+    s->wait_ns += z.disk_wait_ns - a.disk_wait_ns;
+    s->hits += z.expert_hits - a.expert_hits;
+    s->misses += z.expert_misses - a.expert_misses;
     hs_routes_keep(&x->routes);
     x->token = hs__sample(&as_it_is, x->logits, x->vocab, x->n_decoded++, x->candidates);
     return 0;
 }
 
+/* The same; where a conversation begins, with tokens before that are not counted. */
+static int decode(trials *x, spent *s, hs_err *err)
+{
+    uint32_t context = hs_engine_max_context(x->engine), most = context < CONVERSATION ? context : CONVERSATION;
+    spent lead = {0};
+    if (!x->n_decoded || hs_session_length(x->session) >= most) {
+        hs_session_reset(x->session);
+        x->token = random_token(x->n_decoded, x->vocab);
+        for (uint32_t i = 0; i < LEAD && i + 1 < most; i++) {
+            int r = decode_one(x, i == 0, &lead, err);
+            if (r < 0)
+                return r;
+        }
+    }
+    return decode_one(x, false, s, err);
+}
+
 /* Tokens until the cache is full, or its share of the time is up. */
 static int fill(trials *x, hs_err *err)
 {
-    uint64_t end_ns = x->start_ns + (x->end_ns - x->start_ns) / FILL_SHARE, now, last_ns[FILL_TOKENS] = {0}, sum = 0;
+    uint64_t end_ns = x->start_ns + (x->end_ns - x->start_ns) / FILL_SHARE, now, sum = 0;
+    spent last[FILL_TOKENS];
     hs_engine_stats s;
     uint32_t n = 0;
     do {
-        uint64_t *ns = &last_ns[n % FILL_TOKENS];
-        *ns = 0;
-        int r = decode(x, ns, err);
+        spent *took = &last[n % FILL_TOKENS];
+        *took = (spent){0};
+        int r = decode(x, took, err);
         if (r < 0)
             return r;
         n++;
@@ -108,7 +132,7 @@ static int fill(trials *x, hs_err *err)
         hs_progress_update(&x->progress, "filling the cache", HS_PROGRESS_PERCENT, s.resident, s.slots, now);
     } while (n < FILL_TOKENS || (s.resident < s.slots && now < end_ns));
     for (uint32_t i = 0; i < FILL_TOKENS; i++)
-        sum += last_ns[i];
+        sum += last[i].ns;
     x->token_s = (double)sum * 1e-9 / FILL_TOKENS;
     x->filled = s.slots ? (double)s.resident / s.slots : 1;
     return 0;
@@ -117,22 +141,16 @@ static int fill(trials *x, hs_err *err)
 static int take_turn(trials *x, size_t i, uint32_t round, hs_err *err)
 {
     way *w = &x->ways[i];
-    uint64_t ns = 0;
+    spent took = {0};
+    uint64_t before_ns = x->now.ns;
     int r = hs_engine_set_threads(x->engine, w->threads, err);
     hs_engine_set_prefetch(x->engine, w->prefetch);
-    hs_engine_stats a = hs_engine_get_stats(x->engine);
     for (uint32_t n = 0; r == 0 && n < x->n_tokens; n++)
-        r = decode(x, &ns, err);
+        r = decode(x, i ? &took : &x->now, err);
     if (r < 0)
         return r;
-    hs_engine_stats z = hs_engine_get_stats(x->engine);
+    uint64_t ns = i ? took.ns : x->now.ns - before_ns;
     w->speed[round] = x->n_tokens / ((double)(ns ? ns : 1) * 1e-9);
-    if (i == 0) {
-        x->decode_ns += ns;
-        x->wait_ns += z.disk_wait_ns - a.disk_wait_ns;
-        x->hits += z.expert_hits - a.expert_hits;
-        x->misses += z.expert_misses - a.expert_misses;
-    }
     return 0;
 }
 
@@ -173,7 +191,7 @@ static int take_rounds(trials *x, hs_err *err)
 {
     uint64_t now = hs_now_ns();
     double left_s = x->end_ns > now ? (double)(x->end_ns - now) * 1e-9 : 0;
-    double n = left_s / (x->token_s * (double)x->n_ways * 1.5 * LOOK);
+    double n = left_s / (x->token_s * (double)x->n_ways * ROUNDS);
     bool is_decided = false;
     x->n_tokens = n >= MOST_TOKENS ? MOST_TOKENS : n > LEAST_TOKENS ? (uint32_t)n : LEAST_TOKENS;
     for (uint32_t next = LOOK; !is_decided && x->n_rounds < MOST_ROUNDS;) {
@@ -323,7 +341,7 @@ static void pace(const trials *x, hs_tune_pace *ret)
 {
     double v[MOST_ROUNDS];
     uint32_t n = x->n_rounds;
-    uint64_t uses = x->hits + x->misses;
+    uint64_t uses = x->now.hits + x->now.misses;
     *ret = (hs_tune_pace){.tokens_per_s = 1 / x->token_s, .rounds = n, .tokens = x->n_tokens};
     ret->low = ret->high = ret->tokens_per_s;
     if (!n)
@@ -333,9 +351,9 @@ static void pace(const trials *x, hs_tune_pace *ret)
     ret->tokens_per_s = v[n / 2];
     ret->low = v[n / 4];
     ret->high = v[n - 1 - n / 4];
-    ret->wait_share = x->decode_ns ? (double)x->wait_ns / (double)x->decode_ns : 0;
+    ret->wait_share = x->now.ns ? (double)x->now.wait_ns / (double)x->now.ns : 0;
     ret->wait_share = ret->wait_share > 1 ? 1 : ret->wait_share;
-    ret->hit_rate = uses ? (double)x->hits / (double)uses : 1;
+    ret->hit_rate = uses ? (double)x->now.hits / (double)uses : 1;
 }
 
 static int run(trials *x, double seconds, hs_err *err)
