@@ -108,38 +108,57 @@ int hs_plan_make(const hs_engine_options *opt, hs_plan *ret_plan, struct hs_err 
 typedef struct hs_speed {
     double decode_s;         /* one generated token at HS_SPEED_CONTEXT tokens of context */
     double decode_experts_s; /* of it, its routed experts */
+    double decode_shared_s;  /* of it, the experts that every token uses */
     double prompt_token_s;   /* one prompt token without its routed experts */
     double prompt_end_s;     /* what a prompt costs besides its tokens: the logits of the last one */
-    double prompt_expert_s;  /* one expert with its tokens of a chunk */
+    double prompt_expert_s;  /* one expert of a chunk, and for */
+    double prompt_use_s;     /* each of its tokens that much more */
     double memory_bytes_per_s;
     uint64_t decode_bytes; /* of weights that a generated token reads from memory */
 } hs_speed;
 #define HS_SPEED_CONTEXT 512u
 
-/* n_prompt: tokens of the prompt, 0 = a whole chunk, of which an expert gets its share. Takes a second for small
- * models, some for big ones on few processors; memory is what the biggest tensor takes, at least 256 MiB, or -ENOMEM if
- * it is not free. */
-int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, uint32_t n_prompt, hs_speed *ret_speed,
-                     struct hs_err *err);
+/* Takes half a second for small models, a few for big ones on few processors; memory is what the biggest tensor takes,
+ * at least 256 MiB, or -ENOMEM if it is not free. */
+int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, hs_speed *ret_speed, struct hs_err *err);
+
+/* How a drive reads experts. */
+typedef struct hs_drive {
+    double bytes_per_s; /* with many reads in the air; 0 = not known, then nothing is said about reading */
+    double first_s;     /* n experts asked for at once, after a pause, take first_s */
+    double each_s;      /* + n times each_s */
+} hs_drive;
+
+/* An NVMe drive of which only the rate is known. */
+hs_drive hs_drive_of_rate(const hs_plan *plan, double bytes_per_s);
 
 /* REAL: as recorded routes of DeepSeek-V2-Lite repeat themselves (forecast.c has the curve); UNIFORM: not at all. */
 typedef enum hs_routing { HS_ROUTING_REAL, HS_ROUTING_UNIFORM } hs_routing;
 typedef enum hs_limit { HS_LIMIT_DRIVE, HS_LIMIT_MEMORY, HS_LIMIT_COMPUTE } hs_limit;
+
+/* What is asked of the model. */
+typedef struct hs_use {
+    double hit_rate; /* of generated tokens' experts, 0 to 1 */
+    hs_routing routing;
+    uint32_t prompt_tokens; /* 0, or more than a chunk: a whole chunk */
+    double prompt_experts;  /* that such a chunk uses, of all layers; 0 = what follows from hit rate and routing */
+} hs_use;
 
 typedef struct hs_forecast {
     double hit_rate;
     double miss_bytes;               /* read from the drive per generated token */
     double prompt_bytes;             /* per chunk */
     uint32_t prompt_tokens;          /* of that chunk */
+    double prompt_experts;           /* that it uses */
     double decode_io_s, prompt_io_s; /* per token, per chunk; 0 = the drive's speed is not known, or nothing is read */
+    double decode_stall_s;           /* what of decode_io_s is not hidden behind computing */
     double decode_tokens_per_s, prompt_tokens_per_s;
+    double first_prompt_tokens_per_s; /* of a prompt that finds no expert in memory */
     hs_limit decode_limit, prompt_limit;
 } hs_forecast;
 
-/* Pure. disk_bytes_per_s: 0 = not known, then nothing is said about reading. hit_rate: of generated tokens' experts,
- * 0 to 1. n_prompt: as measured. */
-hs_forecast hs_forecast_make(const hs_plan *plan, const hs_speed *speed, double disk_bytes_per_s, double hit_rate,
-                             uint32_t n_prompt);
+/* Pure. */
+hs_forecast hs_forecast_make(const hs_plan *plan, const hs_speed *speed, const hs_drive *drive, const hs_use *use);
 /* Share of expert uses that find their expert in a cache for `share` of all experts, of which a token uses `used`. */
 double hs_forecast_hit_rate(double share, double used, hs_routing routing);
 

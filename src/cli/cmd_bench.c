@@ -180,8 +180,9 @@ static json_t *result_json(const bench *b)
                           rate(b->n_gen, b->decode_s), "prefill_s", b->prefill_s, "decode_s", b->decode_s, "phases",
                           phases_json(&decode), "bytes_read", (json_int_t)(z->bytes_read - m->bytes_read),
                           "disk_bytes_per_s", disk_rate(m, z), "hit_rate", hit_rate(m, z));
+    uint64_t prompt_experts = m->expert_hits + m->expert_misses - b->start.expert_hits - b->start.expert_misses;
     json_t *more = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:I, s:o, s:f}", "hits",
+        "{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:I, s:o, s:f, s:I}", "hits",
         (json_int_t)(z->expert_hits - m->expert_hits), "misses", (json_int_t)(z->expert_misses - m->expert_misses),
         "prefetch_issued", (json_int_t)(z->prefetch_issued - m->prefetch_issued), "prefetch_useful",
         (json_int_t)(z->prefetch_useful - m->prefetch_useful), "prefetch_wasted",
@@ -189,7 +190,8 @@ static json_t *result_json(const bench *b)
         share(correct, z->predict_actual - m->predict_actual), "predict_precision",
         share(correct, z->predict_guessed - m->predict_guessed), "prefill_phases", phases_json(&prefill),
         "prefill_bytes_read", (json_int_t)(m->bytes_read - b->start.bytes_read), "prefill_disk_bytes_per_s",
-        disk_rate(&b->start, m), "prefill_hit_rate", hit_rate(&b->start, m));
+        disk_rate(&b->start, m), "prefill_hit_rate", hit_rate(&b->start, m), "prefill_experts",
+        (json_int_t)prompt_experts);
     json_t *machine = json_pack(
         "{s:i, s:i, s:i, s:s, s:s, s:I, s:f, s:f}", "slots", (int)p->n_slots, "experts", (int)p->n_experts, "threads",
         (int)p->threads, "io_engine", hs_engine_io_name(b->engine), "kernels", hs_engine_kernels_name(b->engine),

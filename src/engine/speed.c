@@ -4,8 +4,8 @@
  *
  * Layers up to the first one with experts are run, then WIDER more; the difference, times the layers that are left,
  * makes the whole model. Consecutive matrices take consecutive parts of the region, which is bigger than processors'
- * caches, so that memory is read as in earnest. With zeros all tokens choose the same experts: a prompt of as many
- * tokens as an expert gets of a real chunk tells what an expert costs.
+ * caches, so that memory is read as in earnest. With zeros all tokens choose the same experts: prompts of FEW and of
+ * MANY tokens tell what an expert costs, and what each of its tokens.
  *
  * One thread and the pool.
  */
@@ -18,8 +18,10 @@
 
 #define REGION_BYTES (256ull << 20)
 #define WIDER        2u
-#define MOST_PROMPT  256u
-#define ENOUGH_S     0.1 /* of a measurement */
+#define FEW          16u
+#define MANY         64u
+#define ENOUGH_S     0.05 /* of a measurement */
+#define LEAST_RUNS   2u
 #define READ_TASKS   64u
 
 typedef struct trial {
@@ -130,7 +132,7 @@ static int map_region(trial *t, hs_err *err)
         t->region = hs_map_alloc(t->region_bytes);
     t->dense = hs_calloc(s->n_dense_tensors, sizeof *t->dense);
     t->logits = hs_calloc(s->vocab, sizeof *t->logits);
-    t->tokens = hs_calloc(MOST_PROMPT, sizeof *t->tokens);
+    t->tokens = hs_calloc(MANY, sizeof *t->tokens);
     if (!t->region || !t->dense || !t->logits || !t->tokens)
         return hs_err_set(err, -ENOMEM, "measuring what this machine computes needs %llu MiB of free memory",
                           (unsigned long long)(t->region_bytes >> 20));
@@ -162,7 +164,7 @@ static int begin_layers(trial *t, uint32_t n_layers, bool predict, hs_err *err)
         return hs_err_set(err, -ENOMEM, "no memory for a measurement");
     t->kv = (hs_kv){.data = t->kv_memory, .type = HS_KV_F16, .capacity = context};
     hs_model_config mc = {.max_batch = 1,
-                          .prefill_chunk = MOST_PROMPT,
+                          .prefill_chunk = MANY,
                           .max_context = context,
                           .kernels = t->opened.kernels,
                           .pool = t->pool,
@@ -172,7 +174,7 @@ static int begin_layers(trial *t, uint32_t n_layers, bool predict, hs_err *err)
 }
 
 typedef struct cost {
-    double wall_s, experts_s, head_s;
+    double wall_s, experts_s, dense_ffn_s, head_s;
 } cost;
 
 /* n prompt tokens, or one generated token (n 0): the fastest of several runs. */
@@ -181,7 +183,7 @@ static int run(trial *t, uint32_t n, cost *ret, hs_err *err)
     uint64_t begin = hs_now_ns();
     cost best = {.wall_s = 1e9};
     hs_kv *kv = &t->kv;
-    for (uint32_t i = 0; i < 1 || (i < 100 && (double)(hs_now_ns() - begin) * 1e-9 < ENOUGH_S); i++) {
+    for (uint32_t i = 0; i < LEAST_RUNS || (i < 100 && (double)(hs_now_ns() - begin) * 1e-9 < ENOUGH_S); i++) {
         hs_model_times a = hs_model_get_times(t->model);
         uint64_t t0 = hs_now_ns();
         t->kv.length = n ? 0 : HS_SPEED_CONTEXT;
@@ -193,7 +195,8 @@ static int run(trial *t, uint32_t n, cost *ret, hs_err *err)
         hs_model_times z = hs_model_get_times(t->model);
         double wall = (double)(hs_now_ns() - t0) * 1e-9;
         if (wall < best.wall_s)
-            best = (cost){wall, (double)(z.expert_ns - a.expert_ns) * 1e-9, (double)(z.head_ns - a.head_ns) * 1e-9};
+            best = (cost){wall, (double)(z.expert_ns - a.expert_ns) * 1e-9,
+                          (double)(z.dense_ffn_ns - a.dense_ffn_ns) * 1e-9, (double)(z.head_ns - a.head_ns) * 1e-9};
     }
     *ret = best;
     return 0;
@@ -208,29 +211,29 @@ static double whole(double first, double second, uint32_t n1, uint32_t n2, uint3
 
 typedef struct figures {
     cost token, few, many;
-    uint32_t n_few, n_many, n_moe;
+    uint32_t n_moe;
     uint64_t expert_bytes; /* of a generated token */
 } figures;
 
-static int measure_layers(trial *t, uint32_t n_prompt, uint32_t n_layers, bool predict, figures *f, hs_err *err)
+static int measure_layers(trial *t, uint32_t n_layers, bool predict, figures *f, hs_err *err)
 {
     int r = begin_layers(t, n_layers, predict, err);
     if (r == 0)
         r = run(t, 0, &f->token, err);
     f->expert_bytes = t->expert_bytes;
     f->n_moe = t->spec.n_moe_layers;
-    uint64_t few = ((uint64_t)n_prompt * t->spec.top_k + t->spec.n_experts / 2) / t->spec.n_experts;
-    f->n_few = few < 1 ? 1 : few > MOST_PROMPT ? MOST_PROMPT : (uint32_t)few;
     if (r == 0)
-        r = run(t, f->n_few, &f->few, err);
-    f->many = f->few;
-    f->n_many = f->n_few;
-    while (r == 0 && f->many.wall_s < ENOUGH_S && f->n_many * 2 <= MOST_PROMPT && f->n_many * 2 <= n_prompt) {
-        f->n_many *= 2;
-        r = run(t, f->n_many, &f->many, err);
-    }
+        r = run(t, FEW, &f->few, err);
+    if (r == 0)
+        r = run(t, MANY, &f->many, err);
     end_layers(t);
     return r;
+}
+
+/* Of a prompt of MANY tokens each, without experts and logits. */
+static double of_token(const cost *c)
+{
+    return (c->wall_s - c->experts_s - c->head_s) / MANY;
 }
 
 typedef struct reading {
@@ -274,31 +277,33 @@ static uint64_t dense_bytes_read(const trial *t)
     return t->opened.spec->dense_bytes - (tied ? 0 : c->tensors[embed].nbytes);
 }
 
-static int measure_all(trial *t, const hs_engine_options *opt, uint32_t n_prompt, hs_speed *ret, hs_err *err)
+static int measure_all(trial *t, const hs_engine_options *opt, hs_speed *ret, hs_err *err)
 {
     const hs_model_spec *s = t->opened.spec;
     uint32_t n1 = s->moe_layer_number[0] + 1, n2 = n1 + WIDER < s->n_layers ? n1 + WIDER : s->n_layers;
     figures a, z;
-    int r = measure_layers(t, n_prompt, n1, opt->prefetch, &a, err);
+    int r = measure_layers(t, n1, opt->prefetch, &a, err);
     if (r == 0)
-        r = measure_layers(t, n_prompt, n2, opt->prefetch, &z, err);
+        r = measure_layers(t, n2, opt->prefetch, &z, err);
     if (r < 0)
         return r;
-    uint32_t experts = z.n_moe * s->top_k;
-    double without_a = (a.many.wall_s - a.many.experts_s - a.many.head_s) / a.n_many;
-    double without_z = (z.many.wall_s - z.many.experts_s - z.many.head_s) / z.n_many;
-    *ret = (hs_speed){.decode_s = whole(a.token.wall_s, z.token.wall_s, n1, n2, s->n_layers),
-                      .decode_experts_s = z.token.experts_s / z.n_moe * s->n_moe_layers,
-                      .prompt_token_s = whole(without_a, without_z, n1, n2, s->n_layers),
+    uint32_t n = s->n_layers, experts = z.n_moe * s->top_k;
+    double moe = (double)s->n_moe_layers, shared = whole(a.token.dense_ffn_s, z.token.dense_ffn_s, n1, n2, n2 + 1);
+    double use = (z.many.experts_s - z.few.experts_s) / (experts * (double)(MANY - FEW));
+    double expert = z.few.experts_s / experts - FEW * use;
+    *ret = (hs_speed){.decode_s = whole(a.token.wall_s, z.token.wall_s, n1, n2, n),
+                      .decode_experts_s = z.token.experts_s / z.n_moe * moe,
+                      .decode_shared_s = (shared - z.token.dense_ffn_s) * moe,
+                      .prompt_token_s = whole(of_token(&a.many), of_token(&z.many), n1, n2, n),
                       .prompt_end_s = z.many.head_s,
-                      .prompt_expert_s = z.few.experts_s / experts,
+                      .prompt_expert_s = expert > 0 ? expert : 0,
+                      .prompt_use_s = expert > 0 ? use : z.many.experts_s / (experts * (double)MANY),
                       .memory_bytes_per_s = memory_rate(t)};
-    ret->decode_bytes = dense_bytes_read(t) + z.expert_bytes / z.n_moe * s->n_moe_layers;
+    ret->decode_bytes = dense_bytes_read(t) + (uint64_t)((double)z.expert_bytes / z.n_moe * moe);
     return 0;
 }
 
-int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, uint32_t n_prompt, hs_speed *ret_speed,
-                     hs_err *err)
+int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, hs_speed *ret_speed, hs_err *err)
 {
     trial *t = hs_calloc(1, sizeof *t);
     if (!t)
@@ -309,8 +314,7 @@ int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, uint32_t
     if (r == 0)
         r = map_region(t, err);
     if (r == 0)
-        r = measure_all(t, opt, n_prompt && n_prompt < plan->prefill_chunk ? n_prompt : plan->prefill_chunk, ret_speed,
-                        err);
+        r = measure_all(t, opt, ret_speed, err);
     end_layers(t);
     hs_pool_destroy(&t->pool);
     if (t->region)

@@ -26,6 +26,7 @@
 #define VERSION   1
 #define COARSE_S  0.15
 #define FINE_S    0.2
+#define LONE_S    0.04
 #define TURNS     3
 #define THRESHOLD 1.05
 #define MAX_FILE  4096u
@@ -163,6 +164,11 @@ int hs_calibrate(const char *file, const hs_calibrate_config *cfg, hs_io_choice 
         r = search_axis(&s, ways, 2, err);
     if (r < 0)
         return r;
+    hs_io_choice lone = s.best;
+    lone.in_flight = lone.read_size;
+    r = try(&s, &lone, LONE_S, &s.best.lone_bytes_per_s, err);
+    if (r < 0 && r != -ETIME)
+        return r;
     if (s.best.default_bytes_per_s <= 0)
         s.best.default_bytes_per_s = s.best.bytes_per_s;
     *ret = s.best;
@@ -201,6 +207,8 @@ static int parse(const json_t *o, const char *path, const char *id, hs_io_choice
         r = hs_json_num_or(o, path, "bytes_per_s", 0, &c.bytes_per_s, err);
     if (r == 0)
         r = hs_json_num_or(o, path, "default_bytes_per_s", 0, &c.default_bytes_per_s, err);
+    if (r == 0)
+        r = hs_json_num_or(o, path, "lone_bytes_per_s", 0, &c.lone_bytes_per_s, err);
     if (r < 0)
         return r;
     bool pread = !strcmp(engine, engine_names[HS_IO_PREAD]);
@@ -238,10 +246,10 @@ int hs_calibration_save(const char *state_dir, const char *file, const hs_io_cho
     int r = name_drive(file, id, name, err);
     if (r < 0)
         return r;
-    json_t *o = json_pack("{s:i, s:s, s:s, s:b, s:I, s:I, s:f, s:f}", "version", VERSION, "drive", id, "engine",
+    json_t *o = json_pack("{s:i, s:s, s:s, s:b, s:I, s:I, s:f, s:f, s:f}", "version", VERSION, "drive", id, "engine",
                           engine_names[c->engine], "direct", !c->buffered, "read_size", (json_int_t)c->read_size,
                           "in_flight", (json_int_t)c->in_flight, "bytes_per_s", c->bytes_per_s, "default_bytes_per_s",
-                          c->default_bytes_per_s);
+                          c->default_bytes_per_s, "lone_bytes_per_s", c->lone_bytes_per_s);
     char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
     r = text ? hs_state_write(state_dir, name, text, strlen(text), err)
              : hs_err_set(err, -ENOMEM, "%s: out of memory", state_dir);

@@ -19,6 +19,7 @@ typedef struct hs_io_choice {
     uint64_t in_flight;
     double bytes_per_s;         /* random reads, as chosen */
     double default_bytes_per_s; /* as if nothing had been chosen; the same where nothing is better */
+    double lone_bytes_per_s;    /* one read of read_size at a time; 0 = not measured */
 } hs_io_choice;
 
 /* The defaults: io_uring, direct, 1 MiB, 16 MiB. */

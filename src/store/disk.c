@@ -17,6 +17,7 @@
 #include "base/lock.h"
 #include "base/mem.h"
 #include "store/io_engine.h"
+#include "store/store_int.h"
 
 #define MAX_REQUESTS 256u
 #define STRIDE       2654435761u /* a prime beyond any number of blocks: every block comes up */
@@ -39,6 +40,8 @@ struct measurement {
     uint32_t n_readers, n_done;
     int failed;
     uint64_t n_blocks, next_block, end_ns, submitted;
+    uint64_t skip_ns; /* 0: all counts from now on, but for */
+    hs_io_stats skipped;
 };
 
 int hs_disk_pick(const char *path, char **ret_file, uint64_t *ret_bytes, hs_err *err)
@@ -135,6 +138,10 @@ static void pump(measurement *m, hs_io *io)
         bool go_on = m->failed == 0;
         hs_mutex_unlock(&m->lock);
         go_on = go_on && goes_on(m);
+        if (m->skip_ns && hs_now_ns() >= m->skip_ns) {
+            m->skipped = hs_io_get_stats(io);
+            m->skip_ns = 0;
+        }
         for (uint32_t i = 0; i < n; i++) {
             if (go_on)
                 submit(m, io, landed[i]);
@@ -144,7 +151,7 @@ static void pump(measurement *m, hs_io *io)
     }
 }
 
-static hs_io_engine_kind engine_kind(const char *name)
+hs_io_engine_kind hs__disk_engine(const char *name)
 {
     return !name || !strcmp(name, "auto") ? HS_IO_AUTO : !strcmp(name, "pread") ? HS_IO_PREAD : HS_IO_URING;
 }
@@ -152,7 +159,7 @@ static hs_io_engine_kind engine_kind(const char *name)
 static int measure(measurement *m, hs_disk_result *ret, hs_err *err)
 {
     const hs_disk_run *run = m->run;
-    hs_io_config ic = {.engine = engine_kind(run->engine),
+    hs_io_config ic = {.engine = hs__disk_engine(run->engine),
                        .read_size = run->request_bytes,
                        .in_flight = run->in_flight,
                        .buffered = run->buffered,
@@ -170,7 +177,8 @@ static int measure(measurement *m, hs_disk_result *ret, hs_err *err)
     }
     pump(m, io);
     hs_io_stats s = hs_io_get_stats(io);
-    *ret = (hs_disk_result){s.bytes, s.reads, (double)s.busy_ns * 1e-9, hs_io_is_direct(io), ""};
+    *ret = (hs_disk_result){s.bytes - m->skipped.bytes, s.reads - m->skipped.reads,
+                            (double)(s.busy_ns - m->skipped.busy_ns) * 1e-9, hs_io_is_direct(io), ""};
     snprintf(ret->engine, sizeof ret->engine, "%s", hs_io_engine_name(io));
     hs_io_destroy(&io);
     return 0;
@@ -210,7 +218,7 @@ static void pump_bare(measurement *m, const hs_io_engine_ops *ops, void *engine,
 static int measure_bare(measurement *m, hs_disk_result *ret, hs_err *err)
 {
     hs_io_engine_config c = {&m->fd, 1, &m->arena, 1, m->n_readers, 1};
-    hs_io_engine_kind kind = engine_kind(m->run->engine);
+    hs_io_engine_kind kind = hs__disk_engine(m->run->engine);
     const hs_io_engine_ops *ops = kind == HS_IO_PREAD ? &hs_io_pread_ops : &hs_io_uring_ops;
     void *engine = NULL;
     int flags = fcntl(m->fd, F_GETFL), r = ops->create(NULL, &c, &engine, err);
@@ -227,8 +235,7 @@ static int measure_bare(measurement *m, hs_disk_result *ret, hs_err *err)
     return 0;
 }
 
-/* O_DIRECT if asked for and not refused. */
-static int open_for(const char *file, bool buffered, uint64_t *ret_bytes, hs_err *err)
+int hs__disk_open(const char *file, bool buffered, uint64_t *ret_bytes, hs_err *err)
 {
     struct stat st;
     int fd = buffered ? -1 : open(file, O_RDONLY | O_CLOEXEC | O_DIRECT);
@@ -258,7 +265,8 @@ int hs_disk_measure(const char *file, const hs_disk_run *run, hs_disk_result *re
     m->n_readers = (uint32_t)(want < 1 ? 1 : want > MAX_REQUESTS ? MAX_REQUESTS : want);
     m->arena.iov_len = (size_t)m->n_readers * run->request_bytes;
     m->end_ns = hs_now_ns() + (uint64_t)(run->max_seconds * 1e9);
-    m->fd = open_for(file, run->buffered, &size, err);
+    m->skip_ns = run->skip_seconds > 0 ? hs_now_ns() + (uint64_t)(run->skip_seconds * 1e9) : 0;
+    m->fd = hs__disk_open(file, run->buffered, &size, err);
     int r = m->fd < 0 ? m->fd : 0;
     m->n_blocks = size / run->request_bytes;
     if (r == 0 && !m->n_blocks)

@@ -16,6 +16,7 @@ typedef struct hs_disk_run {
     uint64_t in_flight;     /* bytes */
     uint64_t max_bytes;     /* ends after that many bytes or */
     double max_seconds;     /* after that long, whatever comes first */
+    double skip_seconds;    /* at the start that do not count: limits and drives let some bytes through at once */
     uint64_t seed;
     bool (*stop)(void); /* asked now and then: true ends it with -ECANCELED; may be NULL */
 } hs_disk_run;
@@ -32,5 +33,30 @@ int hs_disk_pick(const char *path, char **ret_file, uint64_t *ret_bytes, hs_err 
 /* Reads, discards. Memory: in_flight bytes. */
 int hs_disk_measure(const char *file, const hs_disk_run *run, hs_disk_result *ret, hs_err *err) HS_MUST_CHECK;
 double hs_disk_rate(const hs_disk_result *r); /* bytes/s */
+
+/* Reading as a model does that lacks experts: a wave of them at once, while something is computed beside; when all have
+ * landed and that is done, a pause. Waves of few and of many by turns. */
+typedef struct hs_disk_waves {
+    const char *engine;
+    bool buffered;
+    uint32_t read_size;    /* as hs_io_config */
+    uint64_t in_flight;    /* as hs_io_config */
+    uint64_t object_bytes; /* an expert: multiple of 4096 */
+    uint32_t few, many;    /* experts of a wave; 1 to HS_DISK_WAVE_MAX */
+    double beside_s, pause_s;
+    double max_seconds; /* but some waves of each kind, if they take longer */
+    uint64_t seed;
+    bool (*stop)(void); /* as hs_disk_run */
+} hs_disk_waves;
+#define HS_DISK_WAVE_MAX 64u
+
+/* A wave of n takes first_s + n x each_s. */
+typedef struct hs_disk_wave_times {
+    double first_s, each_s;
+} hs_disk_wave_times;
+
+/* Memory: one expert's. -EINVAL also if the file is smaller than that. */
+int hs_disk_measure_waves(const char *file, const hs_disk_waves *run, hs_disk_wave_times *ret,
+                          hs_err *err) HS_MUST_CHECK;
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "hotset/shard_format.h"
+#include "store/io.h"
 #include "store/source.h"
 
 #define HS__MAX_FILES        4096u
@@ -139,5 +140,10 @@ static inline uint32_t hs__part_frames(const hs_shard_part *p)
 }
 /* First frame, within the shard's frames, of a part (within the shard's parts) of rec. */
 uint32_t hs__first_frame(const hs__shard *sh, const hs_shard_record *rec, uint32_t part);
+
+/* A file to measure its drive with: O_DIRECT if asked for and not refused; else the page cache forgets it. fd, or an
+ * error. */
+int hs__disk_open(const char *file, bool buffered, uint64_t *ret_bytes, hs_err *err);
+hs_io_engine_kind hs__disk_engine(const char *name); /* NULL = auto */
 
 #endif

@@ -37,47 +37,123 @@ static const hs_plan plan = {.n_slots = 500,
                              .bytes_per_token_cold = 1000000000,
                              .prefill_chunk = 512};
 static const hs_speed speed = {.decode_s = 0.1,
-                               .decode_experts_s = 0.06,
+                               .decode_experts_s = 0.05,
+                               .decode_shared_s = 0.01,
                                .prompt_token_s = 0.001,
                                .prompt_end_s = 0.01,
                                .prompt_expert_s = 0.002,
+                               .prompt_use_s = 0.0001,
                                .memory_bytes_per_s = 1e10,
                                .decode_bytes = 900000000};
+static const hs_drive slow = {1e9, 0.001, 0.01}, fast = {1e11, 0, 0.0001};
 
-static void test_drive_limits(void **state)
+static hs_forecast at(const hs_speed *s, const hs_drive *d, double hit_rate, uint32_t n_prompt)
+{
+    hs_use use = {.hit_rate = hit_rate, .routing = HS_ROUTING_UNIFORM, .prompt_tokens = n_prompt};
+    return hs_forecast_make(&plan, s, d, &use);
+}
+
+/* The layer as the engine runs it, with every number of misses: hits and the shared expert, then each miss as it lands.
+ */
+static double simulate(const hs_drive *d, double hit_rate)
+{
+    const double own = 0.001, expert = 0.0005, rest = 0.004;
+    double layer = 0, chance = 1;
+    for (int i = 0; i < 10; i++)
+        chance *= hit_rate;
+    for (int n = 0; n <= 10; n++) {
+        double t = own + (10 - n) * expert;
+        for (int i = 1; i <= n; i++) {
+            double lands = d->first_s + i * d->each_s;
+            t = (t > lands ? t : lands) + expert;
+        }
+        layer += chance * (t + rest);
+        chance *= (10.0 - n) / (n + 1) * (1 - hit_rate) / hit_rate;
+    }
+    return 10 * layer;
+}
+
+static void test_decode(void **state)
 {
     (void)state;
-    hs_forecast f = hs_forecast_make(&plan, &speed, 1e9, 0.5, 0);
+    hs_forecast f = at(&speed, &slow, 0.5, 0);
     near(f.miss_bytes, 5e8);
-    near(f.decode_io_s, 0.5);
-    near(f.decode_tokens_per_s, 1 / (0.1 + 0.5 - 0.5 * 0.06 * (1 - 1.0 / 1024)));
+    near(f.decode_io_s, 10 * (0.001 * (1 - 1.0 / 1024) + 5 * 0.01));
+    assert_true(f.decode_stall_s < f.decode_io_s);
     assert_int_equal(f.decode_limit, HS_LIMIT_DRIVE);
-    near(f.prompt_bytes, 1000 * 0.5 * 1e7);
-    near(f.prompt_tokens_per_s, 512 / 5.0);
-    assert_int_equal(f.prompt_limit, HS_LIMIT_DRIVE);
-    assert_true(hs_forecast_make(&plan, &speed, 2e9, 0.5, 0).decode_tokens_per_s > f.decode_tokens_per_s);
+    static const hs_drive drives[] = {
+        {1e9, 0.001, 0.01}, {1e10, 0.001, 0.001}, {1e10, 0.004, 0.0004}, {1e11, 0, 0.0001}};
+    for (double hits = 0.1; hits < 0.99; hits += 0.1)
+        for (size_t i = 0; i < sizeof drives / sizeof *drives; i++)
+            near(at(&speed, &drives[i], hits, 0).decode_tokens_per_s, 1 / simulate(&drives[i], hits));
+    near(at(&speed, &slow, 1, 0).decode_tokens_per_s, 10);
+    near(at(&speed, &slow, 0, 0).decode_stall_s, 10 * (0.001 + 10 * 0.01 + 0.0005 - 0.006));
+    assert_true(at(&speed, &slow, 0.6, 0).decode_tokens_per_s > f.decode_tokens_per_s);
+    hs_drive none = {0};
+    f = at(&speed, &none, 0.7, 0);
+    near(f.decode_tokens_per_s, 10);
+    assert_true(f.decode_io_s == 0 && f.prompt_io_s == 0);
 }
 
 static void test_machine_limits(void **state)
 {
     (void)state;
-    hs_forecast f = hs_forecast_make(&plan, &speed, 1e11, 0.5, 16);
+    hs_forecast f = at(&speed, &fast, 0.5, 16);
     near(f.decode_tokens_per_s, 10);
     assert_int_equal(f.decode_limit, HS_LIMIT_MEMORY);
+    hs_speed little = speed;
+    little.decode_bytes = 1000;
+    assert_int_equal(at(&little, &fast, 0.5, 0).decode_limit, HS_LIMIT_COMPUTE);
+}
+
+static void test_prompt(void **state)
+{
+    (void)state;
+    hs_forecast f = at(&speed, &fast, 0.5, 16);
     assert_int_equal(f.prompt_tokens, 16);
-    double touched = 1000 * (1 - 0.18530201888518416); /* 0.9 ^ 16 */
-    near(f.prompt_tokens_per_s, 16 / (16 * 0.001 + touched * 0.002 + 0.01));
-    hs_speed slow = speed;
-    slow.decode_bytes = 1000;
-    assert_int_equal(hs_forecast_make(&plan, &slow, 1e11, 0.5, 0).decode_limit, HS_LIMIT_COMPUTE);
-    f = hs_forecast_make(&plan, &speed, 0, 0.7, 0); /* nothing is known of the drive */
-    near(f.decode_tokens_per_s, 10);
-    assert_true(f.decode_io_s == 0);
+    near(f.prompt_experts, 1000 * (1 - 0.18530201888518416)); /* 0.9 ^ 16 */
+    near(f.prompt_tokens_per_s, 16 / (16 * 0.001 + f.prompt_experts * 0.002 + 1600 * 0.0001 + 0.01));
+    assert_int_equal(f.prompt_limit, HS_LIMIT_COMPUTE);
+    /* The drive is slower than the processors: all but what a window holds is read while experts are computed. */
+    hs_drive slower = {1e8, 0, 0.1};
+    f = at(&speed, &slower, 0.5, 0);
+    assert_int_equal(f.prompt_tokens, 512);
+    near(f.prompt_bytes, 500 * 1e7);
+    near(f.prompt_io_s, 50);
+    near(f.prompt_tokens_per_s, 512 / (0.512 + 50 - 0.512 + 0.01));
+    near(f.first_prompt_tokens_per_s, 512 / (0.512 + 100 - 0.512 + 0.01));
+    assert_int_equal(f.prompt_limit, HS_LIMIT_DRIVE);
+    hs_use use = {.hit_rate = 0.5, .prompt_experts = 200};
+    near(hs_forecast_make(&plan, &speed, &slower, &use).first_prompt_tokens_per_s, 512 / (20 + 0.01));
+}
+
+/* Unions of recorded routes: what n tokens in a row use of a layer's experts. */
+static void test_spread(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t k, n_experts, n, used;
+        double hits; /* at a fifth of all */
+    } recorded[] = {{6, 64, 8, 279, 0.398},  {6, 64, 32, 507, 0.398},  {6, 64, 64, 580, 0.398},
+                    {6, 128, 8, 236, 0.797}, {6, 128, 32, 425, 0.797}, {6, 128, 64, 506, 0.797}};
+    for (size_t i = 0; i < sizeof recorded / sizeof *recorded; i++) {
+        hs_plan p = {.n_slots = recorded[i].n_experts / 5,
+                     .n_experts = recorded[i].n_experts,
+                     .token_cycle = recorded[i].k,
+                     .moe_layers = 1,
+                     .bytes_per_token_cold = 1,
+                     .prefill_chunk = 2048};
+        hs_use use = {.hit_rate = recorded[i].hits, .prompt_tokens = recorded[i].n};
+        double f = hs_forecast_make(&p, &speed, &fast, &use).prompt_experts * 10;
+        if (f < 0.8 * recorded[i].used || f > 1.2 * recorded[i].used)
+            fail_msg("%u tokens: %.1f instead of %.1f experts", recorded[i].n, f / 10, recorded[i].used / 10.0);
+    }
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_hit_rate), cmocka_unit_test(test_drive_limits),
-                                       cmocka_unit_test(test_machine_limits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_hit_rate), cmocka_unit_test(test_decode),
+                                       cmocka_unit_test(test_machine_limits), cmocka_unit_test(test_prompt),
+                                       cmocka_unit_test(test_spread)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -192,7 +192,7 @@ static int teardown(void **state)
 static void kept(void **state)
 {
     (void)state;
-    hs_io_choice in = {HS_IO_PREAD, true, 512 << 10, 8 << 20, 2e9, 1e9}, out;
+    hs_io_choice in = {HS_IO_PREAD, true, 512 << 10, 8 << 20, 2e9, 1e9, 5e8}, out;
     hs_err err = {0};
     assert_int_equal(hs_calibration_load(dir, dir, &out, &err), -ENOENT);
     assert_int_equal(hs_calibration_save(dir, dir, &in, &err), 0);
@@ -202,6 +202,7 @@ static void kept(void **state)
     assert_int_equal(out.read_size, in.read_size);
     assert_int_equal(out.in_flight, in.in_flight);
     assert_true(out.bytes_per_s == in.bytes_per_s && out.default_bytes_per_s == in.default_bytes_per_s);
+    assert_true(out.lone_bytes_per_s == in.lone_bytes_per_s);
     assert_int_equal(hs_calibration_load(dir, "/nowhere/at all", &out, &err), -ENOENT);
     assert_int_equal(hs_calibration_save("/dev/null/x", dir, &in, &err), -ENOTDIR);
     assert_non_null(strstr(err.text, "/dev/null"));

@@ -72,6 +72,41 @@ static void measures(void **state)
     }
 }
 
+/* What is skipped is read, but not counted. */
+static void skips_the_start(void **state)
+{
+    (void)state;
+    hs_disk_run run = {.request_bytes = 256 << 10, .in_flight = 1 << 20, .max_bytes = 1ull << 40, .max_seconds = 0.05};
+    hs_disk_result all, r;
+    hs_err err = {0};
+    assert_int_equal(hs_disk_measure(path, &run, &all, &err), 0);
+    run.skip_seconds = 1e-9; /* the first round */
+    run.max_bytes = 1 << 20;
+    assert_int_equal(hs_disk_measure(path, &run, &r, &err), 0);
+    assert_true(r.bytes < 1 << 20 && all.bytes >= 1 << 20);
+}
+
+static void waves(void **state)
+{
+    (void)state;
+    hs_disk_waves run = {
+        .object_bytes = 1 << 20, .few = 1, .many = 4, .beside_s = 1e-4, .pause_s = 1e-4, .max_seconds = 0.02};
+    hs_disk_wave_times t = {-1, -1};
+    hs_err err = {0};
+    assert_int_equal(hs_disk_measure_waves(path, &run, &t, &err), 0);
+    assert_true(t.first_s >= 0 && t.each_s >= 0 && t.first_s + t.each_s > 0);
+    run.many = run.few;
+    assert_int_equal(hs_disk_measure_waves(path, &run, &t, &err), 0);
+    assert_true(t.first_s == 0 && t.each_s > 0);
+    run.object_bytes = 8 << 20;
+    assert_int_equal(hs_disk_measure_waves(path, &run, &t, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "smaller"));
+    run.object_bytes = 1 << 20;
+    run.stop = always;
+    assert_int_equal(hs_disk_measure_waves(path, &run, &t, &err), -ECANCELED);
+    assert_int_equal(hs_disk_measure_waves("/nowhere/at all", &run, &t, &err), -ENOENT);
+}
+
 static void says_why_not(void **state)
 {
     (void)state;
@@ -108,7 +143,8 @@ static void picks_the_biggest(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(measures), cmocka_unit_test(says_why_not),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(measures), cmocka_unit_test(skips_the_start),
+                                       cmocka_unit_test(waves), cmocka_unit_test(says_why_not),
                                        cmocka_unit_test(picks_the_biggest)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

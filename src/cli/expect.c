@@ -1,0 +1,299 @@
+/*
+ * expect.c - see expect.h.
+ *
+ * A drive is measured twice: with as much in the air as the engine keeps there, as a prompt reads; and in waves, as
+ * decoding does, with the pauses that computing makes between them, since drives (and limits of control groups) answer
+ * otherwise after a pause.
+ */
+#include "cli/expect.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/option.h"
+#include "base/pool.h"
+#include "cli/out.h"
+#include "store/calibrate.h"
+
+#define STREAM_S 0.25
+#define SKIP_S   0.1
+#define WAVES_S  0.4
+
+/* ---- the drive ---- */
+
+static double object_bytes(const hs_plan *p)
+{
+    return (double)p->bytes_per_token_cold / p->token_cycle;
+}
+
+/* In waves of one expert and of as many as makes the mean that of layers with a miss. */
+static int measure_waves(const char *file, const hs_engine_options *opt, const hs_io_choice *how, const hs_plan *p,
+                         const hs_speed *s, double hit_rate, hs_drive *ret)
+{
+    double layers = p->moe_layers, k = p->token_cycle / layers, some = 1 - pow(hit_rate, k);
+    double mean = some > 0 ? k * (1 - hit_rate) / some : 1, most = fmax(fmin(k, HS_DISK_WAVE_MAX), 1);
+    double beside = s ? (s->decode_shared_s + s->decode_experts_s * (k - 1) / k) / layers : 0;
+    double token = s ? s->decode_s : 0, pause = token / (layers * fmax(some, 1e-3)) - beside;
+    hs_disk_waves run = {.engine = opt->io_engine,
+                         .buffered = how->buffered,
+                         .read_size = how->read_size,
+                         .in_flight = how->in_flight,
+                         .object_bytes = hs_align_up((uint64_t)object_bytes(p), 4096),
+                         .few = 1,
+                         .many = (uint32_t)fmin(most, fmax(2, ceil(2 * mean - 1))),
+                         .beside_s = beside,
+                         .pause_s = fmin(fmax(pause, 0), 0.05),
+                         .max_seconds = WAVES_S,
+                         .seed = 1,
+                         .stop = hs_stop_asked};
+    hs_err ignored;
+    hs_disk_wave_times t;
+    int r = hs_disk_measure_waves(file, &run, &t, &ignored);
+    if (r == 0) {
+        ret->first_s = t.first_s;
+        ret->each_s = t.each_s;
+    }
+    return r;
+}
+
+static int measure_stream(const char *file, const hs_engine_options *opt, const hs_io_choice *how, hs_drive *ret)
+{
+    hs_disk_run run = {.engine = opt->io_engine,
+                       .buffered = how->buffered,
+                       .random = true,
+                       .request_bytes = how->read_size,
+                       .in_flight = how->in_flight,
+                       .max_bytes = 4ull << 30,
+                       .max_seconds = STREAM_S,
+                       .skip_seconds = SKIP_S,
+                       .seed = 1,
+                       .stop = hs_stop_asked};
+    hs_err ignored;
+    hs_disk_result result;
+    int r = hs_disk_measure(file, &run, &result, &ignored);
+    ret->bytes_per_s = r == 0 ? hs_disk_rate(&result) : 0;
+    return r;
+}
+
+hs_drive_source hs_find_drive(const char *path, const hs_engine_options *opt, const hs_plan *p, const hs_speed *s,
+                              double hit_rate, hs_drive *ret)
+{
+    char *file = NULL;
+    uint64_t size;
+    hs_err ignored;
+    hs_io_choice how = hs_io_choice_default(), kept;
+    if (hs_disk_pick(path, &file, &size, &ignored) < 0)
+        return HS_DRIVE_UNKNOWN;
+    bool use_kept = opt->io_calibrate == HS_CALIBRATE_KEPT || opt->io_calibrate == HS_CALIBRATE_ONCE;
+    if (use_kept && opt->state_dir && *opt->state_dir &&
+        hs_calibration_load(opt->state_dir, file, &kept, &ignored) == 0)
+        how = kept;
+    how.buffered = opt->io_buffered || (how.buffered && !opt->io_direct);
+    how.read_size = opt->io_read_size ? (uint32_t)opt->io_read_size : how.read_size;
+    how.in_flight = opt->io_in_flight ? opt->io_in_flight : how.in_flight;
+    hs_drive_source source = HS_DRIVE_MEASURED;
+    if (how.lone_bytes_per_s > 0 && how.bytes_per_s > 0) {
+        *ret = hs_drive_of_rate(p, how.bytes_per_s);
+        ret->first_s = fmax(how.read_size / how.lone_bytes_per_s - how.read_size / how.bytes_per_s, 0);
+        source = HS_DRIVE_KEPT;
+    } else if (measure_stream(file, opt, &how, ret) < 0) {
+        source = HS_DRIVE_UNKNOWN;
+    } else {
+        *ret = hs_drive_of_rate(p, ret->bytes_per_s);
+        (void)measure_waves(file, opt, &how, p, s, hit_rate, ret); /* a file that has no whole expert: by the rate */
+    }
+    hs_free(file);
+    return source;
+}
+
+/* ---- what follows ---- */
+
+/* Twice the memory goes to the cache. */
+static hs_plan with_twice_memory(const hs_plan *p)
+{
+    hs_plan q = *p;
+    uint64_t slots = p->n_slots + p->limit / p->slot_bytes;
+    q.n_slots = slots < p->n_experts ? (uint32_t)slots : p->n_experts;
+    return q;
+}
+
+/* As n_cores like the `measured` ones would compute, if memory keeps up. */
+static void scale(hs_speed *s, uint32_t n_cores, uint32_t measured, double memory_bytes_per_s)
+{
+    double by = (double)measured / n_cores, decode_s = s->decode_s * by;
+    s->memory_bytes_per_s = memory_bytes_per_s > 0 ? memory_bytes_per_s : s->memory_bytes_per_s / by;
+    if (memory_bytes_per_s > 0)
+        decode_s = fmax(decode_s, (double)s->decode_bytes / memory_bytes_per_s);
+    double decode_by = s->decode_s > 0 ? decode_s / s->decode_s : by;
+    s->decode_s = decode_s;
+    s->decode_experts_s *= decode_by;
+    s->decode_shared_s *= decode_by;
+    s->prompt_token_s *= by;
+    s->prompt_end_s *= by;
+    s->prompt_expert_s *= by;
+    s->prompt_use_s *= by;
+}
+
+static void measure_speed(const hs_args *a, const hs_engine_options *opt, const hs_plan *p, hs_expectation *x)
+{
+    hs_plan here = *p;
+    uint32_t cpus = hs_cpu_count();
+    hs_err err = {0};
+    here.threads = p->threads < cpus ? p->threads : cpus;
+    x->cores = (uint32_t)hs_args_int(a, "cores", 0);
+    x->is_computed = hs_speed_measure(opt, &here, &x->speed, &err) == 0;
+    if (!x->is_computed)
+        hs_say("what this machine computes is left out: %s", err.text);
+    else if (x->cores || hs_args_has(a, "memory-bw"))
+        scale(&x->speed, p->threads, here.threads, (double)hs_args_size(a, "memory-bw", 0));
+}
+
+static hs_use use_of(const hs_expectation *x, const hs_plan *p)
+{
+    double n = p->n_experts;
+    hs_use use = x->use;
+    if (!x->is_hit_rate_given)
+        use.hit_rate = hs_forecast_hit_rate(p->n_slots / n, p->token_cycle / n, use.routing);
+    return use;
+}
+
+void hs_expect(const hs_args *a, const hs_engine_options *opt, const hs_plan *p, hs_expectation *x)
+{
+    const char *routing = hs_args_text(a, "routing"), *path = hs_args_text(a, "disk");
+    *x = (hs_expectation){.is_hit_rate_given = hs_args_has(a, "hit-rate")};
+    x->use = (hs_use){.hit_rate = hs_args_number(a, "hit-rate", 0),
+                      .routing = routing && !strcmp(routing, "uniform") ? HS_ROUTING_UNIFORM : HS_ROUTING_REAL,
+                      .prompt_tokens = (uint32_t)hs_args_int(a, "prompt", 0),
+                      .prompt_experts = (double)hs_args_int(a, "prompt-experts", 0)};
+    measure_speed(a, opt, p, x);
+    hs_use use = use_of(x, p);
+    if (hs_args_has(a, "disk-bw")) {
+        x->drive = hs_drive_of_rate(p, (double)hs_args_size(a, "disk-bw", 0));
+        x->source = HS_DRIVE_GIVEN;
+    } else if (path || !opt->shape) {
+        x->source =
+            hs_find_drive(path ? path : opt->path, opt, p, x->is_computed ? &x->speed : NULL, use.hit_rate, &x->drive);
+    }
+    hs_plan bigger = with_twice_memory(p);
+    hs_drive faster = {2 * x->drive.bytes_per_s, x->drive.first_s, x->drive.each_s / 2};
+    hs_use more = use_of(x, &bigger);
+    x->now = hs_forecast_make(p, &x->speed, &x->drive, &use);
+    x->twice_drive = hs_forecast_make(p, &x->speed, &faster, &use);
+    x->twice_memory = hs_forecast_make(&bigger, &x->speed, &x->drive, &more);
+}
+
+/* ---- telling it ---- */
+
+/* Nothing can be said about a model that must be read from a drive of unknown speed. */
+static bool is_known(const hs_expectation *x)
+{
+    return x->drive.bytes_per_s > 0 || x->now.miss_bytes == 0;
+}
+
+static const char *limit_word(hs_limit l)
+{
+    return l == HS_LIMIT_DRIVE ? "drive" : l == HS_LIMIT_MEMORY ? "memory bandwidth" : "compute";
+}
+
+static const char *source_word(hs_drive_source s)
+{
+    static const char *const words[] = {"unknown", "given", "kept", "measured"};
+    return words[s];
+}
+
+static json_t *number_or_null(bool known, double v)
+{
+    return known && v > 0 ? json_real(v) : json_null();
+}
+
+json_t *hs_expectation_json(const hs_expectation *x)
+{
+    bool all = is_known(x) && x->is_computed;
+    const hs_forecast *f = &x->now;
+    const char *routing = x->is_hit_rate_given ? "given" : x->use.routing == HS_ROUTING_UNIFORM ? "uniform" : "real";
+    json_t *o =
+        json_pack("{s:s, s:f, s:f, s:s, s:o, s:f, s:f, s:o}", "routing", routing, "hit_rate", f->hit_rate,
+                  "miss_bytes_per_token", f->miss_bytes, "disk", source_word(x->source), "disk_bytes_per_s",
+                  number_or_null(true, x->drive.bytes_per_s), "disk_first_s", x->drive.first_s, "disk_expert_s",
+                  x->drive.each_s, "memory_bytes_per_s", number_or_null(x->is_computed, x->speed.memory_bytes_per_s));
+    json_t *decode = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "decode_io_s", number_or_null(true, f->decode_io_s), "decode_stall_s",
+        number_or_null(true, f->decode_stall_s), "decode_compute_s", number_or_null(x->is_computed, x->speed.decode_s),
+        "decode_tokens_per_s", number_or_null(all, f->decode_tokens_per_s), "decode_limit",
+        all ? json_string(limit_word(f->decode_limit)) : json_null(), "with_twice_the_drive",
+        number_or_null(all, x->twice_drive.decode_tokens_per_s), "with_twice_the_memory",
+        number_or_null(all && !x->is_hit_rate_given, x->twice_memory.decode_tokens_per_s));
+    json_t *prompt = json_pack("{s:i, s:f, s:f, s:o, s:o, s:o, s:o}", "prefill_chunk", (int)f->prompt_tokens,
+                               "prefill_experts", f->prompt_experts, "prefill_bytes", f->prompt_bytes, "prefill_io_s",
+                               number_or_null(true, f->prompt_io_s), "prefill_tokens_per_s",
+                               number_or_null(all, f->prompt_tokens_per_s), "first_prefill_tokens_per_s",
+                               number_or_null(x->drive.bytes_per_s > 0 && x->is_computed, f->first_prompt_tokens_per_s),
+                               "prefill_limit", all ? json_string(limit_word(f->prompt_limit)) : json_null());
+    if (o && decode && prompt) {
+        json_object_update(o, decode);
+        json_object_update(o, prompt);
+    }
+    json_decref(decode);
+    json_decref(prompt);
+    return o;
+}
+
+static void print_help_line(const hs_expectation *x)
+{
+    double now = x->now.decode_tokens_per_s, drive = x->twice_drive.decode_tokens_per_s;
+    double memory = x->twice_memory.decode_tokens_per_s;
+    if (x->is_hit_rate_given) /* what memory would do to it is not known */
+        printf("  a drive twice as fast would give %.1f tokens/s\n", drive);
+    else if (drive < 1.05 * now && memory < 1.05 * now)
+        printf("  neither a faster drive nor more memory would help much\n");
+    else if (drive > memory)
+        printf("  a drive twice as fast would give %.1f tokens/s, twice the memory %.1f\n", drive, memory);
+    else
+        printf("  twice the memory would give %.1f tokens/s, a drive twice as fast %.1f\n", memory, drive);
+}
+
+static void print_drive(const hs_expectation *x)
+{
+    double rate = x->drive.bytes_per_s / 1e6;
+    if (x->source == HS_DRIVE_GIVEN)
+        printf("; a drive of %.0f MB/s", rate);
+    else if (x->source == HS_DRIVE_KEPT)
+        printf("; the drive gives %.0f MB/s (calibrated earlier)", rate);
+    else if (x->source == HS_DRIVE_MEASURED)
+        printf("; the drive gives %.0f MB/s", rate);
+}
+
+void hs_expectation_print(const hs_expectation *x)
+{
+    char read[32];
+    const hs_forecast *f = &x->now;
+    printf("  expected: hit rate %.2f (%s), %s read per token", f->hit_rate,
+           x->is_hit_rate_given                   ? "as given"
+           : x->use.routing == HS_ROUTING_UNIFORM ? "uniform routing"
+                                                  : "routes as recorded ones",
+           hs_format_size((uint64_t)f->miss_bytes, read, sizeof read));
+    print_drive(x);
+    puts(f->miss_bytes == 0 ? "; every expert fits, the drive is not needed after warm-up" : "");
+    if (!is_known(x)) {
+        printf("  how fast depends on the drive: say --disk-bw SIZE, or --disk PATH on it\n");
+        return;
+    }
+    if (!x->is_computed) {
+        printf("  decode at most %.2f tokens/s, as the drive reads\n", f->decode_tokens_per_s);
+        return;
+    }
+    if (x->cores)
+        printf("  computing as %u processors like this machine's\n", x->cores);
+    printf("  decode  %7.2f tokens/s, limited by %s (per token: reading %.0f ms, of which %.0f behind computing, %.0f "
+           "ms)\n",
+           f->decode_tokens_per_s, limit_word(f->decode_limit), f->decode_io_s * 1e3,
+           (f->decode_io_s - f->decode_stall_s) * 1e3, x->speed.decode_s * 1e3);
+    printf("  prefill %7.2f tokens/s for %u tokens, limited by %s", f->prompt_tokens_per_s, f->prompt_tokens,
+           limit_word(f->prompt_limit));
+    if (x->drive.bytes_per_s > 0)
+        printf("; the first prompt, with nothing in memory, %.2f", f->first_prompt_tokens_per_s);
+    putchar('\n');
+    print_help_line(x);
+}
