@@ -41,7 +41,8 @@ static void nobody_does_better(void **state)
             object[i] = roll(&rng, OBJECTS);
             token[i] = i;
         }
-        const hs_replay_trace t = {object, token, N, OBJECTS, OBJECTS, 0, NULL, NULL, false, 0, 0, false, NULL};
+        const hs_replay_trace t = {
+            .object = object, .token = token, .n = N, .n_objects = OBJECTS, .layer_objects = OBJECTS};
         uint32_t n_slots = 1 + roll(&rng, 3);
         void *mem = malloc(hs_replay_bytes(&hs_policy_belady, &t, n_slots));
         hs_replay_result r = hs_replay(&hs_policy_belady, &t, n_slots, false, mem);
