@@ -30,7 +30,7 @@ hs_server_options harness_options(harness *h)
         .max_body = 100000,
         .max_header = 4096,
         .buffer_memory = 400000,
-        .idle_timeout_s = 30,
+        .idle_timeout_s = 600, /* where it is to come, a test says how soon */
         .ping_interval_s = 15,
     };
 }

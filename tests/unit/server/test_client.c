@@ -26,7 +26,7 @@ static int setup(void **state)
     f.max_queue = 0;
     harness_start(&H, &o, &f, false);
     hs_buf_init(&B, HS_CLIENT_MAX_BODY);
-    C = (hs_client_options){.address = H.address, .timeout_s = 10};
+    C = (hs_client_options){.address = H.address, .timeout_s = 60};
     E = (hs_err){0};
     return 0;
 }
@@ -146,7 +146,7 @@ static int against(const char *text, int times)
     int flags = fcntl(sc.fd, F_GETFL);
     fcntl(sc.fd, F_SETFL, flags & ~O_NONBLOCK);
     pthread_create(&thread, NULL, play, &sc);
-    hs_client_options c = {.address = address, .timeout_s = 10};
+    hs_client_options c = {.address = address, .timeout_s = 60};
     hs_client_stream *s = NULL;
     const char *line;
     size_t n;
