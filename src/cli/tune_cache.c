@@ -95,6 +95,22 @@ static void add_up(const study *s, way *w)
         w->missed[(uint64_t)i * s->n_parts / s->n_counted] += s->token_misses[s->trace->n_tokens - s->n_counted + i];
 }
 
+/* The best, if it is better than what is configured; but the default, if that is, too, and not clearly worse than the
+ * best. */
+static void choose(study *s)
+{
+    const way *best = &s->ways[s->next];
+    for (size_t i = 1; i < s->n_ways; i++) {
+        const way *w = &s->ways[i];
+        if (w->policy != hs_policy_at(0) || w->by_layer || w->less.verdict != HS_VERDICT_BETTER)
+            continue;
+        hs_comparison more = hs_compare(w->missed, best->missed, s->n_parts, LEAST, (uint32_t)s->n_ways - 1);
+        s->next = more.verdict == HS_VERDICT_BETTER ? s->next : i;
+    }
+    if (s->ways[s->next].less.verdict == HS_VERDICT_BETTER)
+        s->best = s->next;
+}
+
 static int replay_ways(study *s, hs_err *err)
 {
     hs_progress progress;
@@ -110,8 +126,8 @@ static int replay_ways(study *s, hs_err *err)
             s->next = i;
     }
     hs_progress_clear(&progress);
-    if (s->ways[s->next].less.verdict == HS_VERDICT_BETTER)
-        s->best = s->next;
+    if (r == 0)
+        choose(s);
     return r;
 }
 
