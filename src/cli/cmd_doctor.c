@@ -14,6 +14,7 @@
 #include "base/option.h"
 #include "cli/doctor.h"
 #include "cli/options.h"
+#include "cli/planned.h"
 #include "cli/verbs.h"
 #include "engine/memory.h"
 #include "math/mat.h"
@@ -112,50 +113,103 @@ static void check_calibration(hs_doctor *d, const hs_config *c, const char *file
         hs_doctor_add(d, "calibration", HS_HEALTH_OK, NULL, "none yet: hotset serve makes it at its first start");
 }
 
-static void check_plan(hs_doctor *d, const hs_config *c, const char *path)
+/* name: of its section, or NULL. */
+static void say_plan(hs_doctor *d, const char *name, int r, const hs_plan *p, const hs_err *err)
 {
-    hs_engine_options opt;
-    hs_server_options server;
-    hs_plan p = {0};
-    hs_err err = {0};
-    char a[32], b[32];
-    hs_engine_options_from_config(c, &opt);
-    opt.path = path;
-    if (hs_server_options_from_config(c, &server, &err) == 0) {
-        opt.parallel = server.parallel;
-        opt.memory_outside = hs_server_memory_bytes(&server);
-    }
-    int r = hs_plan_make(&opt, &p, &err);
-    hs_format_size(p.total, a, sizeof a);
-    hs_format_size(p.recommended, b, sizeof b);
+    char a[32], b[32], who[80] = "";
+    if (name)
+        snprintf(who, sizeof who, "%s: ", name);
+    hs_format_size(p->total - p->outside, a, sizeof a);
+    hs_format_size(p->recommended - p->outside, b, sizeof b);
     if (r < 0)
         hs_doctor_add(d, "model", HS_HEALTH_FAIL,
                       r == -ENOMEM ? "hotset plan shows what it needs: more memory, or a smaller model" : NULL, "%s",
-                      err.text);
-    else if (p.limit < p.recommended)
+                      err->text);
+    else if (p->limit < p->recommended)
         hs_doctor_add(d, "model", HS_HEALTH_WARN, "more memory, or fewer other programs",
-                      "fits, below what is recommended: %s of %s; %u of %u experts in memory", a, b, p.n_slots,
-                      p.n_experts);
+                      "%sfits, below what is recommended: %s of %s; %u of %u experts in memory", who, a, b, p->n_slots,
+                      p->n_experts);
     else
-        hs_doctor_add(d, "model", HS_HEALTH_OK, NULL, "fits: %s planned, %u of %u experts in memory", a, p.n_slots,
-                      p.n_experts);
+        hs_doctor_add(d, "model", HS_HEALTH_OK, NULL, "%sfits: %s planned, %u of %u experts in memory", who, a,
+                      p->n_slots, p->n_experts);
 }
 
-static void check_model(hs_doctor *d, const hs_config *c, const char *path)
+/* False if there is no model there. */
+static bool check_files(hs_doctor *d, const hs_config *c, const char *path)
 {
     char *file = NULL;
     uint64_t bytes = 0;
     hs_err err = {0};
     struct stat st;
-    if (hs_disk_pick(path, &file, &bytes, &err) < 0 || stat(file, &st) < 0) {
-        hs_doctor_add(d, "model", HS_HEALTH_FAIL, "give the path of a model", "%s", err.text);
-    } else {
+    bool is_there = hs_disk_pick(path, &file, &bytes, &err) == 0 && stat(file, &st) == 0;
+    if (is_there) {
         hs_doctor_drive(d, file, major(st.st_dev), minor(st.st_dev));
         check_direct(d, file);
         check_calibration(d, c, file, bytes);
-        check_plan(d, c, path);
+    } else {
+        hs_doctor_add(d, "model", HS_HEALTH_FAIL, "give the path of a model", "%s", err.text);
     }
     hs_free(file);
+    return is_there;
+}
+
+/* A model that the configuration does not name: as if hotset serve were given it alone. */
+static void check_alone(hs_doctor *d, const hs_config *c, const hs_server_options *so, const char *path)
+{
+    hs_engine_options opt;
+    hs_plan p = {0};
+    hs_err err = {0};
+    if (!check_files(d, c, path))
+        return;
+    hs_engine_options_from_config(c, &opt);
+    opt.path = path;
+    opt.parallel = so->parallel;
+    opt.memory_outside = hs_server_memory_bytes(so);
+    int r = hs_plan_make(&opt, &p, &err);
+    say_plan(d, NULL, r, &p, &err);
+}
+
+/* The configuration's models, which hotset serve loads together; only one of them is told of if `only` is not NULL. */
+static void check_together(hs_doctor *d, const hs_config *c, const hs_server_options *so, const hs_planned *only,
+                           hs_planned *m, size_t n)
+{
+    hs_err err = {0};
+    size_t at = n;
+    int r = hs_planned_make(m, n, hs_server_memory_bytes(so), &at, &err);
+    for (size_t i = 0; i < n; i++) {
+        if ((only && &m[i] != only) || !check_files(d, c, m[i].options.path))
+            continue;
+        if (m[i].is_planned || i == at)
+            say_plan(d, m[i].name, m[i].is_planned ? 0 : r, &m[i].plan, &err);
+        else
+            hs_doctor_add(d, "model", HS_HEALTH_WARN, NULL, "%s: not planned, because %s does not fit", m[i].name,
+                          m[at].name);
+    }
+}
+
+/* path: of one of the configuration, or of another; NULL = all of the configuration. */
+static void check_models(hs_doctor *d, const hs_config *c, const char *path)
+{
+    size_t n = hs_config_n_models(c);
+    hs_planned *m = hs_calloc(n ? n : 1, sizeof *m), *only = NULL;
+    hs_server_options so;
+    hs_err err = {0};
+    if (hs_server_options_from_config(c, &so, &err) < 0) { /* said of the configuration */
+        hs_free(m);
+        return;
+    }
+    int r = m ? hs_planned_describe(c, &so, m, &err) : hs_err_set(&err, -ENOMEM, "out of memory");
+    if (r == 0 && n > HS_SERVER_MAX_MODELS)
+        r = hs_err_set(&err, -E2BIG, "%zu models; at most %d are possible", n, HS_SERVER_MAX_MODELS);
+    for (size_t i = 0; r == 0 && path && i < n; i++)
+        only = strcmp(path, m[i].options.path) ? only : &m[i];
+    if (path && !only)
+        check_alone(d, c, &so, path);
+    else if (r < 0)
+        hs_doctor_add(d, "model", HS_HEALTH_FAIL, "correct the [model NAME] sections", "%s", err.text);
+    else
+        check_together(d, c, &so, only, m, n);
+    hs_free(m);
 }
 
 static void check_config(hs_doctor *d, const hs_config *c, const char *why)
@@ -189,10 +243,8 @@ static int run_doctor(const hs_args *a)
         c = NULL;
     check_machine(d, c);
     check_config(d, c, err.text);
-    if (a->n_operands && c)
-        check_model(d, c, a->operands[0]);
-    for (size_t i = 0; c && !a->n_operands && i < hs_config_n_models(c); i++)
-        check_model(d, c, hs_config_model_str(c, i, "path") ? hs_config_model_str(c, i, "path") : "");
+    if (c)
+        check_models(d, c, a->n_operands ? a->operands[0] : NULL);
     int status = hs_doctor_count(d, HS_HEALTH_FAIL) > 0;
     if (hs_args_has(a, "json")) {
         status |= hs_print_json(hs_doctor_json(d));
@@ -215,7 +267,8 @@ const hs_verb hs_verb_doctor = {
     .synopsis = "[MODEL]",
     .summary = "What is wrong with machine, configuration or model, and what to do.",
     .details = "Each line says OK, WARN (it works, but slower) or FAIL (it does not); exit status 1 if any says FAIL. "
-               "Without MODEL those of the configuration are looked at. Changes nothing.",
+               "Without MODEL those of the configuration are looked at, as hotset serve would load them together. "
+               "Changes nothing.",
     .flags = flags,
     .max_operands = 1,
     .run = run_doctor};

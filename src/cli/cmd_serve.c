@@ -2,9 +2,6 @@
  * cmd_serve.c - the daemon: configuration, memory plans, and a loader thread that brings the models up while the server
  * already answers /health.
  *
- * Several models share memory.limit: each is planned, in the order of the configuration, with what the earlier ones
- * take and the floors of the later ones counted as outside.
- *
  * Threads: main runs the server's loop; the loader creates engines and hands them over, then it keeps them: it ticks
  * the governor, reports preloading, and saves now and then which experts are used. It is joined before the engines are
  * destroyed.
@@ -22,14 +19,13 @@
 #include "base/option.h"
 #include "cli/options.h"
 #include "cli/out.h"
+#include "cli/planned.h"
 #include "cli/report.h"
 #include "cli/verbs.h"
 #include "server/server.h"
 
 typedef struct served {
     hs_server_model model;
-    hs_engine_options options;
-    hs_plan plan;
     hs_engine *engine;
 } served;
 
@@ -37,6 +33,7 @@ typedef struct daemon_state {
     const hs_args *args;
     hs_config *config;
     served *models;
+    hs_planned *planned; /* [n], of the same models */
     size_t n;
     hs_server *server;
     pthread_t loader;
@@ -116,7 +113,7 @@ static int apply_limit(daemon_state *d, uint64_t limit, hs_err *err)
     hs_governor *g = atomic_load(&d->governor);
     if (limit == d->limit)
         return 0;
-    if (!d->models[0].options.governed)
+    if (!d->planned[0].options.governed)
         return hs_err_set(err, -EINVAL, "memory.limit cannot change while memory.governor is off: restart hotset");
     if (!g)
         return hs_err_set(err, -EAGAIN, "memory.limit cannot change before all models are loaded: reload then");
@@ -189,63 +186,13 @@ static int print_config(const hs_config *c)
     return print_text(&b);
 }
 
-/* ---- plans ---- */
-
-static void describe_model(daemon_state *d, size_t i, const hs_server_options *so)
-{
-    served *m = &d->models[i];
-    hs_engine_options_from_config(d->config, &m->options);
-    hs_engine_options_for_model(d->config, i, &m->options);
-    if (m->options.io_calibrate != HS_CALIBRATE_OFF)
-        m->options.io_calibrate =
-            strcmp(hs_config_str(d->config, "io", "calibrate"), "always") ? HS_CALIBRATE_ONCE : HS_CALIBRATE_ALWAYS;
-    m->options.parallel = so->parallel;
-    m->options.max_queue = so->max_queue;
-}
-
-/* What models other than i take: the earlier ones as planned, the later ones at least. */
-static uint64_t taken_by_others(const daemon_state *d, size_t i)
-{
-    uint64_t sum = 0;
-    for (size_t k = 0; k < d->n; k++) {
-        const hs_plan *p = &d->models[k].plan;
-        if (k != i)
-            sum += (k < i ? p->total : p->floor) - p->outside;
-    }
-    return sum;
-}
-
-static int plan_models(daemon_state *d, uint64_t server_bytes, hs_err *err)
-{
-    /* First the floors: a plan that is refused for the limit has them too. */
-    for (size_t i = 0; i < d->n; i++) {
-        served *m = &d->models[i];
-        int r = hs_plan_make(&m->options, &m->plan, err);
-        if (r < 0 && !(r == -ENOMEM && m->plan.floor)) {
-            hs_err_prefix(err, "model %s", m->model.name);
-            return r;
-        }
-        m->plan.outside = 0;
-    }
-    for (size_t i = 0; i < d->n; i++) {
-        served *m = &d->models[i];
-        m->options.memory_outside = server_bytes + taken_by_others(d, i);
-        int r = hs_plan_make(&m->options, &m->plan, err);
-        if (r < 0) {
-            hs_err_prefix(err, "model %s", m->model.name);
-            return r;
-        }
-    }
-    return 0;
-}
-
 /* The plan, line by line, into the log. */
-static void log_plan(const served *m)
+static void log_plan(const hs_planned *m)
 {
     hs_buf b;
     hs_buf_init(&b, 1 << 16);
     hs_plan_format(&m->plan, m->options.path, &b);
-    hs_info("memory plan of model %s:", m->model.name);
+    hs_info("memory plan of model %s:", m->name);
     for (char *line = b.len ? b.data : NULL; line && *line;) {
         size_t n = strcspn(line, "\n");
         hs_info("%.*s", (int)n, line);
@@ -277,7 +224,7 @@ static int start_governor(daemon_state *d, hs_err *err)
     for (size_t i = 0; i < d->n; i++)
         engines[i] = d->models[i].engine;
     hs_governor_options o = {
-        .engines = engines, .n_engines = d->n, .limit = d->models[0].options.memory_limit, .outside = d->server_bytes};
+        .engines = engines, .n_engines = d->n, .limit = d->planned[0].options.memory_limit, .outside = d->server_bytes};
     hs_governor *g = NULL;
     int r = hs_governor_create(&o, &g, err);
     atomic_store(&d->governor, g);
@@ -326,7 +273,7 @@ static void keep(daemon_state *d)
     hs_err err = {0};
     bool is_ready = false;
     uint64_t saved = hs_now_ns();
-    if (d->models[0].options.governed && start_governor(d, &err) < 0)
+    if (d->planned[0].options.governed && start_governor(d, &err) < 0)
         hs_warn("%s", err.text);
     while (!atomic_load(&d->over)) {
         uint64_t now = hs_now_ns();
@@ -354,9 +301,9 @@ static void *load(void *ctx)
         served *m = &d->models[i];
         hs_err err = {0};
         d->loading = i;
-        m->options.progress = on_load;
-        m->options.progress_ctx = d;
-        int r = hs_engine_create(&m->options, &m->engine, &err);
+        d->planned[i].options.progress = on_load;
+        d->planned[i].options.progress_ctx = d;
+        int r = hs_engine_create(&d->planned[i].options, &m->engine, &err);
         if (r == 0)
             r = hs_engine_start(m->engine, &err);
         if (r < 0) {
@@ -405,24 +352,22 @@ static int read_models(daemon_state *d, hs_server_options *so, hs_err *err)
     if (d->n > HS_SERVER_MAX_MODELS)
         return hs_err_set(err, -E2BIG, "%zu models; at most %d are possible", d->n, HS_SERVER_MAX_MODELS);
     d->models = hs_calloc(d->n, sizeof *d->models);
-    if (!d->models)
+    d->planned = hs_calloc(d->n, sizeof *d->planned);
+    if (!d->models || !d->planned)
         return hs_err_set(err, -ENOMEM, "out of memory");
     for (size_t i = 0; i < d->n; i++) {
         int r = hs_server_model_from_config(d->config, i, &d->models[i].model, err);
         if (r < 0)
             return r;
-        describe_model(d, i, so);
-        const char *path = d->models[i].options.path;
-        if (!path || !*path)
-            return hs_err_set(err, -EINVAL, "[model %s] has no path", d->models[i].model.name);
     }
-    return 0;
+    return hs_planned_describe(d->config, so, d->planned, err);
 }
 
 static int start(daemon_state *d, hs_err *err)
 {
     const hs_args *a = d->args;
     hs_server_options so;
+    size_t at;
     int r = hs_server_options_from_config(d->config, &so, err);
     if (r == 0)
         r = hs_server_check_listen(so.listen, err); /* before minutes of loading */
@@ -430,12 +375,12 @@ static int start(daemon_state *d, hs_err *err)
         r = read_models(d, &so, err);
     d->server_bytes = hs_server_memory_bytes(&so);
     if (r == 0)
-        r = plan_models(d, d->server_bytes, err);
+        r = hs_planned_make(d->planned, d->n, d->server_bytes, &at, err);
     if (r < 0)
         return r;
-    d->limit = d->models[0].options.memory_limit;
+    d->limit = d->planned[0].options.memory_limit;
     for (size_t i = 0; i < d->n; i++)
-        log_plan(&d->models[i]);
+        log_plan(&d->planned[i]);
     if (hs_args_has(a, "check-config"))
         return 0;
     so.service = (hs_service_env){.notify_socket = env(a, "NOTIFY_SOCKET"),
@@ -472,6 +417,7 @@ static int run_serve(const hs_args *a)
             hs_engine_destroy(&d.models[i].engine);
     }
     hs_free(d.models);
+    hs_free(d.planned);
     hs_config_destroy(&d.config);
     return status;
 }

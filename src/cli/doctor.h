@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "cli/out.h"
 
-#define HS_DOCTOR_MAX 32
+#define HS_DOCTOR_MAX 96 /* 16 models have 4 each */
 
 typedef enum hs_health { HS_HEALTH_OK, HS_HEALTH_WARN, HS_HEALTH_FAIL } hs_health;
 

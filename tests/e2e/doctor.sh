@@ -19,5 +19,28 @@ one_line
 [ "$(field failures)" = 1 ] || fail "a bad configuration"
 printf '[model m]\npath = %s\n' "$MODEL" > "$WORK/model.conf"
 expect 0 "$HOTSET" doctor --config "$WORK/model.conf"
-grep -q ' model  *fits' "$WORK/out" || fail "the configuration's model"
+grep -q ' model  *m: fits' "$WORK/out" || fail "the configuration's model"
+
+# Models share the memory, and each has its own section: what doctor says is what serve plans.
+printf '[model one]\npath = %s\ncache = 30%%\n[model two]\npath = %s/\ncontext = 64\n' "$MODEL" "$MODEL" > "$WORK/two.conf"
+experts() {
+    sed -n "s/.* $1: fits.* \([0-9]*\) of 320 experts.*/\1/p" "$WORK/out"
+}
+expect 0 "$HOTSET" doctor --config "$WORK/two.conf"
+[ "$(experts one)" = 96 ] && [ "$(experts two)" = 320 ] || fail "the sections are not heard"
+expect 0 "$HOTSET" doctor --config "$WORK/two.conf" "$MODEL"
+[ "$(experts one)" = 96 ] && [ -z "$(experts two)" ] || fail "one of the configuration"
+expect 0 "$HOTSET" doctor --config "$WORK/two.conf" "$MODEL/."
+grep -q ' model  *fits.* 320 of 320 experts' "$WORK/out" || fail "one that is not of the configuration"
+# A limit that is enough for each of them, not for both.
+floor=$("$HOTSET" plan "$MODEL" --json --config "$WORK/empty.conf" | sed 's/.*"floor": *\([0-9]*\).*/\1/')
+limit=$((floor + 6000000))
+expect 0 "$HOTSET" doctor "$MODEL" --config "$WORK/empty.conf" --set "memory.limit=$limit"
+expect 1 "$HOTSET" doctor --config "$WORK/two.conf" --set "memory.limit=$limit"
+grep '^FAIL  model' "$WORK/out" | grep -q 'model one.*floor\|model one.*cache' || fail "models that do not fit together"
+grep -q 'two: not planned, because one does not fit' "$WORK/out" || fail "the other one"
+expect 1 "$HOTSET" serve --check-config --config "$WORK/two.conf" --set "memory.limit=$limit"
+printf '[model m]\ncontext = 64\n' > "$WORK/pathless.conf"
+expect 1 "$HOTSET" doctor --config "$WORK/pathless.conf"
+grep -q '^FAIL  model .*\[model m\] has no path' "$WORK/out" || fail "a section without path"
 expect 2 "$HOTSET" doctor a b
