@@ -118,9 +118,10 @@ typedef struct hs_speed {
 } hs_speed;
 #define HS_SPEED_CONTEXT 512u
 
-/* Takes half a second for small models, a few for big ones on few processors; memory is what the biggest tensor takes,
- * at least 256 MiB, or -ENOMEM if it is not free. */
-int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, hs_speed *ret_speed, struct hs_err *err);
+/* n_prompt: as hs_use.prompt_tokens. Takes half a second for small models, a few for big ones on few processors; memory
+ * is what the biggest tensor takes, at least 256 MiB, or -ENOMEM if it is not free. */
+int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, uint32_t n_prompt, hs_speed *ret_speed,
+                     struct hs_err *err);
 
 /* How a drive reads experts. */
 typedef struct hs_drive {
@@ -141,7 +142,9 @@ typedef struct hs_use {
     double hit_rate; /* of generated tokens' experts, 0 to 1 */
     hs_routing routing;
     uint32_t prompt_tokens; /* 0, or more than a chunk: a whole chunk */
-    double prompt_experts;  /* that such a chunk uses, of all layers; 0 = what follows from hit rate and routing */
+    /* That such a chunk uses, of all layers, and of these the ones that are not in memory. Negative: what follows from
+     * hit rate and routing. */
+    double prompt_experts, prompt_reads;
 } hs_use;
 
 typedef struct hs_forecast {
@@ -226,7 +229,7 @@ typedef struct hs_receipt {
     double disk_wait_s;                  /* the engine stood still for reads while this request was in the batch */
     double expand_s;                     /* decoding of compressed frames on the engine thread */
     uint64_t prefetch_issued, prefetch_useful; /* experts, while this request was in the batch */
-    uint64_t unpacked; /* the same: read from what a packed model was packed from, because that is faster here */
+    uint64_t unpacked; /* the same: of a compressed model, read raw, because that is faster here */
     uint32_t prompt_tokens, generated_tokens;
 } hs_receipt;
 
@@ -237,7 +240,7 @@ typedef struct hs_engine_stats {
     uint64_t io_reads, io_errors;
     uint64_t mirror_reads; /* pieces that a mirror brought because another copy was bad */
     uint64_t prefetch_issued, prefetch_useful, prefetch_wasted;
-    uint64_t unpacked; /* experts read from what the model was packed from */
+    uint64_t unpacked; /* experts of a compressed model that were read raw */
     uint64_t predict_guessed, predict_correct, predict_actual;
     uint64_t miss_predicted;
     uint64_t disk_wait_ns, expand_ns;

@@ -7,6 +7,7 @@
  *   NAME.header            for each source container NAME (a .safetensors or .gguf file): its first data_start bytes,
  * as they were dense-00000.hss        tensors that are always resident: one record per tensor, in source order
  *   experts-NNNNN.hss      streamed objects: one record per (layer, expert), layer-major
+ *   raw-NNNNN.hss          (version 2) every record of experts shard NNNNN that is compressed once more, with RAW parts
  *   every other regular file of the source, verbatim (manifest "files" maps names if one collides with ours)
  *
  * A shard (.hss), all integers little-endian:
@@ -36,8 +37,10 @@
 #define HS_PART_ALIGN         64u
 #define HS_FRAME_RAW          (256u * 1024u)
 
-#define HS_PACK_FORMAT  "hotset-pack" /* manifest "format" */
-#define HS_PACK_VERSION 1
+#define HS_PACK_FORMAT "hotset-pack" /* manifest "format" */
+/* 2: there are shards of kind "raw", behind all others. A pack without them has version 1. */
+#define HS_PACK_VERSION       2
+#define HS_PACK_VERSION_PLAIN 1
 /* How manifest.json ends, with 16 hexadecimal digits between the two: XXH3_64bits of all the text before. */
 #define HS_PACK_SEAL_BEGIN ",\n \"manifest_xxh3\": \""
 #define HS_PACK_SEAL_END   "\"\n}\n"
@@ -144,14 +147,16 @@ static_assert(sizeof(hs_shard_frame) == 8, "layout");
  * manifest.json:
  * { "format": "hotset-pack", "version": 1, "identity": "32 hex digits", "source_stamp": "32 hex", "created_by": "hotset
  * 0.1.0", "source": "/absolute/path" (optional: where the source lay; never needed), "options": {"codec": "zstd"|"raw",
- * "level": N, "shard_bytes": N}, "sources": [{"name": "model.safetensors", "bytes": N, "mtime_ns": N, "data_start": N,
- * "mode": 420, "header": "model.safetensors.header", "header_xxh3": "16 hex"}], "shards":
- * [{"name": "dense-00000.hss", "kind": "dense"|"experts", "bytes": N, "records": N, "header_hash": "16 hex"}], "files":
+ * "level": N, "shard_bytes": N, "keep_raw": true (version 2)}, "sources": [{"name": "model.safetensors", "bytes": N,
+ * "mtime_ns": N, "data_start": N, "mode": 420, "header": "model.safetensors.header", "header_xxh3": "16 hex"}],
+ * "shards":
+ * [{"name": "dense-00000.hss", "kind": "dense"|"experts"|"raw", "bytes": N, "records": N, "header_hash": "16 hex"}],
+ * "files":
  * [{"name": "config.json", "stored_as": "config.json", "bytes": N, "mode": 420, "xxh3": "16 hex"}], "raw_bytes": N,
- * "stored_bytes": N, "manifest_xxh3": "16 hex" } mode: permission bits of the original. source_stamp: hash of the
- * sources' names, sizes, mtimes and headers, by which the same source is known again. manifest_xxh3 comes last, on its
- * own line: XXH3_64bits of all text before the comma that precedes it, so that one damaged byte is known for what it
- * is. Record numbers are global: shards in manifest order, records in table order.
+ * "stored_bytes": N (without "raw" shards), "manifest_xxh3": "16 hex" } mode: permission bits of the original.
+ * source_stamp: hash of the sources' names, sizes, mtimes and headers, by which the same source is known again.
+ * manifest_xxh3 comes last, on its own line: XXH3_64bits of all text before the comma that precedes it, so that one
+ * damaged byte is known for what it is. Record numbers are global: shards in manifest order, records in table order.
  */
 
 #endif

@@ -136,6 +136,8 @@ static int print_json(const inspection *in, const char *path)
                           hs_source_is_packed(in->source), "arch", s ? s->arch : NULL, "tensors",
                           (int)in->checkpoint->n_tensors, "raw_bytes", (json_int_t)in->raw, "stored_bytes",
                           (json_int_t)in->stored, "ratio", ratio(in->stored, in->raw), "kinds", kinds);
+    if (o && hs_source_raw_bytes(in->source))
+        json_object_set_new(o, "kept_raw_bytes", json_integer((json_int_t)hs_source_raw_bytes(in->source)));
     if (o && s) {
         json_t *more = json_pack(
             "{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "layers", (int)s->n_layers, "hidden",
@@ -171,8 +173,12 @@ static void print_text(const inspection *in, const char *path)
                hs_format_size(per_token(in, in->expert_raw), b, sizeof b),
                hs_format_size(per_token(in, in->expert_stored), c, sizeof c));
     }
-    printf("  %u tensors, %s, on disk %s (%.3f)\n\n", in->checkpoint->n_tensors, hs_format_size(in->raw, a, sizeof a),
+    printf("  %u tensors, %s, on disk %s (%.3f)\n", in->checkpoint->n_tensors, hs_format_size(in->raw, a, sizeof a),
            hs_format_size(in->stored, b, sizeof b), ratio(in->stored, in->raw));
+    if (hs_source_raw_bytes(in->source))
+        printf("  what is compressed is kept raw as well: %s more\n",
+               hs_format_size(hs_source_raw_bytes(in->source), a, sizeof a));
+    printf("\n");
     printf("  %-58s %-8s %7s %11s %11s %6s\n", "kind", "type", "tensors", "bytes", "on disk", "ratio");
     for (size_t i = 0; i < in->n_kinds; i++) {
         const kind *k = &in->kinds[i];

@@ -107,6 +107,7 @@ static int run_pack(const hs_args *a)
     hs_pack_options o = {.src = a->operands[0],
                          .dst = a->operands[1],
                          .level = (int)hs_args_int(a, "level", 0),
+                         .keep_raw = hs_args_has(a, "keep-raw"),
                          .shard_bytes = hs_args_size(a, "shard-size", 0),
                          .threads = (uint32_t)hs_args_int(a, "threads", 0),
                          .disk_bw = hs_args_size(a, "disk-bw", 0),
@@ -115,6 +116,9 @@ static int run_pack(const hs_args *a)
     for (int i = 0; codec && i < 5; i++)
         if (!strcmp(codec, codecs[i]))
             o.codec = (hs_pack_codec)i;
+    if (o.keep_raw && o.codec == HS_PACK_RAW)
+        return hs_fail_usage(a->verb,
+                             "--keep-raw keeps what is compressed raw as well: with --codec raw there is none");
     o.measure = o.codec == HS_PACK_AUTO && !o.disk_bw;
     follow f;
     o.monitor = monitor(&f);
@@ -134,6 +138,9 @@ static const hs_flag pack_flags[] = {
      "how; auto (default) takes what this machine reads fastest, measured, and says why: exponents (of FP8 and BF16) "
      "coded "
      "by rank, any (zstd where that is smaller), or raw"},
+    {"keep-raw", HS_FLAG_SWITCH, NULL, 0, 0,
+     "store what is compressed raw as well, in raw-NNNNN.hss: whoever serves the pack tries both and reads what is "
+     "faster there, without the source"},
     {"level", HS_FLAG_INT, "N", 1, HS_PACK_LEVEL_MAX, "zstd level; default 1, weights gain next to nothing from more"},
     {"shard-size", HS_FLAG_SIZE, "SIZE", 1 << 20, 0, "weights per shard file; default 4G"},
     {"disk-bw", HS_FLAG_SIZE, "SIZE", 1, 0,

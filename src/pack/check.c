@@ -95,7 +95,11 @@ static int compare_record(hs__pk_work *w, hs__pk_encoder *e, const hs__pk_shard 
 int hs__pk_compare(hs__pk_work *w, hs__pk_packed *p, const hs__pk_plan *plan, hs_err *err)
 {
     hs__pk_encoder *e = NULL;
-    hs__pk_phase(w, HS_PACK_PHASE_CHECK, plan->source_bytes + plan->file_bytes);
+    uint64_t again = 0; /* raw shards */
+    for (uint32_t i = p->n_shards - p->n_raw; i < p->n_shards; i++)
+        for (uint32_t k = 0; p->shards[i].usable && k < p->shards[i].header.n_parts; k++)
+            again += p->shards[i].parts[k].bytes;
+    hs__pk_phase(w, HS_PACK_PHASE_CHECK, plan->source_bytes + plan->file_bytes + again);
     int r = hs__pk_encoder_create(w, 1, &e, err);
     for (uint32_t i = 0; r == 0 && i < p->n_shards; i++) {
         const hs__pk_shard *sh = &p->shards[i];

@@ -48,7 +48,7 @@ bool hs__pk_parse_hex64(const char *text, uint64_t *ret)
 
 void hs__pk_identity(const hs__pk_recipe *r, uint8_t ret[16])
 {
-    uint64_t options[3] = {r->codecs, r->codecs ? (uint64_t)r->level : 0, r->shard_bytes};
+    uint64_t options[3] = {r->codecs | (uint64_t)r->keep_raw << 8, r->codecs ? (uint64_t)r->level : 0, r->shard_bytes};
     uint8_t all[sizeof r->stamp + sizeof options];
     memcpy(all, r->stamp, sizeof r->stamp);
     memcpy(all + sizeof r->stamp, options, sizeof options);
@@ -80,6 +80,7 @@ int hs__pk_state_read(const char *dst, hs__pk_recipe *ret, hs_err *err)
         e = hs_json_int(j, path, "level", 1, HS_PACK_LEVEL_MAX, &level, err);
     if (e == 0)
         e = hs_json_int(j, path, "shard_bytes", 1, INT64_MAX, &shard_bytes, err);
+    bool keep_raw = json_is_true(json_object_get(j, "keep_raw"));
     json_decref(j);
     hs_free(path);
     if (e < 0)
@@ -87,6 +88,7 @@ int hs__pk_state_read(const char *dst, hs__pk_recipe *ret, hs_err *err)
     r.codecs = (uint32_t)compress;
     r.level = (int)level;
     r.shard_bytes = (uint64_t)shard_bytes;
+    r.keep_raw = keep_raw;
     *ret = r;
     return 0;
 }
@@ -97,8 +99,8 @@ int hs__pk_state_write(const char *dst, const hs__pk_recipe *r, hs_err *err)
     hs__pk_hex(r->stamp, 16, stamp);
     int n = snprintf(text, sizeof text,
                      "{\"format\": \"" STATE_FORMAT "\", \"source_stamp\": \"%s\", \"compress\": %u, \"level\": %d, "
-                     "\"shard_bytes\": %llu}\n",
-                     stamp, r->codecs, r->level, (unsigned long long)r->shard_bytes);
+                     "\"shard_bytes\": %llu, \"keep_raw\": %s}\n",
+                     stamp, r->codecs, r->level, (unsigned long long)r->shard_bytes, r->keep_raw ? "true" : "false");
     return hs__pk_write(dst, HS__PK_STATE, text, (size_t)n, 0644, err);
 }
 
@@ -138,10 +140,12 @@ static json_t *shards_json(const hs__pk_plan *p, const hs__pk_shard_info *info)
     for (uint32_t i = 0; i < p->n_shards; i++) {
         char hash[17];
         hs__pk_hex64(info[i].header_hash, hash);
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:I, s:I, s:s}", "name", p->shards[i].name, "kind",
-                                        p->shards[i].dense ? "dense" : "experts", "bytes", (json_int_t)info[i].bytes,
-                                        "records", (json_int_t)info[i].records, "header_hash", hash));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:s}", "name", p->shards[i].name, "kind",
+                                              p->shards[i].dense ? "dense"
+                                              : p->shards[i].raw ? "raw"
+                                                                 : "experts",
+                                              "bytes", (json_int_t)info[i].bytes, "records",
+                                              (json_int_t)info[i].records, "header_hash", hash));
     }
     return list;
 }
@@ -181,6 +185,7 @@ int hs__pk_manifest_recipe(const json_t *m, const char *path, hs__pk_recipe *ret
     ret->codecs = codecs;
     ret->level = (int)level;
     ret->shard_bytes = (uint64_t)shard_bytes;
+    ret->keep_raw = json_is_true(json_object_get(o, "keep_raw"));
     *ret_source = json_string_value(json_object_get(m, "source"));
     return 0;
 }
@@ -202,14 +207,18 @@ static json_t *manifest_json(const hs__pk_plan *p, const hs__pk_recipe *r, const
     hs__pk_identity(r, id);
     hs__pk_hex(id, 16, identity);
     hs__pk_hex(r->stamp, 16, stamp);
-    for (uint32_t i = 0; i < p->n_shards; i++)
-        stored += info[i].stored_bytes;
-    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:{s:s, s:i, s:I}, s:o*, s:o, s:o, s:o, s:I, s:I}", "format",
-                     HS_PACK_FORMAT, "version", HS_PACK_VERSION, "identity", identity, "source_stamp", stamp,
-                     "created_by", "hotset " HOTSET_VERSION, "options", "codec", codec_names[r->codecs], "level",
-                     r->level, "shard_bytes", (json_int_t)r->shard_bytes, "source", source_json(p), "sources",
-                     sources_json(p), "shards", shards_json(p, info), "files", files_json(p), "raw_bytes",
-                     (json_int_t)p->source_bytes, "stored_bytes", (json_int_t)stored);
+    bool raw = false;
+    for (uint32_t i = 0; i < p->n_shards; i++) {
+        stored += p->shards[i].raw ? 0 : info[i].stored_bytes;
+        raw |= p->shards[i].raw;
+    }
+    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:{s:s, s:i, s:I, s:o*}, s:o*, s:o, s:o, s:o, s:I, s:I}", "format",
+                     HS_PACK_FORMAT, "version", raw ? HS_PACK_VERSION : HS_PACK_VERSION_PLAIN, "identity", identity,
+                     "source_stamp", stamp, "created_by", "hotset " HOTSET_VERSION, "options", "codec",
+                     codec_names[r->codecs], "level", r->level, "shard_bytes", (json_int_t)r->shard_bytes, "keep_raw",
+                     r->keep_raw ? json_true() : NULL, "source", source_json(p), "sources", sources_json(p), "shards",
+                     shards_json(p, info), "files", files_json(p), "raw_bytes", (json_int_t)p->source_bytes,
+                     "stored_bytes", (json_int_t)stored);
 }
 
 /* Names go into JSON, which is UTF-8. */

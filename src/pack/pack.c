@@ -1,7 +1,8 @@
 /*
  * pack.c - hs_pack: from a source to a complete packed folder, step by step, so that it can stop anywhere.
  *
- *   lock -> state file -> header files -> shards, one by one -> copied files -> manifest -> state and lock removed
+ *   lock -> state file -> header files -> shards, one by one -> raw shards of what is compressed in them (keep_raw)
+ *        -> copied files -> manifest -> state and lock removed
  *
  * Invariants: a folder without manifest is no model to any reader; every file but the .tmp ones is complete (written,
  * fsynced, renamed); the state file says with what the finished shards were made, and each carries the identity.
@@ -25,7 +26,7 @@ typedef struct job {
     hs__pk_encoder *encoder;
     hs__pk_recipe recipe;
     uint8_t identity[16];
-    hs__pk_shard_info *info; /* [plan->n_shards] */
+    hs__pk_shard_info *info; /* [2 * plan->n_shards, raw ones included] */
     int lock;
 } job;
 
@@ -73,7 +74,7 @@ static int choose_recipe(job *j, dst_kind kind, hs_err *err)
                 "%s holds an unfinished pack of another source (or %s was changed since): remove it first", o->dst,
                 o->src);
         if ((o->codec != HS_PACK_AUTO && codecs_of[o->codec] != r->codecs) || (o->level && o->level != r->level) ||
-            (o->shard_bytes && o->shard_bytes != r->shard_bytes))
+            (o->shard_bytes && o->shard_bytes != r->shard_bytes) || (o->keep_raw && r->codecs && !r->keep_raw))
             return hs_err_set(err, -EEXIST,
                               "%s holds an unfinished pack with other options: give the same ones, or remove it first",
                               o->dst);
@@ -88,6 +89,8 @@ static int choose_recipe(job *j, dst_kind kind, hs_err *err)
         e = hs__pk_decide(&j->work, o, j->plan, j->encoder, &r->codecs, err);
     else if (!decided)
         r->codecs = codecs_of[o->codec];
+    if (!decided)
+        r->keep_raw = o->keep_raw && r->codecs;
     hs__pk_identity(r, j->identity);
     return e;
 }
@@ -109,7 +112,7 @@ static int find_shard(job *j, uint32_t shard, bool *ret_found, hs_err *err)
     }
     hs__pk_shard_info info = {.bytes = sh.bytes, .records = sh.header.n_records, .header_hash = sh.header.header_hash};
     for (uint32_t i = 0; same && i < s->n_records; i++) {
-        const hs__pk_record *want = &j->plan->records[s->first_record + i];
+        const hs__pk_record *want = &j->plan->records[hs__pk_record_of(s, i)];
         const hs_shard_record *got = &sh.records[i];
         same = got->n_parts == want->n_parts;
         for (uint32_t k = 0; same && k < want->n_parts; k++) {
@@ -133,7 +136,7 @@ static int write_shard(job *j, uint32_t shard, hs_err *err)
     hs__pk_writer *w = NULL;
     int r = hs__pk_writer_create(j->plan, shard, j->opt->dst, j->identity, &w, err);
     for (uint32_t i = 0; r == 0 && i < s->n_records; i++)
-        r = hs__pk_encode_record(j->encoder, j->plan, s->first_record + i, j->recipe.codecs, w, err);
+        r = hs__pk_encode_record(j->encoder, j->plan, hs__pk_record_of(s, i), s->raw ? 0 : j->recipe.codecs, w, err);
     if (r == 0)
         r = hs__pk_plan_unchanged(j->plan, err);
     if (r == 0)
@@ -142,10 +145,11 @@ static int write_shard(job *j, uint32_t shard, hs_err *err)
     return r;
 }
 
-static int write_shards(job *j, hs_err *err)
+/* From `first` on. */
+static int write_shards(job *j, uint32_t first, hs_err *err)
 {
     int r = 0;
-    for (uint32_t i = 0; r == 0 && i < j->plan->n_shards; i++) {
+    for (uint32_t i = first; r == 0 && i < j->plan->n_shards; i++) {
         bool found;
         r = find_shard(j, i, &found, err);
         if (r == 0 && found)
@@ -154,6 +158,42 @@ static int write_shards(job *j, hs_err *err)
             r = write_shard(j, i, err);
     }
     return r;
+}
+
+/* What is compressed in the shards that are there, once more. */
+static int write_raw(job *j, hs_err *err)
+{
+    static const hs_pack_monitor deaf;
+    uint32_t n = j->plan->n_shards;
+    uint64_t bytes = 0;
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < n; i++) {
+        if (j->plan->shards[i].dense)
+            continue;
+        const char *name = j->plan->shards[i].name;
+        hs__pk_work quiet = {.monitor = &deaf};
+        hs__pk_shard sh = {.name = name, .fd = -1, .path = hs__pk_path(j->opt->dst, name, err)};
+        r = sh.path ? hs__pk_shard_open(&quiet, &sh, j->identity, err) : -ENOMEM;
+        if (r == 0 && !sh.usable)
+            r = hs_err_set(err, -EBADMSG, "%s/%s: damaged since it was written", j->opt->dst, name);
+        if (r == 0)
+            r = hs__pk_plan_raw(j->plan, i, &sh, err);
+        hs__pk_shard_close(&sh);
+        bytes += j->plan->shards[i].source_bytes;
+    }
+    for (uint32_t i = n; i < j->plan->n_shards; i++)
+        bytes -= j->plan->shards[i].source_bytes;
+    if (r == 0)
+        r = hs__pk_advance(&j->work, bytes, err); /* what is raw already */
+    return r < 0 ? r : write_shards(j, n, err);
+}
+
+static uint64_t streamed_bytes(const hs__pk_plan *p)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < p->n_shards; i++)
+        bytes += p->shards[i].dense ? 0 : p->shards[i].source_bytes;
+    return bytes;
 }
 
 static int write_headers(job *j, hs_err *err)
@@ -228,7 +268,7 @@ static int check_nothing_else(const job *j, hs_err *err)
 /* After lock: everything that is written. */
 static int fill_dst(job *j, dst_kind kind, hs_err *err)
 {
-    j->info = hs_calloc(j->plan->n_shards + 1u, sizeof *j->info);
+    j->info = hs_calloc(2u * j->plan->n_shards + 1u, sizeof *j->info);
     if (!j->info)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", j->opt->dst);
     int r = choose_recipe(j, kind, err);
@@ -236,10 +276,13 @@ static int fill_dst(job *j, dst_kind kind, hs_err *err)
         r = hs__pk_state_write(j->opt->dst, &j->recipe, err);
     if (r < 0)
         return r;
-    hs__pk_phase(&j->work, HS_PACK_PHASE_PACK, j->plan->source_bytes + j->plan->file_bytes);
+    hs__pk_phase(&j->work, HS_PACK_PHASE_PACK,
+                 j->plan->source_bytes + j->plan->file_bytes + (j->recipe.keep_raw ? streamed_bytes(j->plan) : 0));
     r = write_headers(j, err);
     if (r == 0)
-        r = write_shards(j, err);
+        r = write_shards(j, 0, err);
+    if (r == 0 && j->recipe.keep_raw)
+        r = write_raw(j, err);
     if (r == 0)
         r = copy_files(j, err);
     if (r == 0)
@@ -284,6 +327,9 @@ static int meet_pack(job *j, hs_err *err)
         return hs_err_set(err, r == -EINVAL ? -EEXIST : r, "%s holds something else already: %.400s", j->opt->dst,
                           e.text);
     r = hs__pk_packed_open_shards(&j->work, packed, err);
+    if (r == 0 && j->opt->keep_raw && !packed->n_raw)
+        r = hs_err_set(err, -EEXIST, "%s is a complete pack without raw records: remove it first, or leave it as it is",
+                       j->opt->dst);
     if (r == 0 && j->work.problems)
         r = hs_err_set(err, -EBADMSG, "%s is packed already, but damaged: %.380s", j->opt->dst, j->work.first);
     if (r == 0)
@@ -349,6 +395,8 @@ static int check_options(const hs_pack_options *o, hs_err *err)
     if (o->shard_bytes && o->shard_bytes < 1u << 20)
         return hs_err_set(err, -EINVAL, "pack: shards of %llu bytes; at least 1 MiB is needed",
                           (unsigned long long)o->shard_bytes);
+    if (o->keep_raw && o->codec == HS_PACK_RAW)
+        return hs_err_set(err, -EINVAL, "pack: with codec raw every record is raw: keep_raw would add nothing");
     if (o->threads > HS_PACK_THREADS_MAX)
         return hs_err_set(err, -EINVAL, "pack: %u threads; at most %u are possible", o->threads, HS_PACK_THREADS_MAX);
     return 0;

@@ -63,7 +63,8 @@ typedef struct hs_pack_options {
     const char *src; /* a safetensors folder, or a GGUF file (the first part of a split one) */
     const char *dst; /* new, empty, or left by an interrupted hs_pack of the same source */
     hs_pack_codec codec;
-    int level;            /* zstd, 1 to HS_PACK_LEVEL_MAX; 0 = 1 (weights gain nothing from more) */
+    int level;     /* zstd, 1 to HS_PACK_LEVEL_MAX; 0 = 1 (weights gain nothing from more) */
+    bool keep_raw; /* what is compressed is stored raw as well, so that a machine can read what is faster there */
     uint64_t shard_bytes; /* raw bytes per experts shard, at least 1 MiB; 0 = HS_PACK_SHARD_BYTES */
     hs_pool *pool;        /* NULL = an own one of `threads` */
     uint32_t threads;     /* 0 = hs_cpu_count() */
@@ -79,9 +80,10 @@ typedef struct hs_pack_options {
 /*
  * Packs src into dst. Interrupted at any point, by a signal, a full disk or a power cut, it leaves a folder that does
  * not load, and running it again with the same options (or none) continues after the last finished shard. 0 also when
- * dst is a complete pack of this source already. Errors: -EEXIST dst holds something else; -EBUSY another pack is at
- * work on dst; -EINVAL src is no model or dst lies inside it; -ESTALE src changed meanwhile; -ECANCELED; -EBADMSG
- * (check) dst is damaged or differs from src; else the errno of the failed operation.
+ * dst is a complete pack of this source already. Errors: -EEXIST dst holds something else, or a pack without the raw
+ * records that are asked for; -EBUSY another pack is at work on dst; -EINVAL src is no model or dst lies inside it;
+ * -ESTALE src changed meanwhile; -ECANCELED; -EBADMSG (check) dst is damaged or differs from src; else the errno of the
+ * failed operation.
  */
 int hs_pack(const hs_pack_options *opt, hs_err *err) HS_MUST_CHECK;
 

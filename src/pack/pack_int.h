@@ -121,7 +121,9 @@ typedef struct hs__pk_record {
 typedef struct hs__pk_shard_plan {
     char name[32];
     bool dense;
+    bool raw; /* of another shard's records those that are compressed there */
     uint32_t first_record, n_records;
+    uint32_t *chosen;      /* if raw: [n_records] of the plan's records; else they follow one another */
     uint64_t source_bytes; /* of the parts, without padding */
 } hs__pk_shard_plan;
 
@@ -135,7 +137,7 @@ typedef struct hs__pk_plan {
     uint32_t n_parts;
     hs__pk_record *records;
     uint32_t n_records;
-    hs__pk_shard_plan *shards;
+    hs__pk_shard_plan *shards; /* raw ones last: they are added when the others are written */
     uint32_t n_shards;
     uint64_t source_bytes; /* of the parts */
     uint64_t file_bytes;   /* of the other files */
@@ -146,6 +148,14 @@ typedef struct hs__pk_plan {
 int hs__pk_plan_create(const char *src, uint64_t shard_bytes, const hs__pk_work *w, hs__pk_plan **ret,
                        hs_err *err) HS_MUST_CHECK;
 void hs__pk_plan_destroy(hs__pk_plan **plan);
+/* The plan's number of record i of a shard. */
+static inline uint32_t hs__pk_record_of(const hs__pk_shard_plan *s, uint32_t i)
+{
+    return s->raw ? s->chosen[i] : s->first_record + i;
+}
+struct hs__pk_shard;
+/* Adds the raw shard of a written one, if any of its records is compressed. */
+int hs__pk_plan_raw(hs__pk_plan *p, uint32_t shard, const struct hs__pk_shard *written, hs_err *err) HS_MUST_CHECK;
 /* -ESTALE if a container's size or mtime changed since the plan was made. */
 int hs__pk_plan_unchanged(const hs__pk_plan *p, hs_err *err) HS_MUST_CHECK;
 /* Header bytes of a container (data_start of them; hs_free). */
@@ -267,6 +277,7 @@ typedef struct hs__pk_source {
 typedef struct hs__pk_shard {
     const char *name;
     char *path;
+    bool raw;                                     /* of kind "raw" */
     int fd;                                       /* -1: cannot be read (a problem was told) */
     bool usable;                                  /* header and table are sound: the next ones may be used */
     uint64_t bytes;                               /* of the file */
@@ -292,6 +303,7 @@ typedef struct hs__pk_packed {
     uint32_t n_sources;
     hs__pk_shard *shards;
     uint32_t n_shards;
+    uint32_t n_raw; /* of the shards, the last ones: of kind "raw" */
     hs__pk_copied *files;
     uint32_t n_files;
     uint64_t raw_bytes; /* as the manifest says: tensors of all shards */
@@ -300,9 +312,12 @@ typedef struct hs__pk_packed {
 /* Reads the manifest alone. Errors: -ENOENT none; -EINVAL not ours; -ENOTSUP a newer version; -EBADMSG damaged. */
 int hs__pk_packed_open(const char *path, hs__pk_packed **ret, hs_err *err) HS_MUST_CHECK;
 void hs__pk_packed_close(hs__pk_packed **p);
+/* Forgets the raw shards, for who needs every record once. */
+void hs__pk_packed_without_raw(hs__pk_packed *p);
 /* Opens and checks every shard's header, table and footer; problems are told through w. */
 int hs__pk_packed_open_shards(hs__pk_work *w, hs__pk_packed *p, hs_err *err) HS_MUST_CHECK;
-/* Do the usable shards' parts cover each source's data exactly once? Problems are told through w. */
+/* Do the usable shards' parts cover each source's data exactly once, and raw shards some of it again? Problems are told
+ * through w. */
 int hs__pk_packed_coverage(hs__pk_work *w, const hs__pk_packed *p, hs_err *err) HS_MUST_CHECK;
 /* One shard: sh->path and sh->name set by the caller. 0 whatever is found; problems are told through w. */
 int hs__pk_shard_open(hs__pk_work *w, hs__pk_shard *sh, const uint8_t identity[16], hs_err *err) HS_MUST_CHECK;
@@ -332,6 +347,7 @@ typedef struct hs__pk_recipe {
     uint32_t codecs; /* HS__PK_ZSTD, HS__PK_EXPONENT */
     int level;
     uint64_t shard_bytes;
+    bool keep_raw; /* false if nothing is compressed */
 } hs__pk_recipe;
 
 void hs__pk_identity(const hs__pk_recipe *r, uint8_t ret[16]);
@@ -357,11 +373,11 @@ typedef struct hs__pk_remaker hs__pk_remaker;
 int hs__pk_remaker_create(hs__pk_work *w, const hs__pk_packed *p, hs__pk_remaker **ret, hs_err *err) HS_MUST_CHECK;
 void hs__pk_remaker_destroy(hs__pk_remaker **m);
 const char *hs__pk_remaker_source(const hs__pk_remaker *m);
-/* A record of shard `shard`, zeros up to the next page included, in pieces of whole pages: n bytes that belong at `at`.
+/* A record, zeros up to the next page included, in pieces of whole pages: n bytes that belong at `at`.
  * Nothing is handed out before the whole record's checksums have come out as the shard's table says (else -EBADMSG). */
 typedef int (*hs__pk_page_sink)(void *ctx, uint64_t at, const uint8_t *pages, uint32_t n, hs_err *err);
-int hs__pk_remake_record(hs__pk_remaker *m, const hs__pk_shard *sh, uint32_t shard, uint32_t record,
-                         hs__pk_page_sink sink, void *ctx, hs_err *err) HS_MUST_CHECK;
+int hs__pk_remake_record(hs__pk_remaker *m, const hs__pk_shard *sh, uint32_t record, hs__pk_page_sink sink, void *ctx,
+                         hs_err *err) HS_MUST_CHECK;
 /* A container's header, or a copied file, written anew; -EBADMSG: the source's has another checksum. */
 int hs__pk_remake_header(hs__pk_remaker *m, uint32_t source, hs_err *err) HS_MUST_CHECK;
 int hs__pk_remake_file(hs__pk_remaker *m, uint32_t file, hs_err *err) HS_MUST_CHECK;

@@ -66,6 +66,8 @@ static int read_shard_entry(const json_t *o, const char *where, size_t i, const 
         r = size_of(o, where, "records", &s->want_records, err);
     if (r < 0)
         return r;
+    const char *kind = text_of(o, "kind");
+    s->raw = kind && !strcmp(kind, "raw");
     if (!hs__pk_name_is_plain(s->name) || !hs__pk_parse_hex64(text_of(o, "header_hash"), &s->want_hash))
         return malformed(where, "shards", i, err);
     s->path = hs__pk_path(folder, s->name, err);
@@ -107,7 +109,12 @@ static int read_lists(hs__pk_packed *p, const char *where, hs_err *err)
     for (size_t i = 0; r == 0 && i < n[1]; i++) {
         p->n_shards++; /* before reading: its path is freed even if the rest is malformed */
         r = read_shard_entry(json_array_get(shards, i), where, i, p->path, &p->shards[i], err);
+        if (r == 0 && p->n_raw && !p->shards[i].raw)
+            r = malformed(where, "shards", i, err); /* raw ones come last */
+        p->n_raw += p->shards[i].raw;
     }
+    if (r == 0 && p->n_raw == p->n_shards)
+        r = malformed(where, "shards", 0, err);
     for (size_t i = 0; r == 0 && i < n[2]; i++, p->n_files++)
         r = read_copied(json_array_get(files, i), where, i, &p->files[i], err);
     return r;
@@ -133,9 +140,9 @@ static int read_manifest(hs__pk_packed *p, const char *where, hs_err *err)
         return hs_err_set(err, -EBADMSG, "%s: damaged (checksum), or of a version that this build does not know",
                           where);
     r = hs_json_int(p->manifest, where, "version", 1, 1000, &version, err);
-    if (r == 0 && version != HS_PACK_VERSION)
-        return hs_err_set(err, -ENOTSUP, "%s: version %lld; this build reads version %d", where, (long long)version,
-                          HS_PACK_VERSION);
+    if (r == 0 && version > HS_PACK_VERSION)
+        return hs_err_set(err, -ENOTSUP, "%s: version %lld; this build reads versions up to %d", where,
+                          (long long)version, HS_PACK_VERSION);
     if (r == 0)
         r = size_of(p->manifest, where, "raw_bytes", &p->raw_bytes, err);
     if (r < 0)
@@ -193,6 +200,12 @@ void hs__pk_packed_close(hs__pk_packed **packed)
     hs_free(p->files);
     hs_free(p->path);
     hs_free(p);
+}
+
+void hs__pk_packed_without_raw(hs__pk_packed *p)
+{
+    for (; p->n_raw; p->n_raw--)
+        hs__pk_shard_close(&p->shards[--p->n_shards]);
 }
 
 /* ---- shards ---- */
@@ -390,18 +403,35 @@ static void check_extents(hs__pk_work *w, const hs__pk_packed *p, const extent *
                        p->shards[list[k].shard].name, list[k].record);
 }
 
+/* Every record of a raw shard is one of another shard again. */
+static void check_raw(hs__pk_work *w, const hs__pk_packed *p, uint32_t shard, const extent *list, uint64_t n)
+{
+    const hs__pk_shard *sh = &p->shards[shard];
+    for (uint32_t r = 0; sh->usable && r < sh->header.n_records; r++) {
+        bool good = true;
+        for (uint32_t j = 0; good && j < sh->records[r].n_parts; j++) {
+            const hs_shard_part *part = &sh->parts[sh->records[r].first_part + j];
+            extent x = {part->source, 0, 0, part->source_offset, part->bytes};
+            good = part->codec == HS_CODEC_RAW && bsearch(&x, list, n, sizeof x, by_source);
+        }
+        if (!good)
+            hs__pk_problem(w, sh->name, r, "%s, record %u: not a raw copy of another record", sh->name, r);
+    }
+}
+
 int hs__pk_packed_coverage(hs__pk_work *w, const hs__pk_packed *p, hs_err *err)
 {
     uint64_t n = 0, k = 0;
     bool complete = true;
-    for (uint32_t i = 0; i < p->n_shards; i++) {
+    uint32_t n_shards = p->n_shards - p->n_raw;
+    for (uint32_t i = 0; i < n_shards; i++) {
         complete &= p->shards[i].usable;
         n += p->shards[i].usable ? p->shards[i].header.n_parts : 0;
     }
     extent *list = hs_calloc(n + 1, sizeof *list);
     if (!list)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", p->path);
-    for (uint32_t i = 0; i < p->n_shards; i++) {
+    for (uint32_t i = 0; i < n_shards; i++) {
         const hs__pk_shard *sh = &p->shards[i];
         for (uint32_t r = 0; sh->usable && r < sh->header.n_records; r++)
             for (uint32_t j = 0; j < sh->records[r].n_parts; j++) {
@@ -411,6 +441,8 @@ int hs__pk_packed_coverage(hs__pk_work *w, const hs__pk_packed *p, hs_err *err)
     }
     qsort(list, n, sizeof *list, by_source);
     check_extents(w, p, list, n, complete);
+    for (uint32_t i = n_shards; complete && i < p->n_shards; i++)
+        check_raw(w, p, i, list, n);
     hs_free(list);
     return 0;
 }

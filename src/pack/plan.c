@@ -1,6 +1,6 @@
 /*
  * plan.c - what of a source goes where: containers, parts, records, shards, files to copy, and a stamp by
- * which the same source is known again. Immutable once made; holds one descriptor per container.
+ * which the same source is known again. Immutable once made, but for raw shards; holds one descriptor per container.
  *
  * The plan depends on the source and on shard_bytes alone, so that an interrupted pack finds its place again.
  */
@@ -279,6 +279,43 @@ static int new_shard(hs__pk_plan *p, bool dense, uint32_t number, uint32_t recor
     return 0;
 }
 
+static bool is_compressed(const hs__pk_shard *sh, uint32_t record)
+{
+    const hs_shard_record *rec = &sh->records[record];
+    for (uint32_t i = 0; i < rec->n_parts; i++)
+        if (sh->parts[rec->first_part + i].codec != HS_CODEC_RAW)
+            return true;
+    return false;
+}
+
+int hs__pk_plan_raw(hs__pk_plan *p, uint32_t shard, const hs__pk_shard *written, hs_err *err)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < written->header.n_records; i++)
+        n += is_compressed(written, i);
+    if (!n)
+        return 0;
+    int r = new_shard(p, false, 0, 0, err);
+    if (r < 0)
+        return r;
+    const hs__pk_shard_plan *of = &p->shards[shard];
+    hs__pk_shard_plan *s = &p->shards[p->n_shards - 1];
+    snprintf(s->name, sizeof s->name, "raw%s", strchr(of->name, '-'));
+    s->raw = true;
+    s->chosen = hs_calloc(n, sizeof *s->chosen);
+    if (!s->chosen)
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
+    for (uint32_t i = 0; i < written->header.n_records; i++) {
+        if (!is_compressed(written, i))
+            continue;
+        const hs__pk_record *rec = &p->records[hs__pk_record_of(of, i)];
+        s->chosen[s->n_records++] = hs__pk_record_of(of, i);
+        for (uint32_t k = 0; k < rec->n_parts; k++)
+            s->source_bytes += p->parts[rec->first_part + k].bytes;
+    }
+    return 0;
+}
+
 /* The last n parts are a record; name: of the first. */
 static int end_record(hs__pk_plan *p, uint32_t n, bool dense, const char *name, uint64_t shard_bytes, hs_err *err)
 {
@@ -440,6 +477,8 @@ void hs__pk_plan_destroy(hs__pk_plan **plan)
     hs__pk_list_free(&p->files);
     hs_free(p->parts);
     hs_free(p->records);
+    for (uint32_t i = 0; i < p->n_shards; i++)
+        hs_free(p->shards[i].chosen);
     hs_free(p->shards);
     hs_free(p->src);
     hs_free(p->folder);

@@ -31,7 +31,7 @@ static int check_source(const hs__pk_remaker *m, const hs__pk_recipe *recipe, hs
     uint8_t identity[16];
     const hs__pk_plan *plan = m->plan;
     hs__pk_identity(recipe, identity);
-    bool same = !memcmp(identity, m->p->identity, sizeof identity) && plan->n_shards == m->p->n_shards &&
+    bool same = !memcmp(identity, m->p->identity, sizeof identity) && plan->n_shards == m->p->n_shards - m->p->n_raw &&
                 plan->n_containers == m->p->n_sources;
     for (uint32_t i = 0; same && i < plan->n_shards; i++)
         same = !strcmp(plan->shards[i].name, m->p->shards[i].name) &&
@@ -123,20 +123,27 @@ static int collect(void *ctx, const void *stored, uint32_t n, uint32_t check, hs
     return r;
 }
 
-int hs__pk_remake_record(hs__pk_remaker *m, const hs__pk_shard *sh, uint32_t shard, uint32_t record,
-                         hs__pk_page_sink sink, void *ctx, hs_err *err)
+static bool is_same(const hs__pk_plan *plan, uint32_t number, const hs_shard_part *parts, uint32_t n)
+{
+    const hs__pk_record *planned = &plan->records[number];
+    bool same = n == planned->n_parts;
+    for (uint32_t i = 0; same && i < n; i++) {
+        const hs__pk_part *a = &plan->parts[planned->first_part + i];
+        same = a->source == parts[i].source && a->offset == parts[i].source_offset && a->bytes == parts[i].bytes;
+    }
+    return same;
+}
+
+int hs__pk_remake_record(hs__pk_remaker *m, const hs__pk_shard *sh, uint32_t record, hs__pk_page_sink sink, void *ctx,
+                         hs_err *err)
 {
     const hs_shard_record *rec = &sh->records[record];
     const hs_shard_part *parts = &sh->parts[rec->first_part];
-    uint32_t number = m->plan->shards[shard].first_record + record;
-    const hs__pk_record *planned = &m->plan->records[number];
+    uint32_t number = 0;
     uint64_t stored = 0, raw = 0;
-    bool same = rec->n_parts == planned->n_parts;
-    for (uint32_t i = 0; same && i < rec->n_parts; i++) {
-        const hs__pk_part *a = &m->plan->parts[planned->first_part + i];
-        same = a->source == parts[i].source && a->offset == parts[i].source_offset && a->bytes == parts[i].bytes;
-    }
-    if (!same)
+    while (number < m->plan->n_records && !is_same(m->plan, number, parts, rec->n_parts))
+        number++;
+    if (number == m->plan->n_records)
         return hs_err_set(err, -EBADMSG, "%s, record %u: %s would be packed otherwise", sh->name, record, m->plan->src);
     int r = hs__pk_encode_again(m->encoder, m->plan, number, parts, forget, NULL, &stored, &raw, err);
     if (r == 0 && raw != rec->raw_hash)

@@ -103,12 +103,12 @@ static int write_pages(void *ctx, uint64_t at, const uint8_t *pages, uint32_t n,
     return write_differing_pages(x->r, x->fd, at, pages, n, x->sh->path, err);
 }
 
-static int remake(repair *r, const hs__pk_shard *sh, uint32_t shard, uint32_t record, hs_err *err)
+static int remake(repair *r, const hs__pk_shard *sh, uint32_t record, hs_err *err)
 {
     rewrite x = {.r = r, .sh = sh, .fd = open(sh->path, O_RDWR | O_CLOEXEC)};
     if (x.fd < 0)
         return hs_err_set(err, -errno, "%s: %s", sh->path, hs_strerror(-errno));
-    int e = hs__pk_remake_record(r->remaker, sh, shard, record, write_pages, &x, err);
+    int e = hs__pk_remake_record(r->remaker, sh, record, write_pages, &x, err);
     return close_mended(x.fd, e, sh->path, err);
 }
 
@@ -138,7 +138,7 @@ static int mend_record(repair *r, uint32_t shard, const hs__pk_shard *good, uint
         hs__pk_problem(r->w, sh->name, record, "%.300s; in %.100s too", why.text, r->copy->path);
         return 0;
     }
-    e = good ? mend(r, sh, good, from, to, &why) : remake(r, sh, shard, record, &why);
+    e = good ? mend(r, sh, good, from, to, &why) : remake(r, sh, record, &why);
     if (e == 0)
         e = check_record(r, sh, record, &why);
     if (e == 0) {

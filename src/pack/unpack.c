@@ -259,6 +259,8 @@ static int open_pack(job *j, const char *src, hs_err *err)
     if (r == -ENOENT)
         return hs_err_set(err, r, "%s is not a packed model: it has no " HS__PK_MANIFEST, src);
     if (r == 0)
+        hs__pk_packed_without_raw(j->packed);
+    if (r == 0)
         r = hs__pk_packed_open_shards(&j->work, j->packed, err);
     if (r == 0)
         r = hs__pk_packed_coverage(&j->work, j->packed, err);

@@ -38,7 +38,7 @@ static int failed(const hs__pk_writer *w, int code, hs_err *err)
 static int allocate(hs__pk_writer *w, const hs__pk_plan *p, const hs__pk_shard_plan *s, const char *dst, hs_err *err)
 {
     for (uint32_t i = 0; i < s->n_records; i++) {
-        const hs__pk_record *rec = &p->records[s->first_record + i];
+        const hs__pk_record *rec = &p->records[hs__pk_record_of(s, i)];
         w->max_parts += rec->n_parts;
         for (uint32_t k = 0; k < rec->n_parts; k++)
             w->max_frames += hs__pk_n_frames(p->parts[rec->first_part + k].bytes);

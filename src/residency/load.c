@@ -114,14 +114,14 @@ static uint8_t *landing(const hs_residency *r, const hs__load *l)
 /* Checksums of a raw record that was right before are no condition. With mirrors they are: another copy may be read. */
 static bool is_known(const hs_residency *r, const hs__load *l)
 {
-    return !r->cfg.verify_always && l->staging == HS__NONE && !(l->from & HS_OBJECT_RAW) &&
-           hs__is_known(r, l->object) && hs_objects_copies(r->cfg.objects) == 1;
+    return !r->cfg.verify_always && l->staging == HS__NONE && hs__is_known(r, l->object) &&
+           hs_objects_copies(r->cfg.objects) == 1;
 }
 
 static void set_known(hs_residency *r, const hs__load *l, bool known)
 {
     uint8_t bit = (uint8_t)(1u << l->object % 8), *byte = &r->known[l->object / 8];
-    if (!(l->from & HS_OBJECT_RAW))
+    if (l->staging == HS__NONE && hs_object_frames(r->cfg.objects, l->from))
         *byte = (uint8_t)(known ? *byte | bit : *byte & ~bit);
 }
 

@@ -96,7 +96,7 @@ typedef struct hs_residency_stats {
     uint64_t miss_predicted; /* useful + late: over (misses + useful) it is the recall of misses */
     uint64_t wait_ns;        /* engine thread stood in wait without anything to decode */
     uint64_t decode_ns;      /* engine thread spent decoding frames */
-    uint64_t unpacked;       /* experts read from what the model was packed from, because that is faster here */
+    uint64_t unpacked;       /* experts of a compressed model that were read raw, because that is faster here */
     uint64_t errors;         /* reads that failed or brought damaged frames, first tries included */
     uint64_t shrinks, grows; /* changes of the number of slots */
     uint64_t moves;          /* experts copied into a slot that stays */

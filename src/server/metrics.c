@@ -90,7 +90,7 @@ static const metric metrics[] = {
     {"hotset_prefetch_useful_total", "counter", "Experts read ahead and then used.", STATS_U64, STAT(prefetch_useful)},
     {"hotset_prefetch_wasted_total", "counter", "Experts read ahead and dropped unused.", STATS_U64,
      STAT(prefetch_wasted)},
-    {"hotset_experts_unpacked_total", "counter", "Experts read from what a packed model was packed from.", STATS_U64,
+    {"hotset_experts_unpacked_total", "counter", "Experts of a compressed model that were read raw.", STATS_U64,
      STAT(unpacked)},
     {"hotset_stall_seconds_total", "counter", "Time computing stood still for reads.", STATS_NS, STAT(disk_wait_ns)},
     {"hotset_expand_seconds_total", "counter", "Time spent on decompression while waiting.", STATS_NS, STAT(expand_ns)},

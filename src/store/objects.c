@@ -4,7 +4,8 @@
  * A safetensors object's parts are sorted by place in their files and merged into ranges while the gap between them is
  * under MERGE_GAP. Invariant: every range is inside [0, slot) (or staging), multiples of ALIGN, and ranges of an object
  * do not overlap in the slot.
- * The index of a packed model owns, where it can, a second one over the model that it was packed from.
+ * The index of a packed model owns, where it can, a second one over the raw records that the pack keeps, or over the
+ * model that it was packed from.
  */
 #include "store/objects.h"
 
@@ -154,10 +155,15 @@ static int open_files(hs_objects *o, hs_err *err)
  * That it is not there is no error. */
 static void open_raw(hs_objects *o)
 {
-    if (!o->s->packed || !o->staging_bytes || hs_objects_copies(o) > 1 || hs__origin_open(o->s, &o->origin, NULL) < 0)
+    if (!o->s->packed || o->s->prefers_raw || !o->staging_bytes || hs_objects_copies(o) > 1)
         return;
-    if (hs_objects_create(o->origin, o->parts, o->n, o->n_parts, &o->raw, NULL) == 0 &&
-        o->raw->slot_bytes > o->slot_bytes)
+    if (hs__kept_open(o->s, &o->origin, NULL) < 0 && hs__origin_open(o->s, &o->origin, NULL) < 0)
+        return;
+    if (hs_objects_create(o->origin, o->parts, o->n, o->n_parts, &o->raw, NULL) < 0)
+        return;
+    if (o->raw->staging_bytes)
+        hs_objects_destroy(&o->raw); /* something is compressed there, too */
+    else if (o->raw->slot_bytes > o->slot_bytes)
         o->slot_bytes = o->raw->slot_bytes;
 }
 

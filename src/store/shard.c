@@ -251,8 +251,9 @@ static int place_tensors(hs_source *s, const uint32_t *first, uint32_t n_sources
                 hs_tensor *t =
                     p->source < n_sources ? tensor_at(s, first, p->source, p->source_offset, p->bytes) : NULL;
                 if (!t && s->gguf)
-                    continue; /* what lies between tensors */
-                if (!t || (t->record != HS_NO_RECORD && t->nbytes)) {
+                    continue;                                     /* what lies between tensors */
+                bool again = sh->raw && p->codec == HS_CODEC_RAW; /* takes the place of another */
+                if (!t || (t->record != HS_NO_RECORD && t->nbytes && !again)) {
                     r = hs_err_set(err, -EBADMSG, "%s: record %u, part %u is no tensor of the source, or one twice",
                                    s->files[f].path, k, i);
                     break;
@@ -285,18 +286,31 @@ static int open_shards(hs_source *s, const json_t *list, const char *where, hs_e
     if (!s->files || !s->shards)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
     for (size_t i = 0; i < n; i++) {
-        const char *name = json_string_value(json_object_get(json_array_get(list, i), "name"));
+        const json_t *item = json_array_get(list, i);
+        const char *name = json_string_value(json_object_get(item, "name"));
+        const char *kind = json_string_value(json_object_get(item, "kind"));
+        int64_t bytes = 0;
+        bool raw = kind && !strcmp(kind, "raw");
         if (!name || !hs__name_is_plain(name))
             return hs_err_set(err, -EINVAL, "%s: shards[%zu].name is not a plain file name", where, i);
-        int r = hs__file_open(s, name, &s->files[i], err);
+        if (!raw && s->raw_bytes)
+            return hs_err_set(err, -EINVAL, "%s: shards[%zu] is behind those of kind raw", where, i);
+        int r = raw ? hs_json_int(item, where, "bytes", 1, INT64_MAX / 4096, &bytes, err) : 0;
+        s->raw_bytes += (uint64_t)bytes;
+        if (r < 0)
+            return r;
+        if (raw && !s->prefers_raw)
+            continue;
+        r = hs__file_open(s, name, &s->files[i], err);
         if (r < 0)
             return r;
         s->n_files++;
+        s->shards[i].raw = raw;
         r = read_shard(s, &s->files[i], &s->shards[i], err);
         if (r < 0)
             return r;
     }
-    return 0;
+    return s->n_files ? 0 : hs_err_set(err, -EINVAL, "%s: shards has only those of kind raw", where);
 }
 
 /* Files that decide what is computed, and what is said: others than those that were packed would give other results
@@ -381,8 +395,8 @@ int hs__manifest_read(const char *path, json_t **ret, hs_err *err)
         r = hs_err_set(err, -EINVAL, "%s: format is not " HS_PACK_FORMAT, path);
     if (r == 0)
         r = hs_json_int(m, path, "version", 1, 1000, &version, err);
-    if (r == 0 && version != HS_PACK_VERSION)
-        r = hs_err_set(err, -ENOTSUP, "%s: version %lld; this build reads version %d", path, (long long)version,
+    if (r == 0 && version > HS_PACK_VERSION)
+        r = hs_err_set(err, -ENOTSUP, "%s: version %lld; this build reads versions up to %d", path, (long long)version,
                        HS_PACK_VERSION);
     if (r == 0 && !is_sealed(text, len))
         r = hs_err_set(err, -EBADMSG, "%s: damaged (checksum)", path);

@@ -217,11 +217,12 @@ static void set_checkpoint(hs_source *s)
     s->checkpoint.n_tensors = s->n_tensors;
 }
 
-int hs_source_open(const char *path, hs_source **ret_source, hs_err *err)
+static int open_source(const char *path, bool prefers_raw, hs_source **ret_source, hs_err *err)
 {
     hs_source *s = hs_calloc(1, sizeof *s);
     if (!s)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", path);
+    s->prefers_raw = prefers_raw;
     s->path = hs__names_add(&s->names, path, strlen(path));
     int r = s->path ? open_any(s, err) : hs_err_set(err, -ENOMEM, "%s: out of memory", path);
     if (r == 0)
@@ -235,6 +236,23 @@ int hs_source_open(const char *path, hs_source **ret_source, hs_err *err)
     set_checkpoint(s);
     *ret_source = s;
     return 0;
+}
+
+int hs_source_open(const char *path, hs_source **ret_source, hs_err *err)
+{
+    return open_source(path, false, ret_source, err);
+}
+
+int hs__kept_open(const hs_source *s, hs_source **ret, hs_err *err)
+{
+    if (!s->raw_bytes)
+        return hs_err_set(err, -ENOENT, "%s: keeps no raw records", s->path);
+    return open_source(s->path, true, ret, err);
+}
+
+uint64_t hs_source_raw_bytes(const hs_source *s)
+{
+    return s->raw_bytes;
 }
 
 int hs_source_describe(const char *name, json_t *config, const hs_tensor *tensors, uint32_t n, hs_source **ret_source,

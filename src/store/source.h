@@ -38,6 +38,8 @@ int hs_source_add_mirror(hs_source *s, const char *path, hs_err *err) HS_MUST_CH
 
 const hs_checkpoint *hs_source_checkpoint(const hs_source *s);
 bool hs_source_is_packed(const hs_source *s);
+/* Of a packed model: bytes of the shards that keep raw what is compressed in others; 0 = none. */
+uint64_t hs_source_raw_bytes(const hs_source *s);
 /* Name of the i-th file with weights, within its folder; NULL behind the last. */
 const char *hs_source_file(const hs_source *s, uint32_t i);
 /* Bytes held by directory, tables and, of a GGUF model, config and vocabulary (for the memory plan). */

@@ -39,6 +39,7 @@ typedef struct hs__shard {
     const hs_shard_part *parts;
     const hs_shard_frame *frames;
     uint32_t first_record; /* global number of records[0] */
+    bool raw;              /* of records that other shards have compressed */
 } hs__shard;
 
 /* A tensor's place in a shard. */
@@ -72,6 +73,8 @@ struct hs_source {
     } mirrors[HS_MAX_MIRRORS]; /* the same files again */
     uint32_t n_mirrors;
     bool packed, gguf;
+    bool prefers_raw;      /* packed: records of raw shards take the place of compressed ones */
+    uint64_t raw_bytes;    /* packed: of raw shards, read or not */
     hs__vocab vocab;       /* if gguf */
     uint64_t config_bytes; /* memory of a GGUF config, about */
     hs__shard *shards;     /* [n_files] if packed */
@@ -109,6 +112,9 @@ int hs__gguf_parse(hs_source *s, const hs__file *f, uint64_t bytes, uint32_t ind
 void hs__gguf_free(hs_source *s);
 /* The manifest at `path` (json_decref), its format, version and seal checked. */
 int hs__manifest_read(const char *path, json_t **ret, hs_err *err) HS_MUST_CHECK;
+/* Opens packed source s once more, with the raw records that it keeps in the place of compressed ones. -ENOENT: it has
+ * none. */
+int hs__kept_open(const hs_source *s, hs_source **ret, hs_err *err) HS_MUST_CHECK;
 /* Opens what packed source s was packed from. An error says why that cannot take its place. */
 int hs__origin_open(const hs_source *s, hs_source **ret, hs_err *err) HS_MUST_CHECK;
 /* Reads manifest, headers and shard tables. */

@@ -95,6 +95,31 @@ says "$(basename "$shard")"
 expect 1 "$HOTSET" eval "$WORK/packed" --ids "$DATA/short.ids"
 says "$(basename "$shard")"
 
+# Raw records beside compressed ones: the same answer, tried both ways, without the source.
+expect 2 "$HOTSET" pack "$MODEL" "$WORK/kept" --codec raw --keep-raw
+says "--keep-raw keeps"
+[ ! -e "$WORK/kept" ] || fail "a refused pack left something"
+mkdir "$WORK/away"
+cp "$MODEL"/*.json "$MODEL/model.safetensors" "$WORK/away/"
+expect 0 "$HOTSET" pack "$WORK/away" "$WORK/kept" --codec exponent --keep-raw --shard-size 8M
+rm -r "$WORK/away"
+expect 0 "$HOTSET" verify "$WORK/kept"
+expect 0 "$HOTSET" inspect "$WORK/kept" --json
+case $(field kept_raw_bytes) in [1-9]*) ;; *) fail "inspect does not know what is kept" ;; esac
+few="--config $WORK/empty.conf --set cache.size=10% --temp 0 --max-tokens 60"
+expect 0 "$HOTSET" run "$MODEL" "Once upon a time" $few
+cp "$WORK/out" "$WORK/answer"
+expect 0 "$HOTSET" run "$WORK/kept" "Once upon a time" $few
+cmp "$WORK/out" "$WORK/answer" || fail "both ways do not give one answer"
+says "read unpacked"
+# Damage of raw records is no damage of the answer.
+for shard in "$WORK/kept"/raw-*.hss; do
+    for at in 5000 2000000 4000000; do damage "$shard" $at; done
+done
+expect 1 "$HOTSET" verify "$WORK/kept"
+expect 0 "$HOTSET" run "$WORK/kept" "Once upon a time" $few
+cmp "$WORK/out" "$WORK/answer" || fail "damaged raw records change the answer"
+
 # A truncated safetensors file.
 mkdir "$WORK/cut"
 cp "$MODEL"/*.json "$WORK/cut/"

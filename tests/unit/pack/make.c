@@ -338,3 +338,10 @@ int pack(const char *src, const char *dst, hs_pack_codec codec, uint64_t shard_b
     hs_pack_options o = {.src = src, .dst = dst, .codec = codec, .shard_bytes = shard_bytes, .threads = 1};
     return hs_pack(&o, err);
 }
+
+int pack_kept(const char *src, const char *dst, hs_pack_codec codec, uint64_t shard_bytes, hs_err *err)
+{
+    hs_pack_options o = {
+        .src = src, .dst = dst, .codec = codec, .shard_bytes = shard_bytes, .threads = 1, .keep_raw = true};
+    return hs_pack(&o, err);
+}

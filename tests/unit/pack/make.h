@@ -35,5 +35,7 @@ bool loads(const char *path);
 
 /* Packs with one thread (shard_bytes 0 = default); the error's code. */
 int pack(const char *src, const char *dst, hs_pack_codec codec, uint64_t shard_bytes, hs_err *err);
+/* The same with raw records beside the compressed ones. */
+int pack_kept(const char *src, const char *dst, hs_pack_codec codec, uint64_t shard_bytes, hs_err *err);
 
 #endif

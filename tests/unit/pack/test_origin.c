@@ -1,5 +1,6 @@
 /* labels: unit */
-/* The model that was packed, as another way to its bytes: taken only if it is what the manifest says, unchanged. */
+/* Other ways to the bytes of compressed records: raw ones that the pack keeps, and the model that was packed, which is
+ * taken only if it is what the manifest says, unchanged. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,15 +82,14 @@ static void read_object(const hs_objects *o, uint32_t object, uint8_t *slot)
     }
 }
 
-static void both_ways_are_the_same_bytes(void **state)
+static void assert_both_the_same(const char *dst, bool kept)
 {
-    (void)state;
-    world w = begin(HS_PACK_ZSTD);
     hs_source *s = NULL;
     uint32_t parts[2][3];
     hs_decoder *d = NULL;
     hs_err err = {0};
-    assert_int_equal(hs_source_open(w.dst, &s, NULL), 0);
+    assert_int_equal(hs_source_open(dst, &s, NULL), 0);
+    assert_int_equal(hs_source_raw_bytes(s) > 0, kept);
     assert_int_equal(hs_decoder_create(&d, NULL), 0);
     hs_objects *o = index_of(s, parts);
     assert_true(hs_objects_has_raw(o));
@@ -101,7 +101,7 @@ static void both_ways_are_the_same_bytes(void **state)
         hs_frame_iter it = {0};
         hs_frame f;
         assert_true(hs_object_is_staged(o, i) && !hs_object_is_staged(o, i | HS_OBJECT_RAW));
-        assert_int_equal(hs_object_frames(o, i | HS_OBJECT_RAW), 0);
+        assert_int_equal(hs_object_frames(o, i | HS_OBJECT_RAW), kept ? hs_object_frames(o, i) : 0);
         assert_true(hs_object_read_bytes(o, i) < hs_object_read_bytes(o, i | HS_OBJECT_RAW));
         assert_int_equal(hs_object_raw_bytes(o, i), hs_object_raw_bytes(o, i | HS_OBJECT_RAW));
         read_object(o, i, staging);
@@ -109,13 +109,17 @@ static void both_ways_are_the_same_bytes(void **state)
             if (hs_object_decode_frame(o, i, &f, d, staging, slot, &err) < 0)
                 fail_msg("%s", err.text);
         read_object(o, i | HS_OBJECT_RAW, raw);
+        it = (hs_frame_iter){0};
+        while (hs_object_next_frame(o, i | HS_OBJECT_RAW, &it, &f)) /* its checksums */
+            if (hs_object_decode_frame(o, i | HS_OBJECT_RAW, &f, d, raw, raw, &err) < 0)
+                fail_msg("%s", err.text);
         hs_object_parts(o, i, slot, a);
         hs_object_parts(o, i | HS_OBJECT_RAW, raw, b);
         for (uint32_t p = 0; p < 3; p++)
             assert_memory_equal(a[p], b[p], hs_source_checkpoint(s)->tensors[parts[i][p]].nbytes);
         char what[300];
         hs_object_describe(o, i | HS_OBJECT_RAW, what, sizeof what);
-        assert_non_null(strstr(what, FILE_NAME));
+        assert_non_null(strstr(what, kept ? "raw-00000.hss" : FILE_NAME));
     }
     free(slot);
     free(raw);
@@ -123,7 +127,37 @@ static void both_ways_are_the_same_bytes(void **state)
     hs_objects_destroy(&o);
     hs_decoder_destroy(&d);
     hs_source_close(&s);
+}
+
+static void both_ways_are_the_same_bytes(void **state)
+{
+    (void)state;
+    world w = begin(HS_PACK_ZSTD);
+    assert_both_the_same(w.dst, false);
     finish(&w);
+}
+
+/* Without the source; a raw shard that is not there, or is not the pack's, is no reason not to load. */
+static void what_is_kept_needs_no_source(void **state)
+{
+    (void)state;
+    world w = begin(HS_PACK_RAW);
+    remove_tree(w.dst);
+    assert_int_equal(pack_kept(w.src, w.dst, HS_PACK_ZSTD, 0, NULL), 0);
+    assert_both_the_same(w.dst, true);
+    remove_tree(w.src);
+    assert_both_the_same(w.dst, true);
+    char file[340], away[350];
+    snprintf(file, sizeof file, "%s/raw-00000.hss", w.dst);
+    snprintf(away, sizeof away, "%s.away", file);
+    assert_int_equal(rename(file, away), 0);
+    assert_false(has_raw(w.dst));
+    assert_true(loads(w.dst));
+    assert_int_equal(rename(away, file), 0);
+    flip_bits(w.dst, "raw-00000.hss", size_of(w.dst, "raw-00000.hss") - 2 * 4096, 1); /* its table */
+    assert_false(has_raw(w.dst));
+    assert_true(loads(w.dst));
+    remove_tree(w.out);
 }
 
 /* Rewrites one byte of the source at `at`, and gives the file its times back. */
@@ -175,6 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_ways_are_the_same_bytes),
+        cmocka_unit_test(what_is_kept_needs_no_source),
         cmocka_unit_test(only_what_was_packed_is_taken),
         cmocka_unit_test(raw_records_need_no_other_way),
     };

@@ -163,15 +163,16 @@ static void count_down(void *ctx, hs_pack_phase phase, uint64_t done, uint64_t t
 }
 
 /* Stopped at its n-th sign of life, for each n in turn, on what the runs before left behind; until one gets through. */
-static void cancelled_it_goes_on(void **state)
+static trip cancel_until_done(bool keep_raw)
 {
-    (void)state;
     trip t = trip_begin(SOURCE_BF16);
     int r = -ECANCELED;
     for (int n = 1; r < 0; n++) {
         hs_err err = {0};
         stopper s = {.stop_at = n};
         hs_pack_options o = {.src = t.src, .dst = t.dst, .shard_bytes = n % 2 ? MIB : 0, .threads = 1};
+        o.codec = keep_raw ? HS_PACK_EXPONENT : HS_PACK_AUTO;
+        o.keep_raw = keep_raw;
         o.monitor = (hs_pack_monitor){.ctx = &s, .progress = count_down, .cancel = &s.cancel};
         r = hs_pack(&o, &err);
         if (r < 0) {
@@ -180,6 +181,79 @@ static void cancelled_it_goes_on(void **state)
         }
         assert_true(n < 300);
     }
+    assert_complete(&t);
+    return t;
+}
+
+static void cancelled_it_goes_on(void **state)
+{
+    (void)state;
+    trip t = cancel_until_done(false);
+    trip_end(&t);
+}
+
+static char *manifest_of(const trip *t)
+{
+    size_t n;
+    char *text = read_file(t->dst, "manifest.json", &n);
+    text[n] = '\0';
+    return text;
+}
+
+/* With raw records a pack is the same but for them, interrupted or not, and every byte of them is looked at. */
+static void raw_records_are_kept(void **state)
+{
+    (void)state;
+    hs_err err = {0};
+    trip t = cancel_until_done(true), whole = {.src = t.src};
+    snprintf(whole.dst, sizeof whole.dst, "%.200s.w", t.dst);
+    assert_int_equal(pack_kept(t.src, whole.dst, HS_PACK_EXPONENT, MIB, NULL), 0);
+    assert_same_folder(t.dst, whole.dst);
+    hs_pack_options check = {.src = t.src, .dst = t.dst, .threads = 1, .check = true};
+    if (hs_pack(&check, &err) < 0)
+        fail_msg("%s", err.text);
+    char *text = manifest_of(&t);
+    assert_non_null(strstr(text, "\"version\": 2"));
+    free(text);
+    static const char raw[] = "raw-00000.hss";
+    assert_true(size_of(t.dst, raw) > size_of(t.dst, "experts-00000.hss"));
+    for (size_t n = size_of(t.dst, raw), at = 0; at < n; at += n / 13) {
+        flip_bits(t.dst, raw, at, 1);
+        assert_int_equal(hs_verify(t.dst, NULL, NULL, NULL, &err), -EBADMSG);
+        assert_non_null(strstr(err.text, raw));
+        flip_bits(t.dst, raw, at, 1);
+    }
+    assert_int_equal(hs_verify(t.dst, NULL, NULL, NULL, NULL), 0);
+    /* Unpacking needs none of them. */
+    char path[340];
+    snprintf(path, sizeof path, "%s/%s", t.dst, raw);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(hs_unpack(t.dst, t.back, NULL, NULL, NULL), 0);
+    assert_same_folder(t.src, t.back);
+    remove_tree(whole.dst);
+    trip_end(&t);
+}
+
+static void raw_records_are_kept_where_there_is_a_reason(void **state)
+{
+    (void)state;
+    hs_err err = {0};
+    trip t = trip_begin(SOURCE_FP8);
+    assert_int_equal(pack_kept(t.src, t.dst, HS_PACK_RAW, 0, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "keep_raw would add nothing"));
+    /* auto stores raw: there is nothing to keep. */
+    hs_pack_options o = {
+        .src = t.src, .dst = t.dst, .threads = 1, .keep_raw = true, .disk_bw = 1000000000000, .cores = 1};
+    assert_int_equal(hs_pack(&o, NULL), 0);
+    char *text = manifest_of(&t);
+    assert_non_null(strstr(text, "\"version\": 1"));
+    free(text);
+    assert_false(file_exists(t.dst, "raw-00000.hss"));
+    remove_tree(t.dst);
+    /* A pack that is complete without them is left alone. */
+    assert_int_equal(pack(t.src, t.dst, HS_PACK_ZSTD, 0, NULL), 0);
+    assert_int_equal(pack_kept(t.src, t.dst, HS_PACK_ZSTD, 0, &err), -EEXIST);
+    assert_non_null(strstr(err.text, "without raw records"));
     assert_complete(&t);
     trip_end(&t);
 }
@@ -463,15 +537,25 @@ static void a_fast_drive_gets_raw_shards(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(comes_back_bit_for_bit),         cmocka_unit_test(bytes_do_not_depend_on_threads),
-        cmocka_unit_test(a_trained_model_gets_smaller),   cmocka_unit_test(stacked_experts_load),
-        cmocka_unit_test(cancelled_it_goes_on),           cmocka_unit_test(killed_it_goes_on),
-        cmocka_unit_test(killed_at_any_moment),           cmocka_unit_test(out_of_memory_it_goes_on),
-        cmocka_unit_test(full_disk_is_an_error),          cmocka_unit_test(no_space_is_an_error),
-        cmocka_unit_test(refuses_what_it_must_not_touch), cmocka_unit_test(knows_another_source),
-        cmocka_unit_test(knows_the_same_source_again),    cmocka_unit_test(options_of_an_unfinished_pack_must_match),
-        cmocka_unit_test(one_writer_at_a_time),           cmocka_unit_test(bad_options_are_named),
+        cmocka_unit_test(comes_back_bit_for_bit),
+        cmocka_unit_test(bytes_do_not_depend_on_threads),
+        cmocka_unit_test(a_trained_model_gets_smaller),
+        cmocka_unit_test(stacked_experts_load),
+        cmocka_unit_test(cancelled_it_goes_on),
+        cmocka_unit_test(killed_it_goes_on),
+        cmocka_unit_test(killed_at_any_moment),
+        cmocka_unit_test(out_of_memory_it_goes_on),
+        cmocka_unit_test(full_disk_is_an_error),
+        cmocka_unit_test(no_space_is_an_error),
+        cmocka_unit_test(refuses_what_it_must_not_touch),
+        cmocka_unit_test(knows_another_source),
+        cmocka_unit_test(knows_the_same_source_again),
+        cmocka_unit_test(options_of_an_unfinished_pack_must_match),
+        cmocka_unit_test(one_writer_at_a_time),
+        cmocka_unit_test(bad_options_are_named),
         cmocka_unit_test(a_fast_drive_gets_raw_shards),
+        cmocka_unit_test(raw_records_are_kept),
+        cmocka_unit_test(raw_records_are_kept_where_there_is_a_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

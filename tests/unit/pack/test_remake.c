@@ -68,6 +68,27 @@ static void records_and_files_come_back(void **state)
     assert_true(mended_all > 8 * 4);
 }
 
+/* Raw records come from the source, too, though no plan has their shard. */
+static void raw_copies_come_back(void **state)
+{
+    (void)state;
+    world w = begin(SOURCE_FP8, HS_PACK_RAW);
+    remove_tree(w.dst);
+    remove_tree(w.was);
+    assert_int_equal(pack_kept(w.src, w.dst, HS_PACK_EXPONENT, 0, NULL), 0);
+    assert_int_equal(pack_kept(w.src, w.was, HS_PACK_EXPONENT, 0, NULL), 0);
+    uint64_t mended, problems;
+    hs_err err = {0};
+    flip_bits(w.dst, "raw-00000.hss", 4096 + 7, 0x10);
+    flip_bits(w.dst, "raw-00000.hss", size_of(w.dst, "raw-00000.hss") / 2, 0x10);
+    flip_bits(w.dst, "experts-00000.hss", 4096 + 7, 0x10);
+    if (repair(&w, &mended, &problems, &err) < 0 || problems)
+        fail_msg("%s", err.text);
+    assert_int_equal(mended, 3);
+    assert_same_folder(w.dst, w.was);
+    end(&w);
+}
+
 /* Bytes that are the source's no more are not written over what is left of the pack. */
 static void another_source_mends_nothing(void **state)
 {
@@ -123,6 +144,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_and_files_come_back),
+        cmocka_unit_test(raw_copies_come_back),
         cmocka_unit_test(another_source_mends_nothing),
         cmocka_unit_test(a_damaged_table_is_told),
     };
