@@ -19,7 +19,7 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 /* Bytes that are lost if class i + 1 gets slots of class i. Floats: sizes of a trace are anybody's. */
 static double waste(const hs_classes *c, uint32_t i)
 {
-    return (double)(c->of[i].bytes - c->of[i + 1].bytes) * c->of[i + 1].objects;
+    return (double)(c->of[i].size - c->of[i + 1].size) * c->of[i + 1].objects;
 }
 
 static uint32_t cheapest(const hs_classes *c)
@@ -38,10 +38,10 @@ static void join(hs_classes *c, uint32_t i)
     c->n--;
 }
 
-static void add(hs_classes *c, uint64_t bytes, uint32_t objects)
+static void add(hs_classes *c, uint64_t size, uint32_t objects)
 {
     for (uint32_t i = 0; i < c->n; i++) {
-        if (c->of[i].bytes == bytes) {
+        if (c->of[i].size == size) {
             c->of[i].objects += objects;
             return;
         }
@@ -49,35 +49,36 @@ static void add(hs_classes *c, uint64_t bytes, uint32_t objects)
     if (c->n == HS_CLASSES_MAX)
         join(c, cheapest(c));
     uint32_t at = c->n++;
-    for (; at > 0 && c->of[at - 1].bytes < bytes; at--)
+    for (; at > 0 && c->of[at - 1].size < size; at--)
         c->of[at] = c->of[at - 1];
-    c->of[at] = (hs_class){.bytes = bytes, .objects = objects};
+    c->of[at] = (hs_class){.size = size, .objects = objects};
 }
 
-uint32_t hs_classes_find(const hs_classes *c, uint64_t bytes)
+uint32_t hs_classes_find(const hs_classes *c, uint64_t size)
 {
     uint32_t i = c->n - 1;
-    while (i > 0 && c->of[i].bytes < bytes)
+    while (i > 0 && c->of[i].size < size)
         i--;
     return i;
 }
 
-void hs_classes_make(hs_classes *ret, const uint64_t *layer_bytes, uint32_t n_layers, uint32_t layer_objects,
+void hs_classes_make(hs_classes *ret, const uint64_t *layer_size, uint32_t n_layers, uint32_t layer_objects,
                      uint32_t least)
 {
     double all = 0;
     *ret = (hs_classes){0};
     for (uint32_t l = 0; l < n_layers; l++) {
-        uint64_t bytes = layer_bytes ? layer_bytes[l] : 0;
-        add(ret, bytes, layer_objects);
-        all += (double)bytes * layer_objects;
+        uint64_t size = layer_size ? layer_size[l] : 0;
+        add(ret, size, layer_objects);
+        all += (double)size * layer_objects;
     }
     while (ret->n > 1 && waste(ret, cheapest(ret)) * WORTH < all)
         join(ret, cheapest(ret));
     for (uint32_t i = 0; i < ret->n; i++)
-        ret->of[i] = (hs_class){.bytes = ret->of[i].bytes, .floor = min_u32(least ? least : 1, layer_objects)};
+        ret->of[i] = (hs_class){
+            .size = ret->of[i].size, .bytes = ret->of[i].size, .floor = min_u32(least ? least : 1, layer_objects)};
     for (uint32_t l = 0; l < n_layers; l++)
-        ret->of[hs_classes_find(ret, layer_bytes ? layer_bytes[l] : 0)].objects += layer_objects;
+        ret->of[hs_classes_find(ret, layer_size ? layer_size[l] : 0)].objects += layer_objects;
 }
 
 uint32_t hs_classes_floor(const hs_classes *c)

@@ -14,7 +14,8 @@
 #define HS_CLASSES_MAX 8u
 
 typedef struct hs_class {
-    uint64_t bytes;   /* of a slot */
+    uint64_t size;    /* of its biggest object */
+    uint64_t bytes;   /* of a slot: as much, unless the caller knows better */
     uint32_t objects; /* of all its layers */
     uint32_t floor;   /* least slots with which each of its layers can be served */
 } hs_class;
@@ -24,12 +25,12 @@ typedef struct hs_classes {
     hs_class of[HS_CLASSES_MAX]; /* biggest first */
 } hs_classes;
 
-/* layer_bytes[n_layers >= 1]: the biggest object of each layer; NULL: all are alike. least: slots that a layer needs;
- * more than its layer_objects count as these. */
-void hs_classes_make(hs_classes *ret, const uint64_t *layer_bytes, uint32_t n_layers, uint32_t layer_objects,
+/* layer_size[n_layers >= 1]: the biggest object of each layer, in bytes; NULL: all are alike. least: slots that a layer
+ * needs; more than its layer_objects count as these. */
+void hs_classes_make(hs_classes *ret, const uint64_t *layer_size, uint32_t n_layers, uint32_t layer_objects,
                      uint32_t least);
-/* The class of a layer whose biggest object has so many bytes; it is one of those that were given to make. */
-uint32_t hs_classes_find(const hs_classes *c, uint64_t bytes);
+/* The class of a layer whose biggest object has that size, one of those that were given to make. */
+uint32_t hs_classes_find(const hs_classes *c, uint64_t size);
 /* Least slots in all with which every class has its floor; and so many as there are objects. */
 uint32_t hs_classes_floor(const hs_classes *c);
 uint32_t hs_classes_objects(const hs_classes *c);

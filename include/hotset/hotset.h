@@ -84,7 +84,8 @@ typedef struct hs_plan {
     uint64_t floor;       /* least total with which the model runs (context and batch shrunk) */
     uint64_t recommended; /* two token cycles of cache and the asked-for context, all experts at most */
     uint64_t limit;       /* the budget it was fitted to */
-    uint64_t slot_bytes, expert_bytes_all, token_cycle_bytes, bytes_per_token_cold;
+    uint64_t slot_bytes, least_slot_bytes; /* of the biggest experts and of the smallest: each size has its slots */
+    uint64_t expert_bytes_all, token_cycle_bytes, bytes_per_token_cold;
     uint32_t n_slots, min_slots, n_experts, token_cycle; /* counts of experts, all layers */
     uint32_t max_slots; /* to which the cache may grow when it is governed; else n_slots */
     uint32_t context, parallel, prefill_chunk, threads, n_staging;

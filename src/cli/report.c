@@ -23,6 +23,7 @@ void hs_plan_format(const hs_plan *p, const char *path, hs_buf *out)
                           {"runtime", p->runtime, "program, threads, libraries"},
                           {"outside", p->outside, "server, other models"}};
     char a[32], b[32], c[32];
+    bool is_mixed = p->least_slot_bytes < p->slot_bytes;
     hs_buf_printf(out, "%s (%s, %s, %s)\n", path, p->arch,
                   p->is_shape ? "not here yet"
                   : p->packed ? "packed"
@@ -34,8 +35,9 @@ void hs_plan_format(const hs_plan *p, const char *path, hs_buf *out)
         if (parts[i].what)
             hs_buf_printf(out, "%s\n", parts[i].what);
         else
-            hs_buf_printf(out, "%u of %u experts of %s\n", p->n_slots, p->n_experts,
-                          hs_format_size(p->slot_bytes, b, sizeof b));
+            hs_buf_printf(out, "%u of %u experts of %s%s%s\n", p->n_slots, p->n_experts,
+                          hs_format_size(p->slot_bytes, b, sizeof b), is_mixed ? " and " : "",
+                          is_mixed ? hs_format_size(p->least_slot_bytes, c, sizeof c) : "");
     }
     hs_buf_printf(out, "  %-12s %12s   of a limit of %s\n", "total", hs_format_size(p->total, a, sizeof a),
                   hs_format_size(p->limit, b, sizeof b));
@@ -51,19 +53,20 @@ void hs_plan_format(const hs_plan *p, const char *path, hs_buf *out)
 
 json_t *hs_plan_json(const hs_plan *p, const char *path)
 {
-    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-                     "s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I}",
-                     "path", path, "arch", p->arch, "packed", p->packed, "dense", (json_int_t)p->dense, "cache",
-                     (json_int_t)p->cache, "kv", (json_int_t)p->kv, "scratch", (json_int_t)p->scratch, "staging",
-                     (json_int_t)p->staging, "tables", (json_int_t)p->tables, "text", (json_int_t)p->text, "runtime",
-                     (json_int_t)p->runtime, "outside", (json_int_t)p->outside, "total", (json_int_t)p->total, "floor",
-                     (json_int_t)p->floor, "recommended", (json_int_t)p->recommended, "limit", (json_int_t)p->limit,
-                     "slot_bytes", (json_int_t)p->slot_bytes, "expert_bytes_all", (json_int_t)p->expert_bytes_all,
-                     "token_cycle_bytes", (json_int_t)p->token_cycle_bytes, "bytes_per_token_cold",
-                     (json_int_t)p->bytes_per_token_cold, "kv_per_token", (json_int_t)p->kv_per_token, "slots",
-                     (int)p->n_slots, "min_slots", (int)p->min_slots, "experts", (int)p->n_experts, "token_cycle",
-                     (int)p->token_cycle, "context", (int)p->context, "parallel", (int)p->parallel, "prefill_chunk",
-                     (int)p->prefill_chunk, "threads", (int)p->threads, "model_bytes", (json_int_t)p->model_bytes);
+    return json_pack(
+        "{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I}",
+        "path", path, "arch", p->arch, "packed", p->packed, "dense", (json_int_t)p->dense, "cache",
+        (json_int_t)p->cache, "kv", (json_int_t)p->kv, "scratch", (json_int_t)p->scratch, "staging",
+        (json_int_t)p->staging, "tables", (json_int_t)p->tables, "text", (json_int_t)p->text, "runtime",
+        (json_int_t)p->runtime, "outside", (json_int_t)p->outside, "total", (json_int_t)p->total, "floor",
+        (json_int_t)p->floor, "recommended", (json_int_t)p->recommended, "limit", (json_int_t)p->limit, "slot_bytes",
+        (json_int_t)p->slot_bytes, "least_slot_bytes", (json_int_t)p->least_slot_bytes, "expert_bytes_all",
+        (json_int_t)p->expert_bytes_all, "token_cycle_bytes", (json_int_t)p->token_cycle_bytes, "bytes_per_token_cold",
+        (json_int_t)p->bytes_per_token_cold, "kv_per_token", (json_int_t)p->kv_per_token, "slots", (int)p->n_slots,
+        "min_slots", (int)p->min_slots, "experts", (int)p->n_experts, "token_cycle", (int)p->token_cycle, "context",
+        (int)p->context, "parallel", (int)p->parallel, "prefill_chunk", (int)p->prefill_chunk, "threads",
+        (int)p->threads, "model_bytes", (json_int_t)p->model_bytes);
 }
 
 hs_receipt hs_receipt_between(const hs_engine_stats *before, const hs_engine_stats *after, double prefill_s,

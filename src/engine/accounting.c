@@ -115,15 +115,15 @@ void hs__engine_counters(const hs_engine *e, hs_engine_stats *s)
     s->resident = hs_residency_resident(e->residency);
     s->slots = hs_residency_slots(e->residency);
     s->slots_planned = e->plan.n_slots;
-    s->cache_bytes = s->slots * e->plan.slot_bytes;
+    s->cache_bytes = hs_classes_bytes(&e->opened.classes, s->slots);
     s->cache_shrinks = r.shrinks;
     s->cache_grows = r.grows;
     s->is_preloading = e->is_preloading;
-    s->preload_done = e->preload_at;
     if (e->heat) {
         const uint32_t *objects, *uses;
         uint32_t tokens, n = hs__heat_order(e->heat, &objects, &uses, &tokens);
         s->preload_total = n < s->slots ? n : s->slots;
+        s->preload_done = e->preload_at < s->preload_total ? e->preload_at : s->preload_total;
     }
     for (uint32_t i = 0; i < e->plan.parallel; i++)
         if (e->seqs[i].in_use)

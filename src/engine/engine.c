@@ -94,6 +94,8 @@ int hs__open(const hs_engine_options *opt, hs__opened *o, hs_err *err)
         goto fail;
     r = hs_objects_create(o->source, o->spec->expert_parts, o->spec->n_moe_layers * o->spec->n_experts, HS_EXPERT_PARTS,
                           &o->objects, err);
+    if (r == 0)
+        r = hs_residency_classes(o->objects, o->spec->n_experts, o->spec->top_k, &o->classes, err);
     if (r < 0)
         goto fail;
     o->text_bytes = opt->without_text ? 0 : text_bytes(opt, o);

@@ -29,6 +29,7 @@ typedef struct hs__opened {
     hs_source *source;
     hs_model_spec *spec;
     hs_objects *objects;
+    hs_classes classes; /* sizes of their slots */
     const hs_kernels *kernels;
     bool q8;             /* compute.activations is auto */
     uint64_t text_bytes; /* of tokenizer and template, at their peak while loading */

@@ -15,6 +15,7 @@
  * Threads: tick and status belong to one; the limit may be set by any.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -50,9 +51,15 @@ struct hs_governor {
     bool is_grown_since, is_at_floor;
 };
 
-static uint64_t slot_bytes(const hs_governor *g, size_t i)
+static const hs_classes *sizes(const hs_governor *g, size_t i)
 {
-    return g->engines[i]->plan.slot_bytes;
+    return &g->engines[i]->opened.classes;
+}
+
+/* What n slots of engine i take; as the engine's thread and its plan see it. */
+static uint64_t slots_bytes(const hs_governor *g, size_t i, uint32_t n)
+{
+    return hs_classes_bytes(sizes(g, i), n);
 }
 
 /* What the process may come to hold with n_slots[i] slots in engine i; NULL: with as few as there can be. */
@@ -61,7 +68,7 @@ static uint64_t need_of(const hs_governor *g, const uint32_t *n_slots)
     uint64_t sum = g->outside;
     for (size_t i = 0; i < g->n; i++) {
         const hs_plan *p = &g->engines[i]->plan;
-        sum += p->total - p->outside - p->cache + (n_slots ? n_slots[i] : p->min_slots) * p->slot_bytes;
+        sum += p->total - p->outside - p->cache + slots_bytes(g, i, n_slots ? n_slots[i] : p->min_slots);
     }
     return sum;
 }
@@ -171,26 +178,33 @@ static uint64_t shrink(hs_governor *g, uint64_t bytes)
     uint64_t before = need_of(g, g->slots);
     bytes = bytes < all ? bytes : all;
     for (size_t i = 0; i < g->n; i++) {
-        uint32_t could = g->slots[i] - g->engines[i]->plan.min_slots;
-        double share = (double)bytes / (double)all * could;
-        uint32_t n = (uint32_t)share + (share > (uint32_t)share);
-        set_slots(g, i, g->slots[i] - (n < could ? n : could));
+        uint32_t least = g->engines[i]->plan.min_slots;
+        uint64_t has = slots_bytes(g, i, g->slots[i]), could = has - slots_bytes(g, i, least);
+        double share = ceil((double)bytes / (double)all * (double)could);
+        uint32_t n = hs_classes_fit(sizes(g, i), has - (share < (double)could ? (uint64_t)share : could));
+        set_slots(g, i, n > least ? n : least);
     }
     return before - need_of(g, g->slots);
 }
 
-/* What engine i lacks: to its plan, or if nobody lacks that, to the most it can have. */
-static uint32_t lack_of(const hs_governor *g, size_t i, bool to_plan)
+/* How many slots engine i should have: as planned, or if nobody lacks that, the most it can have. */
+static uint32_t most_of(const hs_governor *g, size_t i, bool to_plan)
 {
     uint32_t most = to_plan ? g->engines[i]->plan.n_slots : g->engines[i]->plan.max_slots;
-    return most > g->slots[i] ? most - g->slots[i] : 0;
+    return most > g->slots[i] ? most : g->slots[i];
+}
+
+/* Bytes that engine i lacks for that. */
+static uint64_t lack_of(const hs_governor *g, size_t i, bool to_plan)
+{
+    return slots_bytes(g, i, most_of(g, i, to_plan)) - slots_bytes(g, i, g->slots[i]);
 }
 
 static uint64_t lack_bytes(const hs_governor *g, bool to_plan)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < g->n; i++)
-        sum += lack_of(g, i, to_plan) * slot_bytes(g, i);
+        sum += lack_of(g, i, to_plan);
     return sum;
 }
 
@@ -209,15 +223,19 @@ static uint64_t next_step(const hs_governor *g, uint64_t budget, uint64_t reserv
     return room < give ? 0 : give;
 }
 
-/* At least a slot. */
+/* At least a slot if there is room for one. */
 static void grow(hs_governor *g, uint64_t give, bool to_plan, uint64_t room)
 {
     uint64_t lack = lack_bytes(g, to_plan);
     for (size_t i = 0; i < g->n; i++) {
-        uint32_t could = lack_of(g, i, to_plan), n = (uint32_t)((double)give / (double)lack * could);
-        n = give == lack ? could : n || !could || room < slot_bytes(g, i) ? n : 1;
-        room -= n * slot_bytes(g, i);
-        set_slots(g, i, g->slots[i] + n);
+        uint64_t has = slots_bytes(g, i, g->slots[i]), could = lack_of(g, i, to_plan);
+        uint32_t most = most_of(g, i, to_plan);
+        uint32_t n = hs_classes_fit(sizes(g, i), has + (uint64_t)((double)give / (double)lack * (double)could));
+        n = give == lack || n > most ? most : n;
+        if (n <= g->slots[i])
+            n = g->slots[i] + (could && has + room >= slots_bytes(g, i, g->slots[i] + 1));
+        room -= slots_bytes(g, i, n) - has;
+        set_slots(g, i, n);
     }
     if (to_plan && lack_bytes(g, true) == 0)
         hs_info("memory is there again: the caches have their planned size");

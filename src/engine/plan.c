@@ -70,7 +70,7 @@ static uint64_t spare_bytes(const hs_plan *p)
     return p->limit - p->total + load_excess(p);
 }
 
-/* Fills p's parts for a shape; cache = slots x slot size. Needs p->threads and p->slot_bytes. */
+/* Fills p's parts for a shape; cache = what the slots take. Needs p->threads. */
 static void price(const hs_engine_options *opt, const hs__opened *o, const shape *s, hs_plan *p)
 {
     const hs_model_spec *spec = o->spec;
@@ -94,7 +94,7 @@ static void price(const hs_engine_options *opt, const hs__opened *o, const shape
                 hs_residency_overhead_bytes(o->objects, spec->n_experts, p->max_slots, s->staging, p->threads);
     p->tables += opt->profile ? hs__heat_bytes(spec->n_moe_layers, spec->n_experts) : 0;
     p->text = o->text_bytes;
-    p->cache = (uint64_t)s->slots * p->slot_bytes;
+    p->cache = hs_classes_bytes(&o->classes, s->slots);
     p->runtime = RUNTIME_BYTES + p->threads * RUNTIME_PER_THREAD + load_excess(p);
     p->outside = opt->memory_outside;
     p->total = p->dense + p->kv + p->scratch + p->staging + p->tables + p->text + p->runtime + p->outside + p->cache;
@@ -118,8 +118,10 @@ static int refuse(const hs_plan *p, const char *what, uint64_t have, uint64_t ne
 }
 
 /* The number of slots an explicit cache size asks for; 0 with *ret_auto for auto. */
-static int asked_slots(const hs_engine_options *opt, hs_plan *p, uint32_t *ret_slots, bool *ret_auto, hs_err *err)
+static int asked_slots(const hs_engine_options *opt, const hs__opened *o, hs_plan *p, uint32_t *ret_slots,
+                       bool *ret_auto, hs_err *err)
 {
+    const hs_classes *sizes = &o->classes;
     uint64_t slots = 0;
     *ret_auto = opt->cache_kind == HS_CACHE_AUTO;
     if (opt->cache_kind == HS_CACHE_PERCENT && !(opt->cache_percent >= 0 && opt->cache_percent <= 100))
@@ -135,7 +137,7 @@ static int asked_slots(const hs_engine_options *opt, hs_plan *p, uint32_t *ret_s
                           hs_format_size(p->expert_bytes_all, c, sizeof c));
     }
     if (opt->cache_kind == HS_CACHE_BYTES)
-        slots = opt->cache_bytes / p->slot_bytes;
+        slots = hs_classes_fit(sizes, opt->cache_bytes);
     else if (opt->cache_kind == HS_CACHE_PERCENT)
         slots = (uint64_t)((double)p->n_experts * opt->cache_percent / 100);
     slots = slots > p->n_experts ? p->n_experts : slots;
@@ -144,8 +146,9 @@ static int asked_slots(const hs_engine_options *opt, hs_plan *p, uint32_t *ret_s
         return hs_err_set(err, -ENOMEM,
                           "a cache of %llu experts (%s) is under the floor of %u experts (%s); all %u experts take %s. "
                           "Raise cache.size.",
-                          (unsigned long long)slots, hs_format_size(slots * p->slot_bytes, a, sizeof a), p->min_slots,
-                          hs_format_size((uint64_t)p->min_slots * p->slot_bytes, b, sizeof b), p->n_experts,
+                          (unsigned long long)slots,
+                          hs_format_size(hs_classes_bytes(sizes, (uint32_t)slots), a, sizeof a), p->min_slots,
+                          hs_format_size(hs_classes_bytes(sizes, p->min_slots), b, sizeof b), p->n_experts,
                           hs_format_size(p->expert_bytes_all, c, sizeof c));
     }
     *ret_slots = (uint32_t)slots;
@@ -207,8 +210,7 @@ static double expected_reads(const hs__opened *o, const hs_plan *p, uint32_t chu
 /* Gives the cache what is left; s fits. */
 static void fill(const hs_engine_options *opt, const hs__opened *o, shape *s, hs_plan *p)
 {
-    uint64_t more = spare_bytes(p) / p->slot_bytes;
-    s->slots += (uint32_t)(more > p->n_experts - s->slots ? p->n_experts - s->slots : more);
+    s->slots = hs_classes_fit(&o->classes, p->cache + spare_bytes(p));
     price(opt, o, s, p);
     while (p->total > p->limit && s->slots > p->min_slots) {
         s->slots--; /* the tables grow with the slots */
@@ -245,7 +247,7 @@ static int fit(const hs_engine_options *opt, const hs__opened *o, const shape *l
     const hs_model_spec *spec = o->spec;
     uint32_t slots = 0;
     bool is_auto;
-    int r = asked_slots(opt, p, &slots, &is_auto, err);
+    int r = asked_slots(opt, o, p, &slots, &is_auto, err);
     if (r < 0)
         return r;
     shape s = {.context = opt->context ? opt->context : min_u32(spec->max_context, DEFAULT_CONTEXT),
@@ -273,12 +275,17 @@ static int fit(const hs_engine_options *opt, const hs__opened *o, const shape *l
 static void count_experts(const hs__opened *o, hs_plan *p)
 {
     const hs_model_spec *spec = o->spec;
-    p->slot_bytes = hs_objects_slot_bytes(o->objects);
+    p->slot_bytes = p->least_slot_bytes = o->classes.of[0].bytes;
+    for (uint32_t k = 1; k < o->classes.n; k++) {
+        uint64_t bytes = o->classes.of[k].bytes;
+        p->slot_bytes = bytes > p->slot_bytes ? bytes : p->slot_bytes;
+        p->least_slot_bytes = bytes < p->least_slot_bytes ? bytes : p->least_slot_bytes;
+    }
     p->n_experts = spec->n_moe_layers * spec->n_experts;
     p->token_cycle = spec->n_moe_layers * spec->top_k;
-    p->min_slots = min_u32(hs_residency_min_slots(spec->top_k), p->n_experts);
-    p->expert_bytes_all = p->n_experts * p->slot_bytes;
-    p->token_cycle_bytes = p->token_cycle * p->slot_bytes;
+    p->min_slots = hs_classes_floor(&o->classes);
+    p->expert_bytes_all = hs_classes_bytes(&o->classes, p->n_experts);
+    p->token_cycle_bytes = p->expert_bytes_all / spec->n_experts * spec->top_k;
     p->moe_layers = spec->n_moe_layers;
     p->model_bytes = hs_source_checkpoint(o->source)->total_bytes;
     uint64_t read = 0; /* experts differ: recipes give some layers more bits */

@@ -3,19 +3,22 @@
 
 #include <stdio.h>
 
-typedef struct tally {
+typedef struct tally { /* of one slab */
     uint32_t empty, leaving, loose, listed, ready, loading, guesses;
 } tally;
 
-static const char *check_slot(const hs_residency *r, uint32_t slot, tally *t)
+static const char *check_slot(const hs_residency *r, const hs__slab *b, uint32_t slot, tally *t)
 {
     const hs__slot *s = &r->slots[slot];
+    bool behind = slot - b->first >= b->n_slots;
+    if (&r->slabs[s->slab] != b)
+        return "a slot is in the wrong slab";
     if (s->state == HS__EMPTY) {
-        t->empty += slot < r->n_slots;
+        t->empty += !behind;
         return s->object != HS__NONE || s->want != HS__NONE || s->pins ? "an EMPTY slot holds something" : NULL;
     }
-    t->leaving += slot >= r->n_slots;
-    if ((slot + 1) * r->slot_bytes > r->memory_end)
+    t->leaving += behind;
+    if ((slot - b->first + 1) * b->slot_bytes > b->memory_end)
         return "a slot holds something in memory that has been given back";
     bool loading = s->state == HS__READING || s->state == HS__DECODING;
     t->ready += s->state == HS__READY;
@@ -25,6 +28,8 @@ static const char *check_slot(const hs_residency *r, uint32_t slot, tally *t)
     t->guesses += s->kind == HS__GUESS;
     if (s->object >= r->n_objects || r->slot_of[s->object] != slot)
         return "a slot's object is not known to be in it";
+    if (&r->slabs[r->slab_of[s->object / r->cfg.n_experts]] != b)
+        return "an object is in a slot of another size";
     if (s->pins && (s->state != HS__READY || s->want == HS__NONE))
         return "a pinned slot is not READY or not asked for";
     if (loading != (s->load != HS__NONE))
@@ -51,21 +56,42 @@ static const char *check_wants(const hs_residency *r)
     return NULL;
 }
 
-static const char *check_lists(const hs_residency *r, const tally *t)
+static const char *check_slab(const hs_residency *r, const hs__slab *b, tally *all)
 {
-    uint32_t empty = 0, listed = 0, active = 0, unused = 0, staged = 0;
-    for (uint32_t s = r->empty; s != HS__NONE && empty <= r->n_slots; s = r->slots[s].next)
+    tally t = {0};
+    uint32_t empty = 0, listed = 0;
+    for (uint32_t s = b->first; s < b->first + b->max_slots; s++) {
+        const char *wrong = check_slot(r, b, s, &t);
+        if (wrong)
+            return wrong;
+    }
+    for (uint32_t s = b->empty; s != HS__NONE && empty <= b->n_slots; s = r->slots[s].next)
         empty++;
-    for (uint32_t s = r->loose_first; s != HS__NONE && listed <= r->max_slots; s = r->slots[s].next)
+    for (uint32_t s = b->loose_first; s != HS__NONE && listed <= b->max_slots; s = r->slots[s].next)
         listed++;
+    if (empty != t.empty || listed != t.listed || b->n_loose != t.loose)
+        return "the lists of slots do not have what they should";
+    if (t.leaving != b->n_leaving || t.empty + b->n_held != b->n_slots + b->n_leaving)
+        return "slots that hold something are lost";
+    if (t.guesses != b->n_guessed)
+        return "guesses are lost";
+    all->empty += t.empty;
+    all->leaving += t.leaving;
+    all->ready += t.ready;
+    all->loading += t.loading;
+    all->guesses += t.guesses;
+    return NULL;
+}
+
+static const char *check_loads(const hs_residency *r, const tally *t)
+{
+    uint32_t active = 0, unused = 0, staged = 0;
     for (const hs__load *l = r->active_first; l && active <= r->n_loads; l = l->next) {
         active++;
         staged += l->staging != HS__NONE;
     }
     for (const hs__load *l = r->unused; l && unused <= r->n_loads; l = l->next)
         unused++;
-    if (empty != t->empty || listed != t->listed || r->n_loose != t->loose)
-        return "the lists of slots do not have what they should";
     if (active != t->loading || active + unused != r->n_loads || unused != r->n_unused)
         return "loads are lost";
     if (t->leaving != r->n_leaving)
@@ -98,15 +124,18 @@ const char *hs_residency_check(const hs_residency *r)
     uint32_t mapped = 0;
     for (uint32_t i = 0; i < r->n_objects; i++)
         mapped += r->slot_of[i] != HS__NONE;
-    for (uint32_t s = 0; s < r->max_slots; s++) {
-        const char *wrong = check_slot(r, s, &t);
+    uint32_t slots = 0;
+    for (uint32_t k = 0; k < r->classes.n; slots += r->slabs[k++].n_slots) {
+        const char *wrong = check_slab(r, &r->slabs[k], &t);
         if (wrong)
             return wrong;
     }
+    if (slots != r->n_slots)
+        return "the slabs do not have all slots";
     if (mapped + t.empty != r->n_slots + r->n_leaving)
         return "an object is in no slot or in two";
     const char *wrong = check_wants(r);
     if (!wrong)
-        wrong = check_lists(r, &t);
+        wrong = check_loads(r, &t);
     return wrong ? wrong : check_layers(r);
 }

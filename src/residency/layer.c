@@ -245,26 +245,36 @@ static bool reads_under_way(const hs_residency *r)
 #define TOUCH_BYTES (2u << 20)  /* of a thread at a time: some milliseconds at worst */
 #define TOUCH_AHEAD (64u << 20) /* of what slots in use take */
 
+typedef struct touch {
+    uint8_t *at;
+    uint64_t bytes;
+} touch;
+
 static void touch_task(void *ctx, uint32_t index, uint32_t thread)
 {
-    hs_residency *r = ctx;
-    uint64_t at = r->touched + (uint64_t)index * TOUCH_BYTES, end = r->n_slots * r->slot_bytes;
+    const touch *t = ctx;
+    uint64_t at = (uint64_t)index * TOUCH_BYTES;
     (void)thread;
-    if (at < end)
-        hs_map_touch(r->arena + at, end - at < TOUCH_BYTES ? end - at : TOUCH_BYTES);
+    if (at < t->bytes)
+        hs_map_touch(t->at + at, t->bytes - at < TOUCH_BYTES ? t->bytes - at : TOUCH_BYTES);
 }
 
 /* While the drive works: memory for the slots that are filled for the first time next. Else the I/O thread would clear
  * each page when it submits the read, alone, with the drive idle. */
 static bool touch_ahead(hs_residency *r)
 {
-    uint64_t used = (hs_residency_resident(r) + r->n_loads - r->n_unused) * r->slot_bytes;
-    if (r->touched >= r->n_slots * r->slot_bytes || r->touched >= used + TOUCH_AHEAD)
-        return false;
-    uint32_t n = hs_pool_threads(r->cfg.pool);
-    hs_pool_run(r->cfg.pool, n, touch_task, r);
-    r->touched += (uint64_t)n * TOUCH_BYTES;
-    return true;
+    for (uint32_t k = 0; k < r->classes.n; k++) {
+        hs__slab *b = &r->slabs[k];
+        uint64_t end = b->n_slots * b->slot_bytes;
+        if (b->touched >= end || b->touched >= b->n_held * b->slot_bytes + TOUCH_AHEAD)
+            continue;
+        uint32_t n = hs_pool_threads(r->cfg.pool);
+        touch t = {.at = r->arena + b->begin + b->touched, .bytes = end - b->touched};
+        hs_pool_run(r->cfg.pool, n, touch_task, &t);
+        b->touched += (uint64_t)n * TOUCH_BYTES;
+        return true;
+    }
+    return false;
 }
 
 /* Nothing to hand out and nothing to decode: waits for the drive. *began: 0 the first time. 0: look again. */
@@ -274,7 +284,7 @@ static int stand(hs_residency *r, uint32_t seen, uint64_t *began, hs_err *err)
         issue(r, true);
         if (!reads_under_way(r))
             return hs_err_set(err, -EDEADLK, "experts of layer %u: all %u slots are held by what was delivered before",
-                              r->layer, r->n_slots);
+                              r->layer, r->slabs[r->slab_of[r->layer]].n_slots);
     }
     if (stalled_want(r))
         return stall(r, err);

@@ -3,8 +3,8 @@
  *
  * Guesses never cost a demand anything: their reads come after all demand reads, within a byte budget; they take EMPTY
  * and loose slots and the policy's victim, never a slot that is asked for, predicted or guessed; and no more than
- * max_guessed slots. Which ones are worth their read is worth.c's to say. Predicted experts that are resident are
- * protected until their layer begins. A later hint for the same layer tops up, and drops what has become unlikely
+ * max_guessed slots of a slab. Which ones are worth their read is worth.c's to say. Predicted experts that are resident
+ * are protected until their layer begins. A later hint for the same layer tops up, and drops what has become unlikely
  * before it is read. In the end every guess is settled: useful, late, wasted, or dropped without a byte read. In a
  * sweep they bring the next layer's first experts while this layer ends and the next one's attention runs. There they
  * take no victim of the policy and count into the sweep's window, which is also their budget; nothing is learnt from
@@ -25,6 +25,7 @@ static void forget(hs_residency *r, uint32_t slot)
     for (uint32_t i = 0; i < r->n_guessed; i++) {
         if (r->guessed[i] == slot) {
             r->guessed[i] = r->guessed[--r->n_guessed];
+            r->slabs[r->slots[slot].slab].n_guessed--;
             return;
         }
     }
@@ -67,16 +68,18 @@ static bool issue_guess(hs_residency *r, const hs__named *g)
 {
     const hs_objects *o = r->cfg.objects;
     uint64_t budget = r->sweep ? r->sweep_budget : r->cfg.prefetch_budget;
-    if (r->n_guessed >= r->max_guessed || !hs__load_possible(r, g->object, true) ||
+    hs__slab *b = hs__slab_for(r, g->object);
+    if (b->n_guessed >= b->max_guessed || r->n_guessed >= r->guessed_room || !hs__load_possible(r, g->object, true) ||
         r->speculative_flying + hs_object_read_bytes(o, g->object) > budget)
         return false;
-    uint32_t slot = hs__slot_for_guess(r);
+    uint32_t slot = hs__slot_for_guess(r, g->object);
     if (slot == HS__NONE)
         return false;
     hs__load_start(r, slot, g->object, HS__GUESS, HS_IO_SPECULATIVE);
     r->slots[slot].guess = r->guess_no;
     r->slots[slot].chance = g->chance;
     r->guessed[r->n_guessed++] = slot;
+    b->n_guessed++;
     hs__count(&r->count.prefetch_issued, 1);
     hs__count(&layer_of(r, g->object)->count.issued, 1);
     return true;

@@ -20,9 +20,26 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-uint32_t hs_residency_min_slots(uint32_t top_k)
+/* Layers fall into classes by what their experts are, not by how they lie in pages; but slots hold them as they lie. */
+int hs_residency_classes(const hs_objects *o, uint32_t n_experts, uint32_t top_k, hs_classes *ret, hs_err *err)
 {
-    return top_k ? top_k : 1;
+    uint32_t n = hs_objects_count(o), n_layers = n / n_experts;
+    uint64_t *size = hs_calloc(n_layers, sizeof *size);
+    if (!size)
+        return hs_err_set(err, -ENOMEM, "residency: out of memory for the sizes of %u layers", n_layers);
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t is = hs_object_raw_bytes(o, i), *most = &size[i / n_experts];
+        *most = is > *most ? is : *most;
+    }
+    hs_classes_make(ret, size, n_layers, n_experts, top_k);
+    for (uint32_t k = 0; k < ret->n; k++)
+        ret->of[k].bytes = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t bytes = hs_object_slot_bytes(o, i), *most = &ret->of[hs_classes_find(ret, size[i / n_experts])].bytes;
+        *most = bytes > *most ? bytes : *most;
+    }
+    hs_free(size);
+    return 0;
 }
 
 uint32_t hs_residency_min_staging(const hs_objects *o)
@@ -38,25 +55,30 @@ static uint32_t loads_for(uint32_t n_slots)
 uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_experts, uint32_t n_slots, uint32_t n_staging,
                                      uint32_t n_threads)
 {
-    hs_policy_shape shape = {.n_objects = hs_objects_count(o), .n_slots = n_slots, .layer_objects = n_experts};
+    hs_policy_shape shape = {
+        .n_objects = hs_objects_count(o), .n_slots = n_slots, .layer_objects = n_experts, .n_classes = HS_CLASSES_MAX};
     uint64_t policy = hs_policy_most_bytes(&shape), n_loads = loads_for(n_slots), n = shape.n_objects;
     /* Per layer there are at most n experts: the layer's tables are bounded by that. */
     uint64_t layer = n * (sizeof(hs__want) + 4 * sizeof(uint32_t) + HS__BASES * sizeof(hs__named));
     return sizeof(hs_residency) + policy + n_slots * (sizeof(hs__slot) + sizeof(uint32_t)) + n * sizeof(uint32_t) +
            n / 8 + 1 + n_loads * (sizeof(hs__load) + sizeof(void *)) + n_staging * sizeof(uint32_t) + layer +
-           n / n_experts * sizeof(hs__ahead) + HS__MAX_TASKS * sizeof(hs__task) +
+           n / n_experts * (sizeof(hs__ahead) + sizeof(uint8_t)) + HS__MAX_TASKS * sizeof(hs__task) +
            n_threads * (hs_decoder_bytes() + sizeof(void *));
 }
 
-static int check_config(const hs_residency_config *c, const hs_policy **ret_policy, hs_err *err)
+static int check_config(const hs_residency_config *c, hs_classes *ret_classes, const hs_policy **ret_policy,
+                        hs_err *err)
 {
     uint32_t n = hs_objects_count(c->objects);
     if (!c->n_experts || (uint64_t)c->n_layers * c->n_experts != n)
         return hs_err_set(err, -EINVAL, "residency: %u layers of %u experts are not %u objects", c->n_layers,
                           c->n_experts, n);
-    if (c->n_slots < min_u32(hs_residency_min_slots(c->top_k), n))
+    int e = hs_residency_classes(c->objects, c->n_experts, c->top_k, ret_classes, err);
+    if (e < 0)
+        return e;
+    if (c->n_slots < hs_classes_floor(ret_classes))
         return hs_err_set(err, -EINVAL, "residency: %u slots are under the floor of %u", c->n_slots,
-                          hs_residency_min_slots(c->top_k));
+                          hs_classes_floor(ret_classes));
     if (c->n_staging < hs_residency_min_staging(c->objects))
         return hs_err_set(err, -EINVAL, "residency: %u staging buffers are under the floor of %u", c->n_staging,
                           hs_residency_min_staging(c->objects));
@@ -73,17 +95,38 @@ static int check_config(const hs_residency_config *c, const hs_policy **ret_poli
     return hs_err_set(err, -EINVAL, "cache.policy: '%s' is not one of %s", c->policy, names);
 }
 
+/* Where slabs of max_slots in all lie. */
+static void lay_out(hs_residency *r)
+{
+    uint32_t most[HS_CLASSES_MAX], first = 0;
+    hs_classes_split(&r->classes, r->max_slots, most);
+    r->arena_bytes = 0;
+    for (uint32_t k = 0; k < r->classes.n; k++) {
+        hs__slab *b = &r->slabs[k];
+        b->slot_bytes = r->classes.of[k].bytes;
+        b->begin = r->arena_bytes;
+        b->first = first;
+        b->max_slots = most[k];
+        r->arena_bytes += most[k] * b->slot_bytes;
+        first += most[k];
+    }
+}
+
 static bool allocate(hs_residency *r)
 {
     const hs_residency_config *c = &r->cfg;
-    r->arena = hs_map_alloc(r->max_slots * r->slot_bytes);
+    r->slab_of = hs_calloc(c->n_layers, sizeof *r->slab_of);
+    r->arena = hs_map_alloc(r->arena_bytes);
     if (!r->arena && r->max_slots > r->n_slots) { /* a system that counts addresses as memory: no room to grow */
         r->max_slots = r->n_slots;
-        r->arena = hs_map_alloc(r->max_slots * r->slot_bytes);
+        lay_out(r);
+        r->arena = hs_map_alloc(r->arena_bytes);
     }
     hs_policy_shape shape = {.n_objects = r->n_objects,
                              .n_slots = r->max_slots,
                              .layer_objects = c->n_experts,
+                             .n_classes = r->classes.n,
+                             .layer_class = r->slab_of,
                              .seed = c->seed,
                              .inner = hs_policy_find(c->policy)};
     r->staging = r->n_staging ? hs_map_alloc(r->n_staging * r->staging_bytes) : NULL;
@@ -105,24 +148,37 @@ static bool allocate(hs_residency *r)
     r->ahead = hs_calloc(c->n_layers, sizeof *r->ahead);
     r->decoders = hs_calloc(r->n_decoders, sizeof *r->decoders);
     r->tasks = hs_calloc(HS__MAX_TASKS, sizeof *r->tasks);
-    if (!r->arena || (r->n_staging && !r->staging) || !r->policy_state || !r->slots || !r->slot_of || !r->known ||
-        !r->loads || !r->staging_free || !r->batch || !r->wants || !r->want_of || !r->ready.item || !r->hits.item ||
-        !r->pending.item || !r->guessed || !r->named[HS__OF_PART] || !r->named[HS__OF_WHOLE] || !r->ahead ||
-        !r->decoders || !r->tasks)
+    if (!r->slab_of || !r->arena || (r->n_staging && !r->staging) || !r->policy_state || !r->slots || !r->slot_of ||
+        !r->known || !r->loads || !r->staging_free || !r->batch || !r->wants || !r->want_of || !r->ready.item ||
+        !r->hits.item || !r->pending.item || !r->guessed || !r->named[HS__OF_PART] || !r->named[HS__OF_WHOLE] ||
+        !r->ahead || !r->decoders || !r->tasks)
         return false;
+    for (uint32_t i = 0; i < r->n_objects; i++) { /* the biggest of a layer comes before the others of its class */
+        uint8_t *slab = &r->slab_of[i / c->n_experts];
+        uint32_t is = hs_classes_find(&r->classes, hs_object_raw_bytes(c->objects, i));
+        *slab = (uint8_t)(i % c->n_experts == 0 || is < *slab ? is : *slab);
+    }
     r->policy->init(r->policy_state, &shape);
     return true;
 }
 
 /* A sweep's window holds what is read, and read ahead, while attention runs: an eighth of the slots, and where experts
  * are small as much as keeps a drive busy, if that is not over a quarter. */
+static void set_slab(hs_residency *r, hs__slab *b, uint32_t n, uint32_t floor)
+{
+    uint32_t busy = (uint32_t)(SWEEP_BYTES / b->slot_bytes) + 1, window = min_u32(busy, n / 4);
+    window = n / 8 > window ? n / 8 : window;
+    b->n_slots = n;
+    b->max_guessed = min_u32((n - floor + 3) / 4, r->guessed_room);
+    b->sweep_window = min_u32(window > floor ? window : floor, r->n_loads);
+}
+
 void hs__set_shares(hs_residency *r)
 {
-    uint32_t least = min_u32(hs_residency_min_slots(r->cfg.top_k), r->n_slots);
-    uint32_t busy = (uint32_t)(SWEEP_BYTES / r->slot_bytes) + 1, window = min_u32(busy, r->n_slots / 4);
-    window = r->n_slots / 8 > window ? r->n_slots / 8 : window;
-    r->max_guessed = min_u32((r->n_slots - least + 3) / 4, r->guessed_room);
-    r->sweep_window = min_u32(window > least ? window : least, r->n_loads);
+    uint32_t n[HS_CLASSES_MAX];
+    hs_classes_split(&r->classes, r->n_slots, n);
+    for (uint32_t k = 0; k < r->classes.n; k++)
+        set_slab(r, &r->slabs[k], n[k], r->classes.of[k].floor);
 }
 
 static void set_sizes(hs_residency *r)
@@ -137,13 +193,18 @@ static void set_sizes(hs_residency *r)
     r->staging_bytes = round_up(hs_objects_staging_bytes(c->objects));
     r->n_staging = r->staging_bytes ? c->n_staging : 0;
     r->n_decoders = hs_pool_threads(c->pool);
-    r->memory_end = r->n_slots * r->slot_bytes;
     uint64_t biggest = r->slot_bytes > r->staging_bytes ? r->slot_bytes : r->staging_bytes;
     if (c->prefetch_budget < biggest)
         r->cfg.prefetch_budget = biggest;
     r->guessed_room = HS__MAX_LOADS / 2;
+    lay_out(r);
     hs__set_shares(r);
-    r->sweep_budget = r->sweep_window * biggest;
+    for (uint32_t k = 0; k < r->classes.n; k++) {
+        hs__slab *b = &r->slabs[k];
+        uint64_t window = b->sweep_window * biggest;
+        r->sweep_budget = window > r->sweep_budget ? window : r->sweep_budget;
+        b->memory_end = b->n_slots * b->slot_bytes;
+    }
     if (!c->prefetch || r->sweep_budget < r->cfg.prefetch_budget)
         r->sweep_budget = r->cfg.prefetch_budget;
     r->guess_no = 1;
@@ -154,7 +215,8 @@ static void set_sizes(hs_residency *r)
 int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_err *err)
 {
     const hs_policy *policy = NULL;
-    int e = check_config(cfg, &policy, err);
+    hs_classes classes;
+    int e = check_config(cfg, &classes, &policy, err);
     if (e < 0)
         return e;
     hs_residency *r = hs_calloc(1, sizeof *r);
@@ -162,6 +224,7 @@ int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_e
         return hs_err_set(err, -ENOMEM, "residency: out of memory");
     r->cfg = *cfg;
     r->cfg.policy = policy->name;
+    r->classes = classes;
     r->policy = cfg->by_layer ? &hs_policy_layered : policy;
     hs_mutex_init(&r->lock, HS_RANK_RESIDENCY);
     pthread_condattr_t attr;
@@ -171,8 +234,8 @@ int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_e
     pthread_condattr_destroy(&attr);
     set_sizes(r);
     if (!allocate(r))
-        e = hs_err_set(err, -ENOMEM, "residency: out of memory for %u slots of %llu bytes", r->max_slots,
-                       (unsigned long long)r->slot_bytes);
+        e = hs_err_set(err, -ENOMEM, "residency: out of memory for %u slots of %llu bytes in all", r->max_slots,
+                       (unsigned long long)r->arena_bytes);
     for (uint32_t i = 0; e == 0 && i < r->n_decoders; i++)
         e = hs_decoder_create(&r->decoders[i], err);
     if (e < 0) {
@@ -227,9 +290,10 @@ void hs_residency_destroy(hs_residency **residency)
     stop_loads(r);
     for (uint32_t i = 0; r->decoders && i < r->n_decoders; i++)
         hs_decoder_destroy(&r->decoders[i]);
-    hs_map_free(r->arena, r->max_slots * r->slot_bytes);
+    hs_map_free(r->arena, r->arena_bytes);
     hs_map_free(r->staging, r->n_staging * r->staging_bytes);
-    void *const tables[] = {r->policy_state,
+    void *const tables[] = {r->slab_of,
+                            r->policy_state,
                             r->slots,
                             r->slot_of,
                             r->known,
@@ -265,7 +329,7 @@ uint32_t hs_residency_buffers(const hs_residency *r, struct iovec *iov, uint32_t
     if (r->n_staging && n < max)
         iov[n++] = (struct iovec){.iov_base = r->staging, .iov_len = r->n_staging * r->staging_bytes};
     if (!r->cfg.max_slots && n < max)
-        iov[n++] = (struct iovec){.iov_base = r->arena, .iov_len = r->n_slots * r->slot_bytes};
+        iov[n++] = (struct iovec){.iov_base = r->arena, .iov_len = r->arena_bytes};
     return n;
 }
 

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/experts.h"
 #include "base/pool.h"
+#include "cache/classes.h"
 #include "store/io.h"
 #include "store/objects.h"
 
@@ -26,7 +27,7 @@ typedef struct hs_residency_config {
     hs_pool *pool; /* helps decoding while the engine thread waits */
     uint32_t n_layers, n_experts; /* n_layers * n_experts == hs_objects_count */
     uint32_t top_k;
-    uint32_t n_slots;   /* >= hs_residency_min_slots */
+    uint32_t n_slots;   /* of all sizes; >= hs_classes_floor */
     uint32_t max_slots; /* to which hs_residency_resize may raise it; 0 = its size is fixed */
     const char *policy; /* of those in cache/policy.c */
     bool by_layer;      /* each layer has its share of the slots */
@@ -43,8 +44,10 @@ typedef struct hs_residency_config {
     uint64_t seed;
 } hs_residency_config;
 
-/* Least number of slots / staging buffers with which any layer can be served (the floor). */
-uint32_t hs_residency_min_slots(uint32_t top_k);
+/* The sizes of slots that the objects call for, and how many of each there are of so many in all. */
+int hs_residency_classes(const hs_objects *o, uint32_t n_experts, uint32_t top_k, hs_classes *ret,
+                         hs_err *err) HS_MUST_CHECK;
+/* Least number of staging buffers with which any layer can be served (the floor). */
 uint32_t hs_residency_min_staging(const hs_objects *o);
 /* Memory besides slots and staging: tables, policy state, decoders. */
 uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_experts, uint32_t n_slots, uint32_t n_staging,
@@ -65,7 +68,7 @@ uint32_t hs_residency_buffers(const hs_residency *r, struct iovec *iov, uint32_t
 uint32_t hs_residency_slots(const hs_residency *r);
 uint32_t hs_residency_resident(const hs_residency *r);
 
-/* From now on there shall be n slots, within hs_residency_min_slots and max_slots; no effect if the size is fixed. Any
+/* From now on there shall be n slots, within hs_classes_floor and max_slots; no effect if the size is fixed. Any
  * thread. The engine thread follows while it waits for experts, or in hs_residency_settle. What is given up is worth
  * least; the memory goes back to the system. */
 void hs_residency_resize(hs_residency *r, uint32_t n);

@@ -36,10 +36,26 @@ typedef struct hs__slot {
     uint32_t load;       /* READING, DECODING */
     uint32_t guess;      /* protected while equal to hs_residency.guess_no */
     uint32_t next, prev; /* in the list of EMPTY or of loose slots */
-    uint8_t state, kind, pins;
+    uint8_t state, kind, pins, slab;
     bool raw;     /* it holds, or gets, the object as it was before packing (HS_OBJECT_RAW) */
     float chance; /* GUESS: that it comes true */
 } hs__slot;
+
+/* The slots for layers whose experts are of about one size. They lie side by side, in number and in the arena. */
+typedef struct hs__slab {
+    uint64_t slot_bytes;
+    uint64_t begin;                   /* of its memory in the arena */
+    uint32_t first;                   /* of its slots */
+    uint32_t n_slots, max_slots;      /* in use; in the arena. Slots from n_slots on are EMPTY or leaving */
+    uint32_t n_held, n_leaving;       /* slots that hold something; of these from n_slots on */
+    uint32_t empty;                   /* first of the list */
+    uint32_t loose_first, loose_last; /* READY, loose, not asked for: oldest first */
+    uint32_t n_loose;                 /* loose slots in any state */
+    uint32_t n_guessed, max_guessed;  /* slots of kind GUESS */
+    uint32_t sweep_window;            /* loose slots that a sweep may take from the residents */
+    uint64_t touched;                 /* bytes of its memory, from its start, that have their memory */
+    uint64_t memory_end;              /* bytes of its memory behind which nothing is touched */
+} hs__slab;
 
 /* A read under way, and the decoding of what it brings. */
 typedef struct hs__load {
@@ -195,14 +211,15 @@ typedef struct hs__counters {
 struct hs_residency {
     hs_residency_config cfg;
     uint32_t n_objects, n_loads, n_staging;
-    uint32_t n_slots, max_slots;               /* in use; in the arena. Slots from n_slots on are EMPTY or leaving */
-    uint32_t n_leaving;                        /* slots from n_slots on that hold something */
+    hs_classes classes;
+    hs__slab slabs[HS_CLASSES_MAX];            /* one for each class */
+    uint8_t *slab_of;                          /* [n_layers] */
+    uint32_t n_slots, max_slots, n_leaving;    /* of all slabs */
     _Atomic uint32_t asked_slots, shown_slots; /* any thread's wish for n_slots; a copy of it to look at */
     _Atomic bool gives_back;                   /* the memory of slots that are not in use has not all gone back */
-    uint64_t slot_bytes, staging_bytes;        /* of one */
+    uint64_t slot_bytes, staging_bytes;        /* of the biggest */
+    uint64_t arena_bytes;
     uint8_t *arena, *staging;
-    uint64_t touched;    /* bytes of the arena, from its start, that have their memory */
-    uint64_t memory_end; /* bytes of the arena behind which nothing is touched */
 
     const hs_policy *policy;
     void *policy_state;
@@ -212,14 +229,10 @@ struct hs_residency {
     bool sweep;    /* prefill */
 
     hs__slot *slots;
-    uint32_t *slot_of;                /* [n_objects] */
-    uint8_t *known;                   /* [n_objects] bits: all frames of the object's record were right once */
-    uint64_t known_reads;             /* of such records */
-    uint32_t empty;                   /* first of the list */
-    uint32_t loose_first, loose_last; /* READY, loose, not asked for: oldest first */
-    uint32_t n_loose;                 /* loose slots in any state */
-    uint32_t sweep_window;            /* loose slots that a sweep may take from the residents */
-    bool ignore_guesses;              /* a demand goes before protection */
+    uint32_t *slot_of;    /* [n_objects] */
+    uint8_t *known;       /* [n_objects] bits: all frames of the object's record were right once */
+    uint64_t known_reads; /* of such records */
+    bool ignore_guesses;  /* a demand goes before protection */
     _Atomic uint32_t n_ready;
 
     hs__load *loads;
@@ -240,8 +253,8 @@ struct hs_residency {
 
     /* Guesses. */
     uint32_t guess_no, guess_layer; /* who is protected, and until which layer's begin */
-    uint32_t *guessed;              /* [max_guessed] slots of kind GUESS */
-    uint32_t n_guessed, max_guessed, guessed_room;
+    uint32_t *guessed;              /* [guessed_room] slots of kind GUESS */
+    uint32_t n_guessed, guessed_room;
     hs__named *named[HS__BASES]; /* [n_experts] for guess_layer, best first */
     uint32_t n_named[HS__BASES];
     hs__basis basis; /* of the hint that is followed: named[basis] from named_at on is not issued yet */
@@ -287,9 +300,16 @@ static inline void hs__count(_Atomic uint64_t *c, uint64_t n)
     atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
+/* The slab that an object belongs in. */
+static inline hs__slab *hs__slab_for(hs_residency *r, uint32_t object)
+{
+    return &r->slabs[r->slab_of[object / r->cfg.n_experts]];
+}
+
 static inline uint8_t *hs__slot_memory(const hs_residency *r, uint32_t slot)
 {
-    return r->arena + slot * r->slot_bytes;
+    const hs__slab *b = &r->slabs[r->slots[slot].slab];
+    return r->arena + b->begin + (slot - b->first) * b->slot_bytes;
 }
 
 static inline bool hs__is_known(const hs_residency *r, uint32_t object)
@@ -307,8 +327,8 @@ void hs__slots_init(hs_residency *r);
 /* An EMPTY slot for a demanded object and how it is to be held; one is evicted if need be. HS__NONE: all are in use, or
  * (unless force) the sweep has its share. */
 uint32_t hs__slot_for_demand(hs_residency *r, uint32_t object, bool force, hs__kind *ret_kind);
-/* The same for a guess: never at the cost of anything asked for, protected or guessed. */
-uint32_t hs__slot_for_guess(hs_residency *r);
+/* The same for a guess of the object: never at the cost of anything asked for, protected or guessed. */
+uint32_t hs__slot_for_guess(hs_residency *r, uint32_t object);
 /* EMPTY -> READING. */
 void hs__slot_fill(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind, uint32_t load);
 /* READING or DECODING -> READY. */
@@ -322,14 +342,15 @@ void hs__slot_unwant(hs_residency *r, uint32_t slot);
 void hs__slot_judge(hs_residency *r, uint32_t slot);
 /* Changes what it is held for; takes it out of, or brings it into, list and policy. */
 void hs__slot_set_kind(hs_residency *r, uint32_t slot, hs__kind kind);
-/* n slots in use from now on; those behind them that hold something are leaving, or belong again. */
+/* n slots in use from now on; those behind them that hold something are leaving, or belong again. Before anything is
+ * held, and whenever n changes. */
 void hs__slots_limit(hs_residency *r, uint32_t n);
 /* A leaving slot gives up what it holds, or takes a slot that stays for it if that is worth more than what is there.
  * False: it is in use, or something is on its way into it. */
 bool hs__slot_leave(hs_residency *r, uint32_t slot);
 
 /* ---- residency.c ---- */
-/* Sets what depends on the number of slots. */
+/* Divides the slots among the slabs, and sets what depends on their number. */
 void hs__set_shares(hs_residency *r);
 
 /* ---- resize.c ---- */

@@ -3,9 +3,10 @@
  * back.
  *
  * The wish may come from any thread; the engine thread follows while it waits for experts, so that a shrink is on its
- * way within one layer. From then on slots behind n_slots are leaving: nothing comes into them, and from the arena's
- * end on they move what is worth it into slots that stay. What is in use or being read waits for the next turn. Memory
- * goes back in one piece, or in big ones: from the last slot that still holds something to the end.
+ * way within one layer. From then on the slots of each slab behind its n_slots are leaving: nothing comes into them,
+ * and from the arena's end on they move what is worth it into slots that stay. What is in use or being read waits for
+ * the next turn. Memory goes back in one piece, or in big ones: from the last slot that still holds something to the
+ * end.
  */
 #include "base/mem.h"
 #include "residency/residency_int.h"
@@ -16,10 +17,9 @@
 
 void hs_residency_resize(hs_residency *r, uint32_t n)
 {
-    uint32_t least = hs_residency_min_slots(r->cfg.top_k);
+    uint32_t least = hs_classes_floor(&r->classes);
     if (!r->cfg.max_slots)
         return;
-    least = least < r->n_objects ? least : r->n_objects;
     n = n < least ? least : n > r->max_slots ? r->max_slots : n;
     atomic_store_explicit(&r->asked_slots, n, memory_order_relaxed);
 }
@@ -35,40 +35,45 @@ bool hs_residency_is_resizing(const hs_residency *r)
            atomic_load_explicit(&r->gives_back, memory_order_relaxed);
 }
 
-/* Bytes of the arena that slots in use, and those that still hold something, take. */
-static uint64_t end_of_use(const hs_residency *r)
+/* Bytes of the slab that slots in use, and those that still hold something, take. */
+static uint64_t end_of_use(const hs_residency *r, const hs__slab *b)
 {
-    uint32_t n = r->n_slots;
-    for (uint32_t i = r->max_slots; r->n_leaving && n == r->n_slots && i-- > r->n_slots;)
-        if (r->slots[i].state != HS__EMPTY)
+    uint32_t n = b->n_slots;
+    for (uint32_t i = b->max_slots; b->n_leaving && n == b->n_slots && i-- > b->n_slots;)
+        if (r->slots[b->first + i].state != HS__EMPTY)
             n = i + 1;
-    return n * r->slot_bytes;
+    return n * b->slot_bytes;
 }
 
-/* A huge page that is half in use stays whole. */
-static void give_back(hs_residency *r)
+/* A huge page that is half in use stays whole; the one in which the next slab begins is. */
+static void give_back(hs_residency *r, hs__slab *b)
 {
-    uint64_t end = hs_align_up(end_of_use(r), HUGE_PAGE);
-    bool all = r->n_leaving == 0;
-    if (end < r->memory_end && (all || r->memory_end - end >= GIVE_BYTES)) {
-        hs_map_give_back(r->arena + end, r->memory_end - end);
-        r->memory_end = end;
-        r->touched = r->touched < end ? r->touched : end;
-    }
-    atomic_store_explicit(&r->gives_back, !all, memory_order_relaxed);
+    bool all = b->n_leaving == 0, is_last = b->begin + b->max_slots * b->slot_bytes == r->arena_bytes;
+    uint64_t end = hs_align_up(b->begin + end_of_use(r, b), HUGE_PAGE), memory_end = b->begin + b->memory_end;
+    uint64_t given_end = is_last ? memory_end : memory_end / HUGE_PAGE * HUGE_PAGE;
+    if (end >= memory_end || (!all && memory_end - end < GIVE_BYTES))
+        return;
+    if (end < given_end)
+        hs_map_give_back(r->arena + end, given_end - end);
+    b->memory_end = end - b->begin;
+    b->touched = b->touched < b->memory_end ? b->touched : b->memory_end;
 }
 
 static void leave(hs_residency *r)
 {
-    uint64_t before = atomic_load_explicit(&r->count.moves, memory_order_relaxed);
-    for (uint32_t i = r->max_slots; r->n_leaving && i-- > r->n_slots;) {
-        uint64_t moves = atomic_load_explicit(&r->count.moves, memory_order_relaxed) - before;
-        if (moves * r->slot_bytes >= MOVE_BYTES)
-            break;
-        if (r->slots[i].state != HS__EMPTY)
-            hs__slot_leave(r, i);
+    uint64_t left = MOVE_BYTES;
+    for (uint32_t k = 0; k < r->classes.n; k++) {
+        hs__slab *b = &r->slabs[k];
+        for (uint32_t i = b->max_slots; b->n_leaving && left && i-- > b->n_slots;) {
+            uint64_t moves = atomic_load_explicit(&r->count.moves, memory_order_relaxed);
+            if (r->slots[b->first + i].state != HS__EMPTY)
+                hs__slot_leave(r, b->first + i);
+            if (atomic_load_explicit(&r->count.moves, memory_order_relaxed) > moves)
+                left -= left < b->slot_bytes ? left : b->slot_bytes;
+        }
+        give_back(r, b);
     }
-    give_back(r);
+    atomic_store_explicit(&r->gives_back, r->n_leaving > 0, memory_order_relaxed);
 }
 
 void hs__resize(hs_residency *r)
@@ -77,8 +82,11 @@ void hs__resize(hs_residency *r)
     if (n != r->n_slots) {
         hs__count(n < r->n_slots ? &r->count.shrinks : &r->count.grows, 1);
         hs__slots_limit(r, n);
-        uint64_t end = n * r->slot_bytes;
-        r->memory_end = r->memory_end > end ? r->memory_end : end;
+        for (uint32_t k = 0; k < r->classes.n; k++) {
+            hs__slab *b = &r->slabs[k];
+            uint64_t end = b->n_slots * b->slot_bytes;
+            b->memory_end = b->memory_end > end ? b->memory_end : end;
+        }
         atomic_store_explicit(&r->gives_back, true, memory_order_relaxed);
     }
     if (atomic_load_explicit(&r->gives_back, memory_order_relaxed))

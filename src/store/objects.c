@@ -299,6 +299,13 @@ uint64_t hs_object_read_bytes(const hs_objects *o, uint32_t obj)
     return o->objects[obj].read_bytes;
 }
 
+uint64_t hs_object_slot_bytes(const hs_objects *o, uint32_t obj)
+{
+    obj &= ~HS_OBJECT_RAW;
+    uint64_t bytes = o->objects[obj].slot_bytes, raw = o->raw ? o->raw->objects[obj].slot_bytes : 0;
+    return raw > bytes ? raw : bytes;
+}
+
 uint64_t hs_object_raw_bytes(const hs_objects *o, uint32_t obj)
 {
     o = index_of(o, &obj);

@@ -67,8 +67,10 @@ const char *hs_objects_copy_path(const hs_objects *o, uint32_t copy); /* of the 
 uint32_t hs_object_ranges(const hs_objects *o, uint32_t object, hs_range ranges[HS_OBJECT_MAX_RANGES]);
 bool hs_object_is_staged(const hs_objects *o, uint32_t object);
 uint64_t hs_object_read_bytes(const hs_objects *o, uint32_t object); /* sum of the ranges' len */
-uint64_t hs_object_raw_bytes(const hs_objects *o, uint32_t object);  /* of its tensors */
-uint32_t hs_object_frames(const hs_objects *o, uint32_t object);     /* 0 = nothing to check or decode */
+/* Room that it takes in a slot, by either way that it can be read; a multiple of 4096. */
+uint64_t hs_object_slot_bytes(const hs_objects *o, uint32_t object);
+uint64_t hs_object_raw_bytes(const hs_objects *o, uint32_t object); /* of its tensors */
+uint32_t hs_object_frames(const hs_objects *o, uint32_t object);    /* 0 = nothing to check or decode */
 /* Iterating frames 0..n-1 in order is O(1) per step with *it zeroed before the first call. */
 typedef struct hs_frame_iter {
     uint32_t next;

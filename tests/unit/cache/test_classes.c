@@ -13,7 +13,7 @@
 static void one_size_is_one_class(void **state)
 {
     (void)state;
-    const uint64_t same[] = {5, 5, 5}, near[] = {1000, 990, 995, 1000};
+    const uint64_t same[] = {5, 5, 5}, near[] = {1000 * MiB, 990 * MiB, 995 * MiB, 1000 * MiB};
     hs_classes c;
     hs_classes_make(&c, NULL, 3, 16, 4);
     assert_int_equal(c.n, 1);
@@ -30,7 +30,7 @@ static void one_size_is_one_class(void **state)
     }
     hs_classes_make(&c, near, 4, 16, 4); /* a hundredth is not worth a cut */
     assert_int_equal(c.n, 1);
-    assert_int_equal(c.of[0].bytes, 1000);
+    assert_int_equal(c.of[0].bytes, 1000 * MiB);
     hs_classes_make(&c, same, 1, 3, 4); /* a layer needs no more slots than it has objects */
     assert_int_equal(hs_classes_floor(&c), 3);
     hs_classes_make(&c, same, 1, 3, 0);
@@ -67,12 +67,12 @@ static void a_single_layer(void **state)
     (void)state;
     uint64_t bytes[48];
     for (uint32_t l = 0; l < 48; l++)
-        bytes[l] = l ? 1000 : 800;
+        bytes[l] = (l ? 1000 : 800) * MiB;
     hs_classes c;
     hs_classes_make(&c, bytes, 48, 128, 8);
     assert_int_equal(c.n, 1);
     for (uint32_t l = 0; l < 48; l++)
-        bytes[l] = l ? 1000 : 1250;
+        bytes[l] = (l ? 1000 : 1250) * MiB;
     hs_classes_make(&c, bytes, 48, 128, 8);
     assert_int_equal(c.n, 2);
     assert_int_equal(c.of[0].objects, 128);
@@ -126,7 +126,7 @@ static void every_split_is_monotone(void **state)
         uint64_t bytes[12];
         uint32_t layers = 1 + roll(&rng, 12), sizes = 1 + roll(&rng, 9);
         for (uint32_t l = 0; l < layers; l++)
-            bytes[l] = 4096 * (10 + 7 * roll(&rng, sizes));
+            bytes[l] = 4096 * (10 + 9 * roll(&rng, sizes));
         hs_classes c;
         hs_classes_make(&c, bytes, layers, 1 + roll(&rng, 20), 1 + roll(&rng, 6));
         check_split(&c);

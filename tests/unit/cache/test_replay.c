@@ -88,7 +88,7 @@ static void sizes(void **state)
 {
     (void)state;
     const uint32_t o[] = {4, 5, 0, 1, 2, 4, 5, 1, 2}, at[] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
-    const uint64_t differ[] = {100, 50}, alike[] = {100, 99}, untold[] = {100, 0};
+    const uint64_t differ[] = {200000, 100000}, alike[] = {200000, 199000}, untold[] = {200000, 0};
     hs_replay_trace t = {.object = o, .token = at, .n = 9, .n_objects = 8, .layer_objects = 4, .layer_least = 1};
     for (int in_sets = 0; in_sets < 2; in_sets++) {
         t.layer_bytes = differ; /* 2 of each: 2 pushes out 0 */

@@ -6,7 +6,8 @@
  * linked. Include it in one file per test binary.
  *
  * Object i is plain (lands as it is), checked (frames without a codec) or staged (bytes are stored inverted), by i % 3,
- * or all of one kind if fake.kind is set.
+ * or all of one kind if fake.kind is set. With fake.layer_objects, every other layer's objects are FAKE_TAIL bytes
+ * bigger.
  */
 #ifndef FAKE_STORE_H
 #define FAKE_STORE_H
@@ -22,6 +23,7 @@
 #define FAKE_PADDED 20480u
 #define FAKE_FRAME  4096u /* every frame but the last */
 #define FAKE_FRAMES 5u
+#define FAKE_TAIL   8192u
 #ifndef FAKE_MAX
 #define FAKE_MAX 512u /* objects, and requests queued */
 #endif
@@ -55,6 +57,7 @@ static struct fake {
     uint32_t copies;         /* 0 = 1 */
     uint32_t bad_copies;     /* bit c: reads that go to copy c (the first, unless told otherwise) fail */
     bool bad_by_damage;      /* they bring damaged bytes instead */
+    uint32_t layer_objects;  /* 0 = all objects are of one size */
     bool has_raw;            /* objects can be had unpacked: they land as they are */
     _Atomic uint32_t frames; /* checked or decoded */
     uint64_t told_bytes;     /* hs_io_get_stats; 0 = the drive's speed is not known */
@@ -76,6 +79,17 @@ static inline const uint8_t *fake_bytes(uint32_t object)
 static inline int fake_kind(uint32_t object)
 {
     return object & HS_OBJECT_RAW ? FAKE_PLAIN : fake.kind == FAKE_MIXED ? (int)(object % 3) : fake.kind;
+}
+
+static inline uint32_t fake_tail_bytes(uint32_t object)
+{
+    return fake.layer_objects && (object & ~HS_OBJECT_RAW) / fake.layer_objects % 2 == 0 ? FAKE_TAIL : 0;
+}
+
+/* What a big object has behind the bytes of the others. */
+static inline void fake_add_tail(uint8_t *slot, uint32_t object)
+{
+    memset(slot + FAKE_PADDED, (int)(object % 251), fake_tail_bytes(object));
 }
 
 /* ---- objects ---- */
@@ -105,6 +119,16 @@ uint64_t hs_objects_slot_bytes(const hs_objects *o)
 {
     (void)o;
     return FAKE_PADDED;
+}
+uint64_t hs_object_slot_bytes(const hs_objects *o, uint32_t object)
+{
+    (void)o;
+    return FAKE_PADDED + fake_tail_bytes(object);
+}
+uint64_t hs_object_raw_bytes(const hs_objects *o, uint32_t object)
+{
+    (void)o;
+    return FAKE_RAW + fake_tail_bytes(object);
 }
 uint64_t hs_objects_staging_bytes(const hs_objects *o)
 {
@@ -174,6 +198,8 @@ int hs_object_decode_frame(const hs_objects *o, uint32_t object, const hs_frame 
         to[i] = from[i] ^ 0xff;
     if (memcmp(to, is, f->raw_bytes))
         return hs_err_set(err, -EBADMSG, "fake shard, record %u: damaged", object);
+    if (staged && f->raw_offset + f->raw_bytes == FAKE_RAW)
+        fake_add_tail(slot, object);
     return 0;
 }
 void hs_object_parts(const hs_objects *o, uint32_t object, const void *slot, const void *ret_parts[HS_OBJECT_MAX_PARTS])
@@ -186,7 +212,11 @@ void hs_object_parts(const hs_objects *o, uint32_t object, const void *slot, con
 /* Whether a delivered expert is the object, all of it. */
 static inline bool fake_is(const hs_expert *x, uint32_t object)
 {
-    return memcmp(x->part[0], fake_bytes(object), FAKE_RAW) == 0;
+    const uint8_t *at = x->part[0];
+    for (uint32_t i = 0; i < fake_tail_bytes(object); i++)
+        if (at[FAKE_PADDED + i] != object % 251)
+            return false;
+    return memcmp(at, fake_bytes(object), FAKE_RAW) == 0;
 }
 
 /* ---- io ---- */
@@ -238,6 +268,8 @@ static void carry_out(uint32_t i)
         land(req, object, piece[k] * 4096, 4096, damaged);
         req->on_progress(req, 0, piece[k] * 4096, 4096);
     }
+    if (!cancelled && (fake_kind(object) != FAKE_STAGED || req->ranges[0].file == 1))
+        fake_add_tail(req->dst, object);
     req->on_done(req, cancelled ? -ECANCELED : fails ? -EIO : 0);
     pthread_mutex_lock(&fake.lock);
 }
@@ -299,6 +331,7 @@ static inline void fake_reset(int kind, uint32_t seed)
 {
     fake.kind = kind;
     fake.has_raw = false;
+    fake.layer_objects = 0;
     fake.rng = seed;
     fake.n_queue = fake.n_order = fake.promoted = fake.cancels = 0;
     fake.copies = fake.bad_copies = 0;

@@ -206,7 +206,7 @@ static void a_sweep_reads_the_next_layer_ahead(void **state)
         }
         f.x.ops->end(f.x.self);
         fixture_check(&f);
-        assert_in_range(f.r->n_loose + f.r->n_guessed, 0, 24 - 16);
+        assert_in_range(f.r->slabs[0].n_loose + f.r->n_guessed, 0, 24 - 16);
         fake_pump(1000);
     }
     assert_int_equal(ahead, LAYERS - 1);

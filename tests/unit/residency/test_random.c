@@ -76,12 +76,17 @@ static void guess(world *w, uint32_t layer)
     check(w);
 }
 
+static uint32_t slots_of(const world *w, uint32_t layer)
+{
+    return w->r->slabs[w->r->slab_of[layer]].n_slots;
+}
+
 /* Delivers and releases in random order, now and then holding some back. False after an error. */
 static bool consume(world *w, uint32_t layer, const hs_expert_want *wants, uint32_t n)
 {
     uint32_t held[N_EXPERTS], n_held = 0;
     for (uint32_t got = 0; got < n;) {
-        uint32_t index[N_EXPERTS], k = 0, most = w->r->n_slots < n || w->resizing ? 1 : n;
+        uint32_t index[N_EXPERTS], k = 0, most = slots_of(w, layer) < n || w->resizing ? 1 : n;
         hs_expert e[N_EXPERTS];
         hs_err err = {0};
         resize(w);
@@ -136,14 +141,15 @@ static void layer(world *w, uint32_t l, uint32_t n)
     resize(w);
 }
 
-static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, bool failing, bool resizing,
+static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, bool failing, bool resizing, bool mixed,
                 uint32_t seed)
 {
     world w = {.objects.n = OBJECTS, .rng = seed, .failing = failing, .resizing = resizing};
     hs_err err;
     fake_reset(kind, seed);
-    print_message("policy %s, kind %d, %u slots, prefetch %d, failing %d, resizing %d, seed %u\n", policy, kind,
-                  n_slots, prefetch, failing, resizing, seed);
+    fake.layer_objects = mixed ? N_EXPERTS : 0;
+    print_message("policy %s, kind %d, %u slots, prefetch %d, failing %d, resizing %d, mixed %d, seed %u\n", policy,
+                  kind, n_slots, prefetch, failing, resizing, mixed, seed);
     assert_int_equal(hs_pool_create(2, &w.pool, &err), 0);
     hs_residency_config cfg = {.objects = &w.objects,
                                .pool = w.pool,
@@ -159,6 +165,7 @@ static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, b
                                .prefetch_budget = 4 * FAKE_PADDED,
                                .verify_always = failing};
     assert_int_equal(hs_residency_create(&cfg, &w.r, &err), 0);
+    assert_int_equal(w.r->classes.n, mixed ? 2 : 1);
     w.x = hs_residency_experts(w.r);
     fake_start();
     for (uint32_t token = 0; token < 40; token++) {
@@ -191,14 +198,18 @@ static void every_setting(void **state)
 {
     (void)state;
     static const char *const policies[] = {"ewma", "lru", "lfu", "s3fifo", "arc"};
-    static const uint32_t slots[] = {TOP_K, 7, 30, OBJECTS};
+    static const uint32_t slots[] = {TOP_K, 7, 30, OBJECTS}; /* mixed: and another floor */
     uint32_t seed = 1;
     for (uint32_t p = 0; p < 5; p++)
         for (uint32_t s = 0; s < 4; s++)
             for (int kind = FAKE_PLAIN; kind <= FAKE_MIXED; kind++, seed++)
-                for (int resizing = 0; resizing < 2; resizing++)
-                    if (!SANITIZED || (p + s + (uint32_t)kind + (uint32_t)resizing) % 2)
-                        run(policies[p], kind, slots[s], seed % 3 != 0, seed % 2 == 0, resizing, seed);
+                for (uint32_t of = 0; of < 4; of++) {
+                    bool resizing = of % 2, mixed = of / 2;
+                    uint32_t n_slots = mixed && slots[s] < OBJECTS ? slots[s] + TOP_K : slots[s];
+                    bool is_taken = (p + s + (uint32_t)kind + of) % 2;
+                    if (is_taken || !(SANITIZED || mixed))
+                        run(policies[p], kind, n_slots, seed % 3 != 0, seed % 2 == 0, resizing, mixed, seed);
+                }
 }
 
 int main(void)
