@@ -268,3 +268,22 @@ int hs_option_check(const hs_option *o, const char *value, hs_err *err)
                           o->max, *o->unit ? " " : "", o->unit);
     return 0;
 }
+
+bool hs_next_item(const char **at, const char **ret_item, size_t *ret_len)
+{
+    for (const char *p = *at; *p;) {
+        size_t n = strcspn(p, ",");
+        const char *next = p + n + (p[n] == ',');
+        while (n && (p[0] == ' ' || p[n - 1] == ' ')) {
+            p += p[0] == ' ';
+            n--;
+        }
+        *at = next;
+        *ret_item = p;
+        *ret_len = n;
+        if (n)
+            return true;
+        p = next;
+    }
+    return false;
+}

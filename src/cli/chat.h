@@ -41,9 +41,10 @@ struct hs_chat {
     hs_chat_wishes wishes;
 };
 
-/* Loads the model at path. messages: of a single turn, by which the context is sized; NULL = a conversation. */
-int hs_chat_open_local(const char *path, const hs_config *config, const hs_chat_wishes *wishes, const json_t *messages,
-                       hs_chat **ret_chat, hs_err *err) HS_MUST_CHECK;
+/* Loads the model at path; mirror: as hs_engine_options.mirror, borrowed until it is loaded. messages: of a single
+ * turn, by which the context is sized; NULL = a conversation. */
+int hs_chat_open_local(const char *path, const char *mirror, const hs_config *config, const hs_chat_wishes *wishes,
+                       const json_t *messages, hs_chat **ret_chat, hs_err *err) HS_MUST_CHECK;
 /* address: as in client.h; api_key may be NULL. Strings are copied. */
 int hs_chat_open_remote(const char *model, const char *address, const char *api_key, const hs_chat_wishes *wishes,
                         hs_chat **ret_chat, hs_err *err) HS_MUST_CHECK;

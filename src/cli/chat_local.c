@@ -225,12 +225,13 @@ static void close_chat(hs_chat *chat)
 
 static const hs_chat_ops local_ops = {ask, close_chat};
 
-int hs_chat_open_local(const char *path, const hs_config *config, const hs_chat_wishes *wishes, const json_t *messages,
-                       hs_chat **ret_chat, hs_err *err)
+int hs_chat_open_local(const char *path, const char *mirror, const hs_config *config, const hs_chat_wishes *wishes,
+                       const json_t *messages, hs_chat **ret_chat, hs_err *err)
 {
     hs_engine_options opt;
     hs_engine_options_from_config(config, &opt);
     opt.path = path;
+    opt.mirror = mirror;
     int r = 0;
     if (messages && !opt.context)
         r = size_context(path, messages, wishes, &opt.context, err);

@@ -129,6 +129,9 @@ static int plan(const hs_args *a, const hs_config *config, target *t, hs_err *er
     hs_engine_options_from_config(config, &opt);
     opt.path = a->operands[0];
     opt.shape = t->config ? &t->shape : NULL;
+    opt.mirror = hs_args_text(a, "mirror");
+    if (opt.shape && opt.mirror)
+        return hs_fail_usage(a->verb, "--mirror: %s has no files of which there could be copies", a->operands[0]);
     hs_server_options server;
     if (hs_server_options_from_config(config, &server, err) < 0)
         return hs_fail(err);
@@ -174,6 +177,7 @@ static const hs_flag flags[] = {
     {"type", HS_FLAG_CHOICE, "published|bf16|q8_0|q4_k_m|mxfp4", 0, 0,
      "how the tensors of a model are stored that is not here yet; default as published"},
     HS_FLAGS_EXPECT,
+    HS_FLAG_MIRROR,
     {"list", HS_FLAG_SWITCH, NULL, 0, 0, "the names of models that need not be here"},
     HS_FLAGS_CONFIG,
     HS_FLAG_JSON,

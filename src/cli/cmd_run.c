@@ -179,18 +179,24 @@ static int single_turn(const hs_args *a, json_t **ret_messages, hs_err *err)
     return r;
 }
 
+/* Is MODEL loaded here? */
+static bool is_local(const hs_args *a)
+{
+    struct stat st;
+    return !hs_args_has(a, "socket") && (strchr(a->operands[0], '/') || stat(a->operands[0], &st) == 0);
+}
+
 static int open_chat(const hs_args *a, const hs_config *config, const json_t *messages, hs_chat **ret, hs_err *err)
 {
     const char *model = a->operands[0];
-    struct stat st;
     hs_chat_wishes w = {.temperature = hs_args_number(a, "temp", -1),
                         .top_p = hs_args_number(a, "top-p", -1),
                         .min_p = hs_args_number(a, "min-p", -1),
                         .top_k = hs_args_int(a, "top-k", -1),
                         .max_tokens = hs_args_int(a, "max-tokens", -1),
                         .seed = hs_args_int(a, "seed", -1)};
-    if (!hs_args_has(a, "socket") && (strchr(model, '/') || stat(model, &st) == 0))
-        return hs_chat_open_local(model, config, &w, messages, ret, err);
+    if (is_local(a))
+        return hs_chat_open_local(model, hs_args_text(a, "mirror"), config, &w, messages, ret, err);
     hs_daemon d;
     int r = hs_daemon_find(a, config, &d, err);
     if (r < 0)
@@ -203,6 +209,8 @@ static int open_chat(const hs_args *a, const hs_config *config, const json_t *me
 static int run_run(const hs_args *a)
 {
     hs_config *config = NULL;
+    if (hs_args_has(a, "mirror") && !is_local(a))
+        return hs_fail_usage(a->verb, "--mirror goes with the path of a model, which is loaded here");
     int status = hs_load_config(a, &config);
     if (status)
         return status;
@@ -240,6 +248,7 @@ static const hs_flag flags[] = {
     {"top-k", HS_FLAG_INT, "K", 0, 16777216, "sample among the K likeliest; 0 = off"},
     {"min-p", HS_FLAG_NUMBER, "P", 0, 0.999999, "drop tokens less likely than this share of the likeliest; 0 = off"},
     {"seed", HS_FLAG_INT, "N", 0, 9.2e18, "the same seed gives the same answer; default a random one"},
+    HS_FLAG_MIRROR,
     HS_FLAG_SOCKET,
     HS_FLAGS_CONFIG,
     HS_FLAGS_END};

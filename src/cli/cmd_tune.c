@@ -93,12 +93,14 @@ static int check_shape(const char *model, const char *path, hs_trace *t, hs_err 
 }
 
 /* What the daemon would load, as a plan and as options that make the same. */
-static int plan_daemon(const hs_config *c, const char *path, hs_engine_options *ret_opt, hs_plan *ret_plan, hs_err *err)
+static int plan_daemon(const hs_config *c, const char *path, const char *mirror, hs_engine_options *ret_opt,
+                       hs_plan *ret_plan, hs_err *err)
 {
     hs_engine_options opt;
     hs_server_options server;
     hs_engine_options_from_config(c, &opt);
     opt.path = path;
+    opt.mirror = mirror;
     opt.governed = strcmp(hs_config_str(c, "memory", "governor"), "off") != 0;
     int r = hs_server_options_from_config(c, &server, err);
     if (r < 0)
@@ -111,7 +113,7 @@ static int plan_daemon(const hs_config *c, const char *path, hs_engine_options *
     uint64_t own = hs_routes_bytes(ret_plan->token_cycle);
     opt.memory_outside = own > opt.memory_outside ? own : opt.memory_outside;
     opt.cache_kind = HS_CACHE_BYTES;
-    opt.cache_bytes = ret_plan->n_slots * ret_plan->slot_bytes;
+    opt.cache_bytes = ret_plan->cache;
     opt.context = ret_plan->context;
     *ret_opt = opt;
     return 0;
@@ -149,8 +151,10 @@ static int tune_cache(hs_tune *t, const hs_plan *plan, const hs_tune_pace *pace,
     return r;
 }
 
-static int tune_model(hs_tune *t, const char *path, const char *trace_path, double seconds, hs_err *err)
+static int tune_model(hs_tune *t, const hs_args *a, const char *path, hs_err *err)
 {
+    const char *trace_path = hs_args_text(a, "trace");
+    double seconds = hs_args_number(a, "seconds", DEFAULT_SECONDS);
     hs_engine_options opt;
     hs_plan plan = {0};
     hs_tune_drive drive;
@@ -158,7 +162,7 @@ static int tune_model(hs_tune *t, const char *path, const char *trace_path, doub
     hs_trace given = {0}, recorded = {0};
     hs_tune ways = {.config = t->config, .figures = t->figures}; /* measured before what is told before */
     char size[32];
-    int r = plan_daemon(t->config, path, &opt, &plan, err);
+    int r = plan_daemon(t->config, path, hs_args_text(a, "mirror"), &opt, &plan, err);
     if (r == 0 && trace_path)
         r = hs_trace_read(trace_path, false, &given, err);
     if (r == 0 && trace_path)
@@ -174,7 +178,7 @@ static int tune_model(hs_tune *t, const char *path, const char *trace_path, doub
             "%s: %.2f tokens/s as configured (half of %u rounds of %u tokens between %.2f and %.2f), hit rate %.1f "
             "%%, %.0f %% of the time waiting for the drive; %s of experts in memory.",
             path, pace.tokens_per_s, pace.rounds, pace.tokens, pace.low, pace.high, 100 * pace.hit_rate,
-            100 * pace.wait_share, hs_format_size(plan.n_slots * plan.slot_bytes, size, sizeof size));
+            100 * pace.wait_share, hs_format_size(plan.cache, size, sizeof size));
         r = hs_tune_figure(t, "configured",
                            json_pack("{s:f, s:f, s:f, s:f, s:f, s:i, s:i}", "tokens_per_s", pace.tokens_per_s, "low",
                                      pace.low, "high", pace.high, "wait_share", pace.wait_share, "hit_rate",
@@ -233,13 +237,13 @@ static int print(const hs_tune *t, const hs_args *a)
 /* What the command line says wrong about MODEL or TRACE. */
 static int check_usage(const hs_args *a, bool alone)
 {
-    static const char *const of_model[] = {"trace", "seconds"}, *const of_trace[] = {"disk-bw", "compute-ms"};
-    for (size_t i = 0; i < 2; i++) {
-        if (alone && hs_args_has(a, of_model[i]))
+    static const char *const of_model[] = {"trace", "seconds", "mirror"}, *const of_trace[] = {"disk-bw", "compute-ms"};
+    for (size_t i = 0; alone && i < sizeof of_model / sizeof *of_model; i++)
+        if (hs_args_has(a, of_model[i]))
             return hs_fail_usage(a->verb, "%s is a trace: --%s goes with a MODEL", a->operands[0], of_model[i]);
-        if (!alone && hs_args_has(a, of_trace[i]))
+    for (size_t i = 0; !alone && i < sizeof of_trace / sizeof *of_trace; i++)
+        if (hs_args_has(a, of_trace[i]))
             return hs_fail_usage(a->verb, "--%s goes with a TRACE alone: of a MODEL it is measured", of_trace[i]);
-    }
     if (hs_args_has(a, "compute-ms") && !hs_args_has(a, "disk-bw"))
         return hs_fail_usage(a->verb, "--compute-ms tells nothing without --disk-bw");
     if (hs_args_has(a, "replace") && !hs_args_has(a, "out"))
@@ -269,9 +273,8 @@ static int run_tune(const hs_args *a)
     hs_tune t = {.config = config, .figures = json_object()};
     hs_buf_init(&t.table, MAX_TEXT);
     int r = !t.figures ? hs_err_set(&err, -ENOMEM, "out of memory for the figures")
-            : alone
-                ? tune_trace(&t, a, path, &err)
-                : tune_model(&t, path, hs_args_text(a, "trace"), hs_args_number(a, "seconds", DEFAULT_SECONDS), &err);
+            : alone    ? tune_trace(&t, a, path, &err)
+                       : tune_model(&t, a, path, &err);
     status = r < 0 ? hs_fail(&err) : print(&t, a);
     hs_buf_deinit(&t.table);
     json_decref(t.figures);
@@ -288,6 +291,7 @@ static const hs_flag flags[] = {
     {"compute-ms", HS_FLAG_NUMBER, "X", 0, 1e6, "with TRACE: what a token computes; 0 by default"},
     {"out", HS_FLAG_TEXT, "FILE", 0, 0, "write the configuration there; a file that exists is left alone"},
     {"replace", HS_FLAG_SWITCH, NULL, 0, 0, "write over it"},
+    HS_FLAG_MIRROR,
     HS_FLAGS_CONFIG,
     HS_FLAG_JSON,
     HS_FLAGS_END};

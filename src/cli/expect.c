@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "base/option.h"
@@ -108,6 +109,45 @@ hs_drive_source hs_find_drive(const char *path, const hs_engine_options *opt, co
     return source;
 }
 
+#define MAX_DRIVES 8u
+
+/* Whether the model, or copy of it, at path lies on a drive that is not among the n seen, to which it is added. */
+static bool is_elsewhere(const char *path, dev_t seen[MAX_DRIVES], size_t *n)
+{
+    char *file = NULL;
+    uint64_t size;
+    hs_err ignored;
+    struct stat st;
+    bool is = *n < MAX_DRIVES && hs_disk_pick(path, &file, &size, &ignored) == 0 && stat(file, &st) == 0;
+    for (size_t i = 0; is && i < *n; i++)
+        is = st.st_dev != seen[i];
+    if (is)
+        seen[(*n)++] = st.st_dev;
+    hs_free(file);
+    return is;
+}
+
+/* Copies on further drives are read at the same time: rates add up. */
+static void add_mirrors(const hs_engine_options *opt, const hs_plan *p, const hs_speed *s, double hit_rate, hs_drive *d)
+{
+    const char *at = opt->mirror ? opt->mirror : "", *item;
+    dev_t seen[MAX_DRIVES];
+    size_t len, n = 0;
+    if (d->bytes_per_s <= 0 || !is_elsewhere(opt->path, seen, &n))
+        return;
+    while (hs_next_item(&at, &item, &len)) {
+        hs_drive more = {0};
+        char *path = hs_strndup(item, len);
+        if (path && is_elsewhere(path, seen, &n) &&
+            hs_find_drive(path, opt, p, s, hit_rate, &more) != HS_DRIVE_UNKNOWN && more.bytes_per_s > 0) {
+            d->bytes_per_s += more.bytes_per_s;
+            d->first_s = fmax(d->first_s, more.first_s);
+            d->each_s = d->each_s > 0 && more.each_s > 0 ? 1 / (1 / d->each_s + 1 / more.each_s) : 0;
+        }
+        hs_free(path);
+    }
+}
+
 /* ---- what follows ---- */
 
 /* Twice the memory goes to the cache. */
@@ -173,8 +213,10 @@ void hs_expect(const hs_args *a, const hs_engine_options *opt, const hs_plan *p,
         x->drive = hs_drive_of_rate(p, (double)hs_args_size(a, "disk-bw", 0));
         x->source = HS_DRIVE_GIVEN;
     } else if (path || !opt->shape) {
-        x->source =
-            hs_find_drive(path ? path : opt->path, opt, p, x->is_computed ? &x->speed : NULL, use.hit_rate, &x->drive);
+        const hs_speed *speed = x->is_computed ? &x->speed : NULL;
+        x->source = hs_find_drive(path ? path : opt->path, opt, p, speed, use.hit_rate, &x->drive);
+        if (!path)
+            add_mirrors(opt, p, speed, use.hit_rate, &x->drive);
     }
     hs_plan bigger = with_twice_memory(p);
     hs_drive faster = {2 * x->drive.bytes_per_s, x->drive.first_s, x->drive.each_s / 2};

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "base/option.h"
 #include "engine/engine_int.h"
 #include "engine/heat.h"
 #include "math/mat.h"
@@ -48,26 +49,17 @@ static uint64_t text_bytes(const hs_engine_options *opt, const hs__opened *o)
     return (1u << 20) + n;
 }
 
-/* opt->mirror, path by path. */
 static int add_mirrors(const hs_engine_options *opt, hs_source *s, hs_err *err)
 {
-    for (const char *p = opt->mirror; p && *p;) {
-        size_t n = strcspn(p, ",");
-        const char *next = p + n + (p[n] == ',');
-        while (n && (p[0] == ' ' || p[n - 1] == ' ')) {
-            p += p[0] == ' ';
-            n--;
-        }
-        char *path = hs_strndup(p, n);
-        int r = path ? 0 : hs_err_set(err, -ENOMEM, "out of memory");
-        if (path && n)
-            r = hs_source_add_mirror(s, path, err);
+    const char *at = opt->mirror, *item;
+    size_t n;
+    int r = 0;
+    while (r == 0 && hs_next_item(&at, &item, &n)) {
+        char *path = hs_strndup(item, n);
+        r = path ? hs_source_add_mirror(s, path, err) : hs_err_set(err, -ENOMEM, "out of memory");
         hs_free(path);
-        if (r < 0)
-            return r;
-        p = next;
     }
-    return 0;
+    return r;
 }
 
 int hs__open(const hs_engine_options *opt, hs__opened *o, hs_err *err)

@@ -80,6 +80,25 @@ dd if=/dev/urandom of="$shard" bs=1M seek=1 count=20 conv=notrunc 2> /dev/null
 right "one copy was damaged"
 grep -q "warning: .*experts-00000.hss, record [0-9]*.*damaged" "$WORK/serve.log" || fail "nobody says what is damaged"
 expect 1 "$HOTSET" verify "$WORK/a"
+said() {
+    model=$1
+    shift
+    "$HOTSET" run "$model" "Once upon a time" --config "$WORK/empty.conf" --set cache.size=3% --temp 0 --max-tokens 24 "$@"
+}
+expect 0 said "$WORK/b"
+cp "$WORK/out" "$WORK/words"
+expect 1 said "$WORK/a"
+expect 0 said "$WORK/a" --mirror "$WORK/b"
+cmp "$WORK/out" "$WORK/words" || fail "run with a mirror answers otherwise"
+expect 1 said "$WORK/a" --mirror "$MODEL"
+says "not a copy"
+expect 2 "$HOTSET" run tale "Once" --mirror "$WORK/b"
+for verb in plan "tune --seconds 1"; do
+    expect 0 "$HOTSET" $verb "$WORK/b" --mirror "$WORK/a" --config "$WORK/empty.conf"
+    expect 1 "$HOTSET" $verb "$WORK/a" --mirror "$MODEL" --config "$WORK/empty.conf"
+    says "not a copy"
+done
+expect 2 "$HOTSET" plan gpt-oss-120b --mirror "$WORK/b" --config "$WORK/empty.conf"
 expect 2 "$HOTSET" verify "$WORK/a" --mirror "$WORK/b"
 expect 1 "$HOTSET" verify "$WORK/a" --repair --mirror "$MODEL"
 expect 0 "$HOTSET" verify "$WORK/a" --repair --mirror "$WORK/b"

@@ -107,6 +107,21 @@ static void sizes_for_people(void **state)
     assert_string_equal(hs_format_size(UINT64_MAX, b, sizeof b), "16777216.0 TiB");
 }
 
+static void items(void **state)
+{
+    (void)state;
+    const char *at = " a/b ,, c d,  ,e", *item;
+    size_t n;
+    assert_true(hs_next_item(&at, &item, &n) && n == 3 && !strncmp(item, "a/b", n));
+    assert_true(hs_next_item(&at, &item, &n) && n == 3 && !strncmp(item, "c d", n));
+    assert_true(hs_next_item(&at, &item, &n) && n == 1 && *item == 'e');
+    assert_false(hs_next_item(&at, &item, &n));
+    at = ", ,";
+    assert_false(hs_next_item(&at, &item, &n));
+    at = "";
+    assert_false(hs_next_item(&at, &item, &n));
+}
+
 static void checks_name_the_option(void **state)
 {
     (void)state;
@@ -138,11 +153,9 @@ static void checks_name_the_option(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),
-        cmocka_unit_test(integers_numbers_seconds),
-        cmocka_unit_test(size_specs),
-        cmocka_unit_test(sizes_for_people),
-        cmocka_unit_test(checks_name_the_option),
+        cmocka_unit_test(sizes),      cmocka_unit_test(integers_numbers_seconds),
+        cmocka_unit_test(size_specs), cmocka_unit_test(sizes_for_people),
+        cmocka_unit_test(items),      cmocka_unit_test(checks_name_the_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
