@@ -183,7 +183,7 @@ static void measure_speed(const hs_args *a, const hs_engine_options *opt, const 
     hs_err err = {0};
     here.threads = p->threads < cpus ? p->threads : cpus;
     x->cores = (uint32_t)hs_args_int(a, "cores", 0);
-    x->is_computed = hs_speed_measure(opt, &here, &x->speed, &err) == 0;
+    x->is_computed = hs_speed_measure(opt, &here, x->use.prompt_tokens, &x->speed, &err) == 0;
     if (!x->is_computed)
         hs_say("what this machine computes is left out: %s", err.text);
     else if (x->cores || hs_args_has(a, "memory-bw"))
@@ -206,7 +206,8 @@ void hs_expect(const hs_args *a, const hs_engine_options *opt, const hs_plan *p,
     x->use = (hs_use){.hit_rate = hs_args_number(a, "hit-rate", 0),
                       .routing = routing && !strcmp(routing, "uniform") ? HS_ROUTING_UNIFORM : HS_ROUTING_REAL,
                       .prompt_tokens = (uint32_t)hs_args_int(a, "prompt", 0),
-                      .prompt_experts = (double)hs_args_int(a, "prompt-experts", 0)};
+                      .prompt_experts = (double)hs_args_int(a, "prompt-experts", -1),
+                      .prompt_reads = (double)hs_args_int(a, "prompt-reads", -1)};
     measure_speed(a, opt, p, x);
     hs_use use = use_of(x, p);
     if (hs_args_has(a, "disk-bw")) {

@@ -43,10 +43,15 @@ typedef struct hs_expectation {
          1,                                                                                                            \
          "share of generated tokens' experts found in memory, as bench or metrics told it, instead of --routing's"},   \
         {"prompt", HS_FLAG_INT, "N", 1, 16777216, "tokens of the prompt for prefill's speed; default a whole chunk"},  \
+        {"prompt-experts",                                                                                             \
+         HS_FLAG_INT,                                                                                                  \
+         "N",                                                                                                          \
+         1,                                                                                                            \
+         16777216,                                                                                                     \
+         "experts of all layers that the prompt uses, as bench told it (prefill_experts), instead of what follows "    \
+         "from hit rate and routing"},                                                                                 \
     {                                                                                                                  \
-        "prompt-experts", HS_FLAG_INT, "N", 1, 16777216,                                                               \
-            "experts of all layers that the prompt uses, as bench told it (prefill_experts), instead of what follows " \
-            "from hit rate and routing"                                                                                \
+        "prompt-reads", HS_FLAG_INT, "N", 0, 16777216, "of these, how many are not in memory"                          \
     }
 
 /* Measures for a second or so. What cannot be measured is left out and said. */

@@ -13,7 +13,8 @@
  * Prompt. Experts in memory and the others are two groups, each used evenly, of which the hit rate says how much. n
  * tokens in a row use as many experts as n ^ SPREAD that have nothing to do with each other (within a tenth for
  * DeepSeek-V2-Lite and Qwen3-30B, 8 to 64 tokens). While a layer's dense part is computed, the drive reads what the
- * window of a sweep holds; the rest is read while experts are computed.
+ * window of a sweep holds; the rest is read while experts are computed. Of the time in which both might go on,
+ * OVERLAP is saved: layers begin with a wait, and the I/O thread shares the processors.
  */
 #include <math.h>
 
@@ -25,7 +26,8 @@
 #define MEMORY_BOUND  0.6 /* of the memory's bandwidth */
 #define SPREAD        0.85
 #define WINDOW        0.125 /* of the slots: what a sweep may have read ahead */
-#define FIRST_S       2e-4  /* an NVMe drive, the I/O thread and the one that waits */
+#define OVERLAP       0.85
+#define FIRST_S       2e-4 /* an NVMe drive, the I/O thread and the one that waits */
 
 static const struct {
     double share, hits;
@@ -89,8 +91,8 @@ static double prompt_seconds(const hs_plan *p, const hs_speed *s, const hs_drive
 {
     double dense = tokens * s->prompt_token_s, uses = tokens * p->token_cycle;
     double experts = n * s->prompt_expert_s + uses * s->prompt_use_s, io = read_seconds(p, d, n_read);
-    double window = p->moe_layers * read_seconds(p, d, WINDOW * p->n_slots);
-    return dense + fmax(experts, io - fmin(dense, window)) + s->prompt_end_s;
+    double beside = fmin(fmin(dense, p->moe_layers * read_seconds(p, d, WINDOW * p->n_slots)) + experts, io);
+    return dense + experts + io - OVERLAP * beside + s->prompt_end_s;
 }
 
 static void forecast_prompt(const hs_plan *p, const hs_speed *s, const hs_drive *d, const hs_use *use, hs_forecast *f)
@@ -100,11 +102,12 @@ static void forecast_prompt(const hs_plan *p, const hs_speed *s, const hs_drive 
     double there = touched(p->n_slots, f->hit_rate * k, tokens);
     double others = touched(all - p->n_slots, (1 - f->hit_rate) * k, tokens);
     double part = there + others > 0 ? others / (there + others) : 0;
-    f->prompt_experts = use->prompt_experts > 0 ? use->prompt_experts : there + others;
-    f->prompt_bytes = f->prompt_experts * part * (double)p->bytes_per_token_cold / k;
-    f->prompt_io_s = read_seconds(p, d, f->prompt_experts * part);
+    f->prompt_experts = use->prompt_experts >= 0 ? use->prompt_experts : there + others;
+    double reads = fmin(use->prompt_reads >= 0 ? use->prompt_reads : f->prompt_experts * part, f->prompt_experts);
+    f->prompt_bytes = reads * (double)p->bytes_per_token_cold / k;
+    f->prompt_io_s = read_seconds(p, d, reads);
     double first = prompt_seconds(p, s, d, n, f->prompt_experts, f->prompt_experts);
-    double seconds = prompt_seconds(p, s, d, n, f->prompt_experts, f->prompt_experts * part);
+    double seconds = prompt_seconds(p, s, d, n, f->prompt_experts, reads);
     double computing = prompt_seconds(p, s, d, n, f->prompt_experts, 0);
     f->first_prompt_tokens_per_s = first > 0 ? n / first : 0;
     f->prompt_tokens_per_s = seconds > 0 ? n / seconds : 0;

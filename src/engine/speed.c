@@ -5,10 +5,12 @@
  * Layers up to the first one with experts are run, then WIDER more; the difference, times the layers that are left,
  * makes the whole model. Consecutive matrices take consecutive parts of the region, which is bigger than processors'
  * caches, so that memory is read as in earnest. With zeros all tokens choose the same experts: prompts of FEW and of
- * MANY tokens tell what an expert costs, and what each of its tokens.
+ * MANY tokens tell what an expert costs, and what each of its tokens. Of prompts only the fewer layers are run: what
+ * their layers without experts have more than others is known from the generated token.
  *
  * One thread and the pool.
  */
+#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -18,11 +20,13 @@
 
 #define REGION_BYTES (256ull << 20)
 #define WIDER        2u
-#define FEW          16u
-#define MANY         64u
+#define MOST_CONTEXT 1024u
+#define USUAL_BLOCK  512u /* tokens of a prompt that go through a layer together */
+#define FEW          8u
+#define MANY         32u
 #define ENOUGH_S     0.05 /* of a measurement */
-#define LEAST_RUNS   2u
-#define READ_TASKS   64u
+#define SLOW_S       0.2  /* once is enough */
+#define TASKS        64u
 
 typedef struct trial {
     hs__opened opened;
@@ -42,6 +46,7 @@ typedef struct trial {
     hs_kv kv;
     float *logits;
     uint32_t *tokens;
+    uint32_t prompt_context; /* tokens before a prompt's: what the ones of a chunk have before them on average */
 } trial;
 
 /* The next n bytes of the region; it goes round. */
@@ -118,6 +123,14 @@ static void on_hint(void *self, uint32_t moe_layer, const hs_expert_guess *guess
 static const hs_experts_ops ops = {
     .step = on_step, .begin = on_begin, .wait = on_wait, .release = on_release, .end = on_end, .hint = on_hint};
 
+static void touch_part(void *ctx, uint32_t index, uint32_t thread)
+{
+    trial *t = ctx;
+    uint64_t each = t->region_bytes / TASKS;
+    (void)thread;
+    memset(t->region + index * each, 0, each); /* else all pages are one page of zeros, which fits every cache */
+}
+
 static int map_region(trial *t, hs_err *err)
 {
     const hs_model_spec *s = t->opened.spec;
@@ -127,7 +140,7 @@ static int map_region(trial *t, hs_err *err)
         uint64_t n = hs_align_up(c->tensors[s->dense_tensors[i]].nbytes, 64);
         t->region_bytes = n > t->region_bytes ? n : t->region_bytes;
     }
-    t->region_bytes = hs_align_up(t->region_bytes, 4096);
+    t->region_bytes = hs_align_up(t->region_bytes, TASKS * 4096);
     if (t->region_bytes < hs__memory_available() / 2)
         t->region = hs_map_alloc(t->region_bytes);
     t->dense = hs_calloc(s->n_dense_tensors, sizeof *t->dense);
@@ -136,7 +149,7 @@ static int map_region(trial *t, hs_err *err)
     if (!t->region || !t->dense || !t->logits || !t->tokens)
         return hs_err_set(err, -ENOMEM, "measuring what this machine computes needs %llu MiB of free memory",
                           (unsigned long long)(t->region_bytes >> 20));
-    memset(t->region, 0, t->region_bytes); /* else all pages are one page of zeros, which fits every cache */
+    hs_pool_run(t->pool, TASKS, touch_part, t);
     for (uint32_t i = 0; i < s->n_dense_tensors; i++)
         t->dense[i] = next_bytes(t, c->tensors[s->dense_tensors[i]].nbytes);
     return 0;
@@ -157,7 +170,8 @@ static int begin_layers(trial *t, uint32_t n_layers, bool predict, hs_err *err)
     t->spec.n_layers = n_layers;
     while (t->spec.n_moe_layers && t->spec.moe_layer_number[t->spec.n_moe_layers - 1] >= n_layers)
         t->spec.n_moe_layers--;
-    uint32_t context = HS_SPEED_CONTEXT + 1;
+    uint32_t before = t->prompt_context > HS_SPEED_CONTEXT ? t->prompt_context : HS_SPEED_CONTEXT,
+             context = before + MANY;
     t->kv_bytes = hs_model_kv_bytes(&t->spec, HS_KV_F16, context);
     t->kv_memory = hs_map_alloc(t->kv_bytes);
     if (!t->kv_memory)
@@ -183,10 +197,12 @@ static int run(trial *t, uint32_t n, cost *ret, hs_err *err)
     uint64_t begin = hs_now_ns();
     cost best = {.wall_s = 1e9};
     hs_kv *kv = &t->kv;
-    for (uint32_t i = 0; i < LEAST_RUNS || (i < 100 && (double)(hs_now_ns() - begin) * 1e-9 < ENOUGH_S); i++) {
+    for (uint32_t i = 0;
+         i < 1 || (i < 2 && best.wall_s < SLOW_S) || (i < 100 && (double)(hs_now_ns() - begin) * 1e-9 < ENOUGH_S);
+         i++) {
         hs_model_times a = hs_model_get_times(t->model);
         uint64_t t0 = hs_now_ns();
-        t->kv.length = n ? 0 : HS_SPEED_CONTEXT;
+        t->kv.length = n ? t->prompt_context : HS_SPEED_CONTEXT;
         t->expert_bytes = 0;
         int r = n ? hs_model_prefill(t->model, kv, t->tokens, n, t->logits, 1, NULL, NULL, err)
                   : hs_model_decode(t->model, &kv, t->tokens, 1, t->logits, err);
@@ -202,44 +218,10 @@ static int run(trial *t, uint32_t n, cost *ret, hs_err *err)
     return 0;
 }
 
-/* What was measured of n1 and of n2 layers, as of all. */
-static double whole(double first, double second, uint32_t n1, uint32_t n2, uint32_t n)
-{
-    double each = n2 > n1 ? (second - first) / (n2 - n1) : 0;
-    return first + (each > 0 ? each : 0) * (n - n1);
-}
-
-typedef struct figures {
-    cost token, few, many;
-    uint32_t n_moe;
-    uint64_t expert_bytes; /* of a generated token */
-} figures;
-
-static int measure_layers(trial *t, uint32_t n_layers, bool predict, figures *f, hs_err *err)
-{
-    int r = begin_layers(t, n_layers, predict, err);
-    if (r == 0)
-        r = run(t, 0, &f->token, err);
-    f->expert_bytes = t->expert_bytes;
-    f->n_moe = t->spec.n_moe_layers;
-    if (r == 0)
-        r = run(t, FEW, &f->few, err);
-    if (r == 0)
-        r = run(t, MANY, &f->many, err);
-    end_layers(t);
-    return r;
-}
-
-/* Of a prompt of MANY tokens each, without experts and logits. */
-static double of_token(const cost *c)
-{
-    return (c->wall_s - c->experts_s - c->head_s) / MANY;
-}
-
 typedef struct reading {
     const char *region;
     uint64_t each;
-    uint64_t sums[READ_TASKS];
+    uint64_t sums[TASKS];
 } reading;
 
 static void read_part(void *ctx, uint32_t index, uint32_t thread)
@@ -256,11 +238,11 @@ static void read_part(void *ctx, uint32_t index, uint32_t thread)
 
 static double memory_rate(trial *t)
 {
-    reading rd = {.region = t->region, .each = REGION_BYTES / READ_TASKS};
+    reading rd = {.region = t->region, .each = REGION_BYTES / TASKS};
     double best = 0;
     for (uint32_t i = 0; i < 4; i++) {
         uint64_t t0 = hs_now_ns();
-        hs_pool_run(t->pool, READ_TASKS, read_part, &rd);
+        hs_pool_run(t->pool, TASKS, read_part, &rd);
         double rate = (double)REGION_BYTES / ((double)(hs_now_ns() - t0) * 1e-9);
         best = rate > best ? rate : best;
     }
@@ -277,38 +259,78 @@ static uint64_t dense_bytes_read(const trial *t)
     return t->opened.spec->dense_bytes - (tied ? 0 : c->tensors[embed].nbytes);
 }
 
+/* Layers up to the first one with experts: a token, and prompts. */
+typedef struct narrow {
+    cost token, few, many;
+} narrow;
+
+static int measure_narrow(trial *t, uint32_t n_layers, bool predict, narrow *ret, hs_err *err)
+{
+    int r = begin_layers(t, n_layers, predict, err);
+    if (r == 0)
+        r = run(t, 0, &ret->token, err);
+    if (r == 0)
+        r = run(t, FEW, &ret->few, err);
+    if (r == 0)
+        r = run(t, MANY, &ret->many, err);
+    end_layers(t);
+    return r;
+}
+
+/* And WIDER more: a token. */
+static int measure_wide(trial *t, uint32_t n_layers, bool predict, cost *ret, hs_err *err)
+{
+    int r = begin_layers(t, n_layers, predict, err);
+    if (r == 0)
+        r = run(t, 0, ret, err);
+    return r;
+}
+
+/* What a layer with experts costs more than the ones before it, of n more layers. */
+static double each(double few, double all, uint32_t n)
+{
+    return n && all > few ? (all - few) / n : 0;
+}
+
 static int measure_all(trial *t, const hs_engine_options *opt, hs_speed *ret, hs_err *err)
 {
     const hs_model_spec *s = t->opened.spec;
     uint32_t n1 = s->moe_layer_number[0] + 1, n2 = n1 + WIDER < s->n_layers ? n1 + WIDER : s->n_layers;
-    figures a, z;
-    int r = measure_layers(t, n1, opt->prefetch, &a, err);
+    narrow a;
+    cost z;
+    int r = measure_narrow(t, n1, opt->prefetch, &a, err);
     if (r == 0)
-        r = measure_layers(t, n2, opt->prefetch, &z, err);
+        r = measure_wide(t, n2, opt->prefetch, &z, err);
     if (r < 0)
         return r;
-    uint32_t n = s->n_layers, experts = z.n_moe * s->top_k;
-    double moe = (double)s->n_moe_layers, shared = whole(a.token.dense_ffn_s, z.token.dense_ffn_s, n1, n2, n2 + 1);
-    double use = (z.many.experts_s - z.few.experts_s) / (experts * (double)(MANY - FEW));
-    double expert = z.few.experts_s / experts - FEW * use;
-    *ret = (hs_speed){.decode_s = whole(a.token.wall_s, z.token.wall_s, n1, n2, n),
-                      .decode_experts_s = z.token.experts_s / z.n_moe * moe,
-                      .decode_shared_s = (shared - z.token.dense_ffn_s) * moe,
-                      .prompt_token_s = whole(of_token(&a.many), of_token(&z.many), n1, n2, n),
-                      .prompt_end_s = z.many.head_s,
-                      .prompt_expert_s = expert > 0 ? expert : 0,
-                      .prompt_use_s = expert > 0 ? use : z.many.experts_s / (experts * (double)MANY),
+    double k = s->top_k, moe = s->n_moe_layers, more = s->n_layers - n1, n_moe = t->spec.n_moe_layers;
+    double shared = each(a.token.dense_ffn_s, z.dense_ffn_s, n2 - n1);
+    double shared_part = a.token.dense_ffn_s > 0 ? fmin(shared / a.token.dense_ffn_s, 1) : 0;
+    double use = (a.many.experts_s - a.few.experts_s) / (k * (MANY - FEW)), expert = a.few.experts_s / k - FEW * use;
+    double rest = (a.many.wall_s - a.many.experts_s - a.many.head_s - a.many.dense_ffn_s) / n1;
+    *ret = (hs_speed){.decode_s = a.token.wall_s + more * each(a.token.wall_s, z.wall_s, n2 - n1),
+                      .decode_experts_s = z.experts_s / n_moe * moe,
+                      .decode_shared_s = shared * moe,
+                      .prompt_token_s = (rest * s->n_layers + a.many.dense_ffn_s * (1 + shared_part * more)) / MANY,
+                      .prompt_end_s = a.many.head_s,
+                      .prompt_expert_s = fmax(expert, 0),
+                      .prompt_use_s = expert > 0 ? use : a.many.experts_s / (k * MANY),
                       .memory_bytes_per_s = memory_rate(t)};
-    ret->decode_bytes = dense_bytes_read(t) + (uint64_t)((double)z.expert_bytes / z.n_moe * moe);
+    ret->decode_bytes = dense_bytes_read(t) + (uint64_t)((double)t->expert_bytes / n_moe * moe);
     return 0;
 }
 
-int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, hs_speed *ret_speed, hs_err *err)
+int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, uint32_t n_prompt, hs_speed *ret_speed,
+                     hs_err *err)
 {
+    uint32_t n = n_prompt && n_prompt < plan->prefill_chunk ? n_prompt : plan->prefill_chunk;
     trial *t = hs_calloc(1, sizeof *t);
     if (!t)
         return hs_err_set(err, -ENOMEM, "no memory for a measurement");
+    t->prompt_context = n / 2 < MOST_CONTEXT ? n / 2 : MOST_CONTEXT;
     int r = hs__open(opt, &t->opened, err);
+    if (r == 0 && t->opened.spec->expands_kv)
+        t->prompt_context /= USUAL_BLOCK / MANY; /* else few tokens would pay for what many share */
     if (r == 0)
         r = hs_pool_create(plan->threads, &t->pool, err);
     if (r == 0)

@@ -32,6 +32,7 @@ typedef struct hs_model_spec {
     const uint32_t
         *expert_parts;      /* [n_moe_layers * n_experts][HS_EXPERT_PARTS] tensor indexes, HS_NO_TENSOR = absent */
     uint32_t kv_row_values; /* values per token, all layers together */
+    bool expands_kv;        /* MLA: each block of a prompt expands keys and values of all tokens before it */
     int64_t bos_token;      /* -1 if none */
     uint32_t n_eos;         /* ids that end an answer: config and generation_config merged */
     uint32_t eos[16];

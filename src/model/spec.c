@@ -122,6 +122,7 @@ static void finish(hs__build *b)
     if (row > UINT32_MAX)
         hs__refuse(b, "a token's keys and values of all layers are %llu numbers", (unsigned long long)row);
     b->spec->kv_row_values = (uint32_t)row;
+    b->spec->expands_kv = b->arch->kv_lora > 0;
 }
 
 int hs__spec_build(const hs_checkpoint *c, struct hs__describe *describe, hs__build *b, hs_err *err)

@@ -69,11 +69,28 @@ static double read_wave(waves *w, hs_io *io, uint32_t n)
     return (double)(hs_now_ns() - begin) * 1e-9;
 }
 
-/* Seconds of a wave on average: what it takes, or if it is longer than what goes on beside it, mostly or now and then,
- * by how much it is waited for. */
-static double mean(double took, double waited, double beside_s, uint32_t n)
+/* Waves of one size. */
+typedef struct times {
+    double took, waited; /* sums; waited: beyond what goes on beside them */
+    double slowest;
+    uint32_t n;
+} times;
+
+static void add(times *t, double s, double beside_s)
 {
-    return waited > 0 ? beside_s + waited / n : took / n;
+    t->took += s;
+    t->waited += s > beside_s ? s - beside_s : 0;
+    t->slowest = s > t->slowest ? s : t->slowest;
+    t->n++;
+}
+
+/* Seconds of a wave on average, without the slowest one: what it takes, or if it takes longer than what goes on beside
+ * it, if only now and then, that and how long it is waited for. */
+static double mean(const times *t, double beside_s)
+{
+    double waited = t->waited - (t->slowest > beside_s ? t->slowest - beside_s : 0);
+    uint32_t n = t->n - 1;
+    return waited > 0 ? beside_s + waited / n : (t->took - t->slowest) / n;
 }
 
 static void fit(const hs_disk_waves *run, double few_s, double many_s, hs_disk_wave_times *ret)
@@ -89,7 +106,7 @@ static void fit(const hs_disk_waves *run, double few_s, double many_s, hs_disk_w
 static void measure(waves *w, hs_io *io, hs_disk_wave_times *ret)
 {
     const hs_disk_waves *run = w->run;
-    double took[2] = {0}, waited[2] = {0};
+    times t[2] = {0}; /* few, many */
     uint64_t end = hs_now_ns() + (uint64_t)(run->max_seconds * 1e9);
     uint32_t n = 0;
     read_wave(w, io, run->many); /* wakes drive and clocks */
@@ -97,14 +114,12 @@ static void measure(waves *w, hs_io *io, hs_disk_wave_times *ret)
         bool is_many = n++ % 2;
         uint64_t begin = hs_now_ns();
         double s = read_wave(w, io, is_many ? run->many : run->few);
-        took[is_many] += s;
-        waited[is_many] += s > run->beside_s ? s - run->beside_s : 0;
+        add(&t[is_many], s, run->beside_s);
         double busy = (s > run->beside_s ? s : run->beside_s) + run->pause_s;
         sleep_until(begin + (uint64_t)(busy * 1e9));
     }
-    n /= 2;
-    if (n)
-        fit(run, mean(took[0], waited[0], run->beside_s, n), mean(took[1], waited[1], run->beside_s, n), ret);
+    if (t[1].n > 1)
+        fit(run, mean(&t[0], run->beside_s), mean(&t[1], run->beside_s), ret);
 }
 
 static int run_waves(waves *w, const char *file, hs_disk_wave_times *ret, hs_err *err)

@@ -3,8 +3,8 @@ several rates (a control group holds reading back; root): alternating runs, medi
 
 The time is compared with the measured hit rate and the measured number of a prompt's experts given to plan, so that
 its error is the time's alone; the hit rate that plan would have taken by itself stands beside the measured one. Of
-models with random weights it is far off: their routes hardly depend on the token. bench begins with nothing in memory,
-so its prompt is plan's first one.
+models with random weights it is far off: their routes hardly depend on the token. bench warms up with the
+tokens that it measures.
 
   forecast.py HOTSET MODEL... --rates 0,1000M,300M --caches 10,25,50,100 --prefix 'chrt -f 10'
 """
@@ -42,20 +42,25 @@ def compare(a, model, cache, rate):
     """One row: medians of everything."""
     rounds, size_of = [], ("--set", f"cache.size={cache}%")
     for _ in range(a.rounds):
-        b = run(a, rate, "bench", model, "--prompt", str(a.prompt), "--gen", str(a.gen), *size_of)
+        b = run(a, rate, "bench", model, "--prompt", str(a.prompt), "--gen", str(a.gen), "--warm",
+                str(a.prompt + a.gen), *size_of)
+        own = rounds[0]["own"] if rounds else run(a, None, "plan", model, "--prompt", str(a.prompt), *size_of,
+                                                  "--disk-bw", "1G", "--routing", a.routing)
+        expert = own["bytes_per_token_cold"] / own["token_cycle"]
         p = run(a, rate, "plan", model, "--prompt", str(a.prompt), *size_of, "--hit-rate", f"{b['hit_rate']:.6f}",
-                "--prompt-experts", str(b["prefill_experts"]))["expected"]
-        own = run(a, None, "plan", model, "--prompt", str(a.prompt), *size_of, "--disk-bw", "1G",
-                  *a.routing)["expected"] if not rounds else rounds[0]["own"]
+                "--prompt-experts", str(b["prefill_experts"]), "--prompt-reads",
+                str(round(b["prefill_bytes_read"] / expert)))["expected"]
         rounds.append({
             "bench": b, "plan": p, "own": own,
             "decode": p["decode_tokens_per_s"] / b["decode_tokens_per_s"],
-            "prompt": (p["first_prefill_tokens_per_s"] or p["prefill_tokens_per_s"]) / b["prefill_tokens_per_s"]})
+            "prompt": p["prefill_tokens_per_s"] / b["prefill_tokens_per_s"]})
+        if a.raw:
+            a.raw.write(json.dumps({"model": model, "cache": cache, "rate": rate, **rounds[-1]}) + "\n")
     return rounds
 
 
 def middle(rounds, key, name):
-    return statistics.median(r[key][name] or 0 for r in rounds)
+    return statistics.median(r[key].get("expected", r[key])[name] or 0 for r in rounds)
 
 
 def report(model, cache, rate, rounds):
@@ -65,7 +70,7 @@ def report(model, cache, rate, rounds):
           f" {middle(rounds, 'own', 'prefill_experts'):7.0f} {middle(rounds, 'bench', 'prefill_experts'):6.0f}"
           f" {middle(rounds, 'plan', 'decode_tokens_per_s'):8.2f} {middle(rounds, 'bench', 'decode_tokens_per_s'):8.2f}"
           f" {decode:6.2f}"
-          f" {middle(rounds, 'plan', 'first_prefill_tokens_per_s') or middle(rounds, 'plan', 'prefill_tokens_per_s'):8.1f}"
+          f" {middle(rounds, 'plan', 'prefill_tokens_per_s'):8.1f}"
           f" {middle(rounds, 'bench', 'prefill_tokens_per_s'):8.1f} {prompt:6.2f}", flush=True)
     return decode, prompt
 
@@ -82,9 +87,9 @@ def main():
     p.add_argument("--prefix", default="", help="before each command, e.g. 'chrt -f 10'")
     p.add_argument("--routing", default="real", help="plan's own assumption")
     p.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    p.add_argument("--raw", type=argparse.FileType("a"), help="all answers go there, one JSON object a round")
     a = p.parse_args()
     a.set = [word for s in a.set for word in ("--set", s)]
-    a.routing = ["--routing", a.routing]
     print(f"a prompt of {a.prompt}, {a.gen} tokens; medians of {a.rounds} rounds; own: what plan assumes by itself")
     print(f"{'model':>12} {'drive':>6} {'cache':>5} {'hits:':>6} {'':>6} {'experts':>7} {'':>6} {'decode':>8} {'':>8}"
           f" {'plan /':>6} {'prefill':>8} {'':>8} {'plan /':>6}")

@@ -49,7 +49,11 @@ static const hs_drive slow = {1e9, 0.001, 0.01}, fast = {1e11, 0, 0.0001};
 
 static hs_forecast at(const hs_speed *s, const hs_drive *d, double hit_rate, uint32_t n_prompt)
 {
-    hs_use use = {.hit_rate = hit_rate, .routing = HS_ROUTING_UNIFORM, .prompt_tokens = n_prompt};
+    hs_use use = {.hit_rate = hit_rate,
+                  .routing = HS_ROUTING_UNIFORM,
+                  .prompt_tokens = n_prompt,
+                  .prompt_experts = -1,
+                  .prompt_reads = -1};
     return hs_forecast_make(&plan, s, d, &use);
 }
 
@@ -112,19 +116,26 @@ static void test_prompt(void **state)
     hs_forecast f = at(&speed, &fast, 0.5, 16);
     assert_int_equal(f.prompt_tokens, 16);
     near(f.prompt_experts, 1000 * (1 - 0.18530201888518416)); /* 0.9 ^ 16 */
-    near(f.prompt_tokens_per_s, 16 / (16 * 0.001 + f.prompt_experts * 0.002 + 1600 * 0.0001 + 0.01));
+    near(f.prompt_tokens_per_s,
+         16 / (16 * 0.001 + f.prompt_experts * 0.002 + 1600 * 0.0001 + 0.15 * f.prompt_io_s + 0.01));
     assert_int_equal(f.prompt_limit, HS_LIMIT_COMPUTE);
-    /* The drive is slower than the processors: all but what a window holds is read while experts are computed. */
+    /* The drive is slower than the processors: most of the computing goes on while it reads. */
     hs_drive slower = {1e8, 0, 0.1};
+    double computing = 0.512 + 1000 * 0.002 + 51200 * 0.0001;
     f = at(&speed, &slower, 0.5, 0);
     assert_int_equal(f.prompt_tokens, 512);
     near(f.prompt_bytes, 500 * 1e7);
     near(f.prompt_io_s, 50);
-    near(f.prompt_tokens_per_s, 512 / (0.512 + 50 - 0.512 + 0.01));
-    near(f.first_prompt_tokens_per_s, 512 / (0.512 + 100 - 0.512 + 0.01));
+    near(f.prompt_tokens_per_s, 512 / (50 + 0.15 * computing + 0.01));
+    near(f.first_prompt_tokens_per_s, 512 / (100 + 0.15 * computing + 0.01));
     assert_int_equal(f.prompt_limit, HS_LIMIT_DRIVE);
-    hs_use use = {.hit_rate = 0.5, .prompt_experts = 200};
-    near(hs_forecast_make(&plan, &speed, &slower, &use).first_prompt_tokens_per_s, 512 / (20 + 0.01));
+    hs_use use = {.hit_rate = 0.5, .prompt_experts = 200, .prompt_reads = 50};
+    f = hs_forecast_make(&plan, &speed, &slower, &use);
+    near(f.first_prompt_tokens_per_s, 512 / (20 + 0.15 * (0.512 + 200 * 0.002 + 5.12) + 0.01));
+    near(f.prompt_bytes, 50 * 1e7);
+    use.prompt_reads = 0;
+    near(hs_forecast_make(&plan, &speed, &slower, &use).prompt_tokens_per_s,
+         512 / (0.512 + 200 * 0.002 + 51200 * 0.0001 + 0.01));
 }
 
 /* Unions of recorded routes: what n tokens in a row use of a layer's experts. */
@@ -143,7 +154,8 @@ static void test_spread(void **state)
                      .moe_layers = 1,
                      .bytes_per_token_cold = 1,
                      .prefill_chunk = 2048};
-        hs_use use = {.hit_rate = recorded[i].hits, .prompt_tokens = recorded[i].n};
+        hs_use use = {
+            .hit_rate = recorded[i].hits, .prompt_tokens = recorded[i].n, .prompt_experts = -1, .prompt_reads = -1};
         double f = hs_forecast_make(&p, &speed, &fast, &use).prompt_experts * 10;
         if (f < 0.8 * recorded[i].used || f > 1.2 * recorded[i].used)
             fail_msg("%u tokens: %.1f instead of %.1f experts", recorded[i].n, f / 10, recorded[i].used / 10.0);
