@@ -64,7 +64,7 @@ typedef struct question {
 static question questions[PROMPTS];
 static question *being_asked;
 static const tale_prompt *prompts;
-static uint32_t injected;
+static uint32_t injected, too_slow;
 static uint32_t every = SANITIZED ? 20 : 5;
 #define SLOWER (SANITIZED ? 4u : 1u) /* so much more patience: a read that does come back shall come in time */
 
@@ -95,13 +95,18 @@ static bed *bed_create(bool packed, bool prefetch, uint64_t patience_ms)
     return b;
 }
 
+/* patience_ms: more where this machine is so slow that even a good drive exhausts it. */
 static bed *bed_start(bool packed, bool prefetch, uint64_t patience_ms)
 {
-    bed *b = bed_create(packed, prefetch, patience_ms);
-    hs_engine_options opt = options(b);
+    bed *b;
     hs_err err = {0};
-    if (hs__engine_create(&opt, &b->how, &b->e, &err) < 0)
-        fail_msg("%s", err.text);
+    for (int r = -1; r < 0; patience_ms *= 2) {
+        b = bed_create(packed, prefetch, patience_ms);
+        hs_engine_options opt = options(b);
+        r = hs__engine_create(&opt, &b->how, &b->e, &err);
+        if (r < 0 && (r != -ETIMEDOUT || !patience_ms || patience_ms > 60000))
+            fail_msg("%s", err.text);
+    }
     tale_stay_packed(b->e);
     if (hs_engine_start(b->e, &err) < 0)
         fail_msg("%s", err.text);
@@ -271,9 +276,14 @@ static void test_never_patience(void **state)
     bed *b = bed_start(true, false, 1500 * SLOWER);
     static const uint32_t at[] = {1, 40, 100, 120};
     for (size_t i = 0; i < sizeof at / sizeof *at; i += SANITIZED ? 2 : 1) {
-        fault_engine_arm(&b->drive, FAULT_NEVER, at[i], false);
-        hs_request_status s = run(b, TOKENS);
-        assert_int_equal(fault_engine_hits(&b->drive, 0), 1);
+        hs_request_status s;
+        for (uint32_t tries = 0;; tries++) { /* a slow machine's patience may be up before that read */
+            fault_engine_arm(&b->drive, FAULT_NEVER, at[i], false);
+            s = run(b, TOKENS);
+            if (fault_engine_hits(&b->drive, 0))
+                break;
+            assert_true(s.error == -ETIMEDOUT && tries < 20);
+        }
         check_failed(b, &s, -ETIMEDOUT, "does not answer");
         s = run(b, TOKENS);
         check_failed(b, &s, -ETIMEDOUT, "does not answer");
@@ -289,13 +299,13 @@ static void test_never_patience(void **state)
     bed_end(b);
 }
 
-/* A request that waits for its nth read for good. Where this machine is so slow that its time is up before that, it
- * gets more. */
-static void submit_until_held(bed *b, uint32_t nth, hs_request_options *opt, hs_request **ret)
+/* A request that waits for its nth read for good. Where this machine is so slow that its time, or the patience with the
+ * drive, is up before that, once more, with more time. */
+static void submit_until_held(bed *b, uint32_t nth, bool sticky, hs_request_options *opt, hs_request **ret)
 {
     hs_request_status s = {0};
-    for (opt->timeout_s = 1; opt->timeout_s <= 64; opt->timeout_s *= 2) {
-        fault_engine_arm(&b->drive, FAULT_NEVER, nth, false);
+    for (uint32_t tries = 0; tries < 8; tries++, opt->timeout_s *= 2) {
+        fault_engine_arm(&b->drive, FAULT_NEVER, nth, sticky);
         *ret = tale_submit(b->e, opt);
         do
             hs_request_get_status(*ret, &s);
@@ -318,7 +328,8 @@ static void test_never_timeout(void **state)
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
         hs_request *r[6];
         hs_request_options opt = ask(PROMPT, TOKENS);
-        submit_until_held(b, at[i], &opt, &r[0]);
+        opt.timeout_s = 1;
+        submit_until_held(b, at[i], false, &opt, &r[0]);
         for (uint32_t k = 1; k < 6; k++)
             r[k] = tale_submit(b->e, &opt);
         for (uint32_t k = 0; k < 6; k++) {
@@ -341,10 +352,9 @@ static void test_never_shutdown(void **state)
     static const uint32_t at[] = {1, 80, 110};
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
         bed *b = bed_start(i != 1, i == 2, 1000 * SLOWER);
-        fault_engine_arm(&b->drive, FAULT_NEVER, at[i], true);
         hs_request_options opt = ask(PROMPT, TOKENS);
-        hs_request *r = tale_submit(b->e, &opt);
-        assert_int_equal(fault_engine_hits(&b->drive, 60000), 1);
+        hs_request *r;
+        submit_until_held(b, at[i], true, &opt, &r);
         uint64_t t = hs_now_ns();
         hs_request_destroy(&r);
         hs_engine_destroy(&b->e);
@@ -427,6 +437,10 @@ static bool load_with(const fault *f, bool packed, uint32_t n)
     fault_engine_arm(&b->drive, f->kind, n, f->sticky);
     int r = hs__engine_create(&opt, &b->how, &b->e, &err);
     bool hit = fault_engine_hits(&b->drive, 0) > 0;
+    if (never && !hit && r == -ETIMEDOUT) { /* this machine is slower than the patience */
+        assert_true(too_slow++ < 20);
+        return load_with(f, packed, n);
+    }
     if (r != (hit ? code : 0) || (r < 0 && b->e))
         fail_msg("read %u: %d (%s) instead of %d", n, r, err.text, hit ? code : 0);
     if (r < 0 && (!strstr(err.text, f->sentence) || !strstr(err.text, packed ? "dense-00000.hss: record" : "tensor ")))
