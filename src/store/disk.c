@@ -177,6 +177,8 @@ static int measure(measurement *m, hs_disk_result *ret, hs_err *err)
     }
     pump(m, io);
     hs_io_stats s = hs_io_get_stats(io);
+    if (s.bytes == m->skipped.bytes)
+        m->skipped = (hs_io_stats){0}; /* a drive so slow that nothing else is known of it */
     *ret = (hs_disk_result){s.bytes - m->skipped.bytes, s.reads - m->skipped.reads,
                             (double)(s.busy_ns - m->skipped.busy_ns) * 1e-9, hs_io_is_direct(io), ""};
     snprintf(ret->engine, sizeof ret->engine, "%s", hs_io_engine_name(io));

@@ -27,7 +27,7 @@ class Refused(Exception):
 def run(a, rate, *words):
     group = Group(read=rate)
     with tempfile.TemporaryDirectory() as state:
-        line = [*a.prefix.split(), a.hotset, *words, "--json", "--set", f"state.dir={state}", *a.set]
+        line = [*a.prefix.split(), a.hotset, *words, "--json", *a.config, "--set", f"state.dir={state}", *a.set]
         try:
             p = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
                                preexec_fn=group.enter)
@@ -86,9 +86,12 @@ def main():
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--prefix", default="", help="before each command, e.g. 'chrt -f 10'")
     p.add_argument("--routing", default="real", help="plan's own assumption")
+    p.add_argument("--config", help="as hotset's")
     p.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    p.add_argument("--within", type=float, help="exit status 1 if a ratio is over that, or under 1 by it")
     p.add_argument("--raw", type=argparse.FileType("a"), help="all answers go there, one JSON object a round")
     a = p.parse_args()
+    a.config = ["--config", a.config] if a.config else []
     a.set = [word for s in a.set for word in ("--set", s)]
     print(f"a prompt of {a.prompt}, {a.gen} tokens; medians of {a.rounds} rounds; own: what plan assumes by itself")
     print(f"{'model':>12} {'drive':>6} {'cache':>5} {'hits:':>6} {'':>6} {'experts':>7} {'':>6} {'decode':>8} {'':>8}"
@@ -108,6 +111,8 @@ def main():
         near = sum(0.85 <= r <= 1.15 for r in each)
         if each:
             print(f"{what}: plan / bench {min(each):.2f} to {max(each):.2f}, {near} of {len(each)} within 15 %")
+    if a.within and not (ratios and all(1 / a.within <= x <= a.within for r in ratios for x in r)):
+        sys.exit("plan and bench do not agree")
 
 
 main()
