@@ -24,6 +24,7 @@ typedef struct replay {
     uint32_t set;
     hs__layer_classes classes;
     uint32_t n_used[HS_CLASSES_MAX], n_slots[HS_CLASSES_MAX];
+    double now_s, asked_s, read_s; /* the clock; when the last layer's experts were known; when the drive is through */
 } replay;
 
 static uint32_t layers_of(const hs_replay_trace *t)
@@ -223,13 +224,20 @@ static void use_set(replay *r, const uint32_t *object, uint64_t n, uint64_t now,
                 loose_append(r, object[i]);
 }
 
-/* A layer of a token is through; it has read so much. */
-static double layer_seconds(const hs_replay_trace *t, uint64_t bytes)
+/* A layer of a token, of whose uses so many missed and read so many bytes, has been gone through. */
+static void pass_layer(replay *r, uint64_t uses, uint64_t misses, uint64_t bytes)
 {
-    double read_s = t->bytes_per_s > 0 ? (double)bytes / t->bytes_per_s : 0;
-    if (!t->overlapped)
-        return t->layer_s + read_s;
-    return t->layer_s > read_s ? t->layer_s : read_s;
+    const hs_replay_trace *t = r->trace;
+    double begin = r->now_s + t->layer_s, asked = t->overlapped ? r->asked_s : begin;
+    double each = misses && t->bytes_per_s > 0 ? (double)bytes / (double)misses / t->bytes_per_s : 0;
+    r->asked_s = begin;
+    r->now_s = begin + (double)(uses - misses) * t->expert_s;
+    if (asked >= r->read_s && misses)
+        r->read_s = asked + t->latency_s;
+    for (uint64_t i = 0; i < misses; i++) {
+        r->read_s += each;
+        r->now_s = (r->read_s > r->now_s ? r->read_s : r->now_s) + t->expand_s + t->expert_s;
+    }
 }
 
 static bool same_layer(const hs_replay_trace *t, uint64_t i, uint64_t k)
@@ -242,7 +250,8 @@ hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, ui
     replay r = {.trace = t};
     init(&r, policy, t, n_slots, mem);
     hs_replay_result counted = {0}, warming = {0};
-    uint64_t tokens = 0, before = 0; /* bytes read when the layer of this token began */
+    hs_replay_result before = {0}; /* count when the layer of this token began */
+    uint64_t tokens = 0;
     for (uint64_t i = 0; i < t->n;) {
         hs_replay_result *count = t->token[i] >= t->first_counted ? &counted : &warming;
         uint64_t end = i + 1;
@@ -259,11 +268,12 @@ hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, ui
         if (t->token_misses)
             t->token_misses[t->token[i]] += (uint32_t)(count->accesses - count->hits - missed);
         if (end == t->n || !same_layer(t, i, end)) {
-            count->seconds += layer_seconds(t, count->bytes_read - before);
-            before = count->bytes_read;
+            double begun = r.now_s;
+            uint64_t uses = count->accesses - before.accesses, hits = count->hits - before.hits;
+            pass_layer(&r, uses, uses - hits, count->bytes_read - before.bytes_read);
+            count->seconds += r.now_s - begun;
+            before = end < t->n && t->token[end] >= t->first_counted ? counted : *count;
         }
-        if (end < t->n && t->token[i] < t->first_counted && t->token[end] >= t->first_counted)
-            before = 0; /* counted begins */
         i = end;
     }
     return counted;

@@ -1,16 +1,21 @@
 /* bench_replay.c - see bench_replay.h. */
 #include "cli/bench_replay.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/option.h"
+#include "cache/replay.h"
 #include "cli/options.h"
 #include "cli/out.h"
 #include "cli/progress.h"
+#include "cli/replay_fit.h"
 #include "cli/trace_read.h"
+
+#define FIT_STEPS 16
 
 typedef struct replay {
     const char *path;
@@ -23,6 +28,8 @@ typedef struct replay {
     float *logits; /* [vocab] */
     hs_engine_stats start, end;
     uint64_t ns;
+    uint32_t lacking; /* layers of the token under way */
+    hs_replay_fit fit;
 } replay;
 
 static void choose(void *ctx, uint32_t seq, uint32_t moe_layer, uint32_t *ret_experts)
@@ -32,6 +39,33 @@ static void choose(void *ctx, uint32_t seq, uint32_t moe_layer, uint32_t *ret_ex
     (void)seq;
     for (uint32_t i = 0; i < k; i++)
         ret_experts[i] = r->at[moe_layer * k + i] % r->trace.n_experts;
+}
+
+static void on_route(void *ctx, const hs_route_event *ev)
+{
+    replay *r = ctx;
+    bool lacks = false;
+    for (uint32_t i = 0; i < ev->top_k; i++)
+        lacks |= ev->resident && !ev->resident[i];
+    r->lacking += lacks;
+}
+
+static uint64_t computing(const hs_engine_stats *s)
+{
+    return s->attention_ns + s->dense_ffn_ns + s->expert_ns + s->router_ns + s->head_ns;
+}
+
+/* A token is through that has begun with stats a and taken so long. */
+static void account(replay *r, const hs_engine_stats *a, uint64_t ns)
+{
+    hs_engine_stats z = hs_engine_get_stats(r->engine);
+    uint64_t expert = z.expert_ns - a->expert_ns, wait = z.disk_wait_ns - a->disk_wait_ns;
+    hs_replay_token t = {.misses = (uint32_t)(z.expert_misses - a->expert_misses),
+                         .layers = r->lacking,
+                         .busy_s = (double)(z.io_busy_ns - a->io_busy_ns) * 1e-9,
+                         .expert_s = (double)expert * 1e-9,
+                         .rest_s = ns > expert + wait ? (double)(ns - expert - wait) * 1e-9 : 0};
+    hs_replay_fit_add(&r->fit, &t);
 }
 
 /* Every token names top_k different experts of each layer. */
@@ -81,7 +115,7 @@ static int check_model(const replay *r, const char *model, hs_err *err)
                       r->trace.n_moe_layers, r->trace.n_experts, r->trace.top_k, model, layers, experts, k);
 }
 
-static int prepare(replay *r, const hs_args *a, const hs_engine_options *given, hs_err *err)
+static int prepare(replay *r, const hs_args *a, const hs_engine_options *given, hs_engine_load load, hs_err *err)
 {
     const char *phase = hs_args_text(a, "phase");
     int e = hs_trace_read(r->path, phase && !strcmp(phase, "all"), &r->trace, err);
@@ -101,7 +135,7 @@ static int prepare(replay *r, const hs_args *a, const hs_engine_options *given, 
         return hs_err_set(err, -E2BIG, "%s: a turn of %u tokens does not fit in kv.context = %u", r->path, longest,
                           opt.context);
     opt.context = longest;
-    e = hs_load_engine(&opt, &r->engine, err);
+    e = load(&opt, &r->engine, err);
     if (e == 0)
         e = check_model(r, opt.path, err);
     if (e == 0)
@@ -117,56 +151,138 @@ static int run(replay *r, hs_progress *progress, hs_err *err)
 {
     uint64_t cycle = (uint64_t)r->trace.n_moe_layers * r->trace.top_k, t0 = 0;
     hs_engine_choose_routes(r->engine, choose, r);
+    hs_engine_on_route(r->engine, on_route, r);
     for (uint32_t i = 0; i < r->trace.n_tokens; i++) {
         if (hs_stop_asked())
             return hs_err_set(err, -ECANCELED, "stopped as asked");
+        hs_engine_stats before = hs_engine_get_stats(r->engine);
+        uint64_t began = hs_now_ns();
         if (i == r->warmup) {
-            r->start = hs_engine_get_stats(r->engine);
-            t0 = hs_now_ns();
+            r->start = before;
+            t0 = began;
         }
         if (begins_turn(&r->trace, i))
             hs_session_reset(r->session);
         uint32_t token = i % r->vocab;
         r->at = r->trace.object + i * cycle;
-        hs_progress_update(progress, "replay", HS_PROGRESS_PERCENT, i, r->trace.n_tokens, hs_now_ns());
+        r->lacking = 0;
+        hs_progress_update(progress, "replay", HS_PROGRESS_PERCENT, i, r->trace.n_tokens, began);
         int e = hs_session_decode(&r->session, &token, 1, r->logits, err);
         if (e < 0)
             return e;
+        if (i >= r->warmup)
+            account(r, &before, hs_now_ns() - began);
     }
     r->ns = hs_now_ns() - t0;
     r->end = hs_engine_get_stats(r->engine);
     return 0;
 }
 
-static json_t *figures(const replay *r, const char *model)
+/* Mean size of an expert as the trace tells it, or else as the model does. */
+static double expert_bytes(const replay *r, bool *ret_told)
+{
+    double sum = 0;
+    for (uint32_t l = 0; l < r->trace.n_moe_layers; l++)
+        sum += (double)r->trace.expert_bytes[l];
+    *ret_told = sum > 0;
+    const hs_plan *p = hs_engine_plan(r->engine);
+    return sum > 0 ? sum / r->trace.n_moe_layers : (double)p->bytes_per_token_cold / p->token_cycle;
+}
+
+/* What hotset sim makes of these figures; 0 without memory. */
+static double simulate(const replay *r, const hs_engine_options *opt, const hs_replay_costs *c, double latency_s)
+{
+    const hs_trace *t = &r->trace;
+    const hs_policy *policy = hs_policy_find(opt->policy ? opt->policy : "ewma");
+    bool told;
+    hs_replay_trace routes = {.object = t->object,
+                              .token = t->token,
+                              .n = t->n,
+                              .n_objects = t->n_moe_layers * t->n_experts,
+                              .layer_objects = t->n_experts,
+                              .first_counted = r->warmup,
+                              .layer_bytes = t->expert_bytes,
+                              .layer_least = t->top_k,
+                              .turn = t->turn,
+                              .by_layer = opt->cache_by_layer,
+                              .layer_s = c->dense_s / t->n_moe_layers,
+                              .expert_s = c->experts_s / t->n_moe_layers / t->top_k,
+                              .expand_s = c->expand_s,
+                              .latency_s = latency_s,
+                              .bytes_per_s = expert_bytes(r, &told) / c->each_s};
+    uint32_t slots = hs_engine_plan(r->engine)->n_slots;
+    void *mem = hs_malloc(hs_replay_bytes(policy, &routes, slots));
+    double seconds = mem ? hs_replay(policy, &routes, slots, true, mem).seconds : 0;
+    hs_free(mem);
+    return seconds;
+}
+
+/* How late a layer's first expert must come for the simulation to take as long as the replay did: the drive's latency,
+ * what threads take to wake up, and that some reads take longer than others. */
+static double fit_latency(const replay *r, const hs_engine_options *opt, const hs_replay_costs *c)
+{
+    double least = 0, most = c->each_s * r->trace.top_k;
+    for (uint32_t i = 0; i < FIT_STEPS; i++) {
+        double mid = (least + most) / 2;
+        if (simulate(r, opt, c, mid) < (double)r->ns * 1e-9)
+            least = mid;
+        else
+            most = mid;
+    }
+    return least;
+}
+
+/* The options with which hotset sim counts and times what has been replayed; hs_free it. */
+static char *sim_options(const replay *r, const hs_engine_options *opt, const hs_args *a)
+{
+    hs_replay_costs c = hs_replay_fit_solve(&r->fit);
+    const hs_plan *p = hs_engine_plan(r->engine);
+    const char *phase = hs_args_text(a, "phase");
+    bool told;
+    double bytes = expert_bytes(r, &told);
+    char size[48] = "", reads[96] = "";
+    if (!told)
+        snprintf(size, sizeof size, " --expert-size %.0f", bytes);
+    if (c.each_s > 0)
+        snprintf(reads, sizeof reads, " --disk-bw %.0f --disk-latency %.4g --decode-ms %.4g", bytes / c.each_s,
+                 fit_latency(r, opt, &c) * 1e3, c.expand_s * 1e3);
+    return hs_asprintf("--sets --phase %s --warmup %u --cache %.6f%% --policy %s --scope %s --compute-ms %.5g "
+                       "--experts-ms %.5g%s%s",
+                       phase ? phase : "decode", r->warmup, fmin(100 * (p->n_slots + 0.5) / p->n_experts, 100),
+                       opt->policy ? opt->policy : "ewma", opt->cache_by_layer ? "layer" : "global",
+                       (c.dense_s + c.experts_s) * 1e3, c.experts_s * 1e3, size, reads);
+}
+
+static json_t *figures(const replay *r, const char *model, const char *sim)
 {
     const hs_engine_stats *a = &r->start, *z = &r->end;
     uint64_t hits = z->expert_hits - a->expert_hits, all = hits + z->expert_misses - a->expert_misses;
     uint64_t busy = z->io_busy_ns - a->io_busy_ns, bytes = z->bytes_read - a->bytes_read;
-    uint64_t compute = z->attention_ns + z->dense_ffn_ns + z->expert_ns + z->router_ns + z->head_ns -
-                       (a->attention_ns + a->dense_ffn_ns + a->expert_ns + a->router_ns + a->head_ns);
+    uint64_t compute = computing(z) - computing(a);
     uint32_t tokens = r->trace.n_tokens - r->warmup;
     const hs_plan *p = hs_engine_plan(r->engine);
-    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:o}", "model", model, "trace",
-                     r->path, "slots", (int)p->n_slots, "experts", (int)p->n_experts, "tokens", (int)tokens, "accesses",
-                     (json_int_t)all, "hits", (json_int_t)hits, "hit_rate", (double)hits / (double)all, "bytes_read",
-                     (json_int_t)bytes, "seconds", (double)r->ns * 1e-9, "tokens_per_s",
+    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:o, s:s}", "model", model,
+                     "trace", r->path, "slots", (int)p->n_slots, "experts", (int)p->n_experts, "tokens", (int)tokens,
+                     "accesses", (json_int_t)all, "hits", (json_int_t)hits, "hit_rate", (double)hits / (double)all,
+                     "bytes_read", (json_int_t)bytes, "seconds", (double)r->ns * 1e-9, "tokens_per_s",
                      (double)tokens / ((double)r->ns * 1e-9), "compute_ms_per_token", (double)compute * 1e-6 / tokens,
                      "disk_wait_s", (double)(z->disk_wait_ns - a->disk_wait_ns) * 1e-9, "disk_bytes_per_s",
-                     busy ? json_real((double)bytes / ((double)busy * 1e-9)) : json_null());
+                     busy ? json_real((double)bytes / ((double)busy * 1e-9)) : json_null(), "sim", sim);
 }
 
-int hs_bench_replay(const hs_args *a, const hs_engine_options *opt, json_t **ret, hs_err *err)
+int hs_bench_replay(const hs_args *a, const hs_engine_options *opt, hs_engine_load load, json_t **ret, hs_err *err)
 {
     replay r = {.path = hs_args_text(a, "replay")};
     hs_progress progress;
     hs_progress_init(&progress, stderr);
-    int e = prepare(&r, a, opt, err);
+    int e = prepare(&r, a, opt, load, err);
     if (e == 0)
         e = run(&r, &progress, err);
     hs_progress_clear(&progress);
     if (e == 0) {
-        json_t *o = figures(&r, opt->path);
+        char *sim = sim_options(&r, opt, a);
+        json_t *o = sim ? figures(&r, opt->path, sim) : NULL;
+        hs_free(sim);
         e = o ? 0 : hs_err_set(err, -ENOMEM, "bench: out of memory");
         if (o)
             *ret = o;
@@ -194,4 +310,6 @@ void hs_bench_replay_print(const json_t *o)
     printf("  hit rate  %8.3f            %.0f of %.0f; read %s at %s/s\n", number(o, "hit_rate"), number(o, "hits"),
            number(o, "accesses"), hs_format_size((uint64_t)number(o, "bytes_read"), a, sizeof a),
            hs_format_size((uint64_t)number(o, "disk_bytes_per_s"), b, sizeof b));
+    printf("  the same   hotset sim %s %s\n", json_string_value(json_object_get(o, "trace")),
+           json_string_value(json_object_get(o, "sim")));
 }

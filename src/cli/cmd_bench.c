@@ -326,7 +326,7 @@ static int bench_replay(const hs_args *a)
     opt.without_text = true;
     json_t *o = NULL;
     hs_err err = {0};
-    if (hs_bench_replay(a, &opt, &o, &err) < 0) {
+    if (hs_bench_replay(a, &opt, hs_load_engine, &o, &err) < 0) {
         status = hs_fail(&err);
     } else if (hs_args_has(a, "json")) {
         status = hs_print_json(o);

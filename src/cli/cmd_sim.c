@@ -20,10 +20,12 @@ typedef struct plan {
     size_t n_policies;
     double percents[MAX_CACHES];
     size_t n_caches;
-    bool all, json, sets, by_layer, overlapped;
-    uint64_t bytes_per_s; /* 0 = speed is not asked for */
-    double compute_s;     /* of a token */
-    int64_t warmup;       /* tokens; -1 = a quarter */
+    bool all, json, sets, by_layer, overlapped, timed;
+    uint64_t expert_bytes;       /* 0 = as the trace tells */
+    uint64_t bytes_per_s;        /* 0 = not told: no time where anything is read */
+    double compute_s, experts_s; /* of a token: all, and of it what its experts take */
+    double latency_s, expand_s;  /* of a read; of a missed expert */
+    int64_t warmup;              /* tokens; -1 = a quarter */
     json_t *results;
 } plan;
 
@@ -80,13 +82,38 @@ static int parse_caches(const hs_args *a, plan *p)
     return p->n_caches ? 0 : hs_fail_usage(a->verb, "--cache: the list is empty");
 }
 
+static int parse_times(const hs_args *a, plan *p)
+{
+    static const char *const of_reads[] = {"disk-latency", "decode-ms", "prefetch"};
+    p->expert_bytes = hs_args_size(a, "expert-size", 0);
+    p->bytes_per_s = hs_args_size(a, "disk-bw", 0);
+    p->latency_s = hs_args_number(a, "disk-latency", 0) / 1000;
+    p->compute_s = hs_args_number(a, "compute-ms", 0) / 1000;
+    p->experts_s = hs_args_number(a, "experts-ms", 0) / 1000;
+    p->expand_s = hs_args_number(a, "decode-ms", 0) / 1000;
+    p->timed = p->bytes_per_s || p->compute_s > 0;
+    for (size_t i = 0; i < sizeof of_reads / sizeof *of_reads; i++)
+        if (!p->bytes_per_s && hs_args_has(a, of_reads[i]))
+            return hs_fail_usage(a->verb, "--%s needs --disk-bw", of_reads[i]);
+    if (p->experts_s > p->compute_s)
+        return hs_fail_usage(a->verb, "--experts-ms is a part of --compute-ms");
+    return 0;
+}
+
+static bool is_timed(const plan *p, const hs_replay_result *r)
+{
+    return p->timed && r->seconds > 0 && (p->bytes_per_s || r->hits == r->accesses);
+}
+
 static int add_result(plan *p, const char *path, const hs_policy *policy, double percent, const hs_replay_result *r,
                       double tokens)
 {
     json_t *o = json_pack("{s:s, s:s, s:f, s:I, s:I, s:f, s:I}", "trace", path, "policy", policy->name, "cache",
                           percent / 100, "accesses", (json_int_t)r->accesses, "hits", (json_int_t)r->hits, "hit_rate",
                           (double)r->hits / (double)r->accesses, "bytes_read", (json_int_t)r->bytes_read);
-    if (o && r->seconds > 0 && json_object_set_new(o, "tokens_per_s", json_real(tokens / r->seconds)) < 0) {
+    if (o && is_timed(p, r) &&
+        (json_object_set_new(o, "seconds", json_real(r->seconds)) < 0 ||
+         json_object_set_new(o, "tokens_per_s", json_real(tokens / r->seconds)) < 0)) {
         json_decref(o);
         return -ENOMEM;
     }
@@ -113,14 +140,18 @@ static int replay_cache(plan *p, const char *path, const hs_replay_trace *t, dou
             return hs_err_set(err, -ENOMEM, "out of memory for the results");
         if (!p->json)
             printf(" %8.1f", 100 * (double)r.hits / (double)r.accesses);
-        speed[i] = r.seconds > 0 ? tokens / r.seconds : INFINITY;
+        speed[i] = is_timed(p, &r) ? tokens / r.seconds : 0;
     }
     if (p->json)
         return 0;
-    if (p->bytes_per_s)
+    if (p->timed)
         printf("\n  %7s %8s", "", "tokens/s");
-    for (size_t i = 0; p->bytes_per_s && i < p->n_policies; i++)
-        printf(" %8.2f", speed[i]);
+    for (size_t i = 0; p->timed && i < p->n_policies; i++) {
+        if (speed[i] > 0)
+            printf(" %8.2f", speed[i]);
+        else
+            printf(" %8s", "-");
+    }
     putchar('\n');
     return 0;
 }
@@ -142,6 +173,11 @@ static int replay_trace(plan *p, const char *path, hs_err *err)
     if (r < 0)
         return r;
     uint32_t warmup = p->warmup >= 0 ? (uint32_t)p->warmup : hs_trace_warmup(&t);
+    bool sized = p->expert_bytes > 0;
+    for (uint32_t l = 0; l < t.n_moe_layers; l++) {
+        t.expert_bytes[l] = p->expert_bytes ? p->expert_bytes : t.expert_bytes[l];
+        sized |= t.expert_bytes[l] > 0;
+    }
     hs_replay_trace replay = {.object = t.object,
                               .token = t.token,
                               .n = t.n,
@@ -152,14 +188,14 @@ static int replay_trace(plan *p, const char *path, hs_err *err)
                               .layer_least = t.top_k,
                               .turn = t.turn,
                               .by_layer = p->by_layer,
-                              .layer_s = p->compute_s / t.n_moe_layers,
+                              .layer_s = (p->compute_s - p->experts_s) / t.n_moe_layers,
+                              .expert_s = p->experts_s / t.n_moe_layers / t.top_k,
+                              .expand_s = p->expand_s,
+                              .latency_s = p->latency_s,
                               .bytes_per_s = (double)p->bytes_per_s,
                               .overlapped = p->overlapped};
-    bool sized = false;
-    for (uint32_t l = 0; l < t.n_moe_layers; l++)
-        sized |= t.expert_bytes[l] > 0;
     if (p->bytes_per_s && !sized)
-        r = hs_err_set(err, -EINVAL, "%s: it does not tell the experts' sizes, which --disk-bw needs", path);
+        r = hs_err_set(err, -EINVAL, "%s: it does not tell the experts' sizes: --disk-bw needs --expert-size", path);
     else if (warmup >= t.n_tokens)
         r = hs_err_set(err, -EINVAL, "%s: --warmup %u leaves none of its %u tokens", path, warmup, t.n_tokens);
     else if (!p->json)
@@ -180,13 +216,11 @@ static int run_sim(const hs_args *a)
               .results = json_array()};
     const char *scope = hs_args_text(a, "scope"), *prefetch = hs_args_text(a, "prefetch");
     p.by_layer = scope && !strcmp(scope, "layer");
-    p.overlapped = !prefetch || !strcmp(prefetch, "auto");
-    p.bytes_per_s = hs_args_size(a, "disk-bw", 0);
-    p.compute_s = hs_args_number(a, "compute-ms", 0) / 1000;
+    p.overlapped = prefetch && !strcmp(prefetch, "auto");
     hs_err err = {0};
     int status = parse_policies(a, &p);
-    if (!status && !p.bytes_per_s && (prefetch || hs_args_has(a, "compute-ms")))
-        status = hs_fail_usage(a->verb, "--prefetch and --compute-ms need --disk-bw");
+    if (!status)
+        status = parse_times(a, &p);
     if (!status)
         status = parse_caches(a, &p);
     if (!status && !p.results)
@@ -212,10 +246,16 @@ static const hs_flag flags[] = {
      "as the daemon works: a layer's experts are looked up together, and what is not admitted takes a slot while it is "
      "used; the counts are those of hotset bench --replay"},
     {"scope", HS_FLAG_CHOICE, "global|layer", 0, 0, "who competes for the cache, as cache.scope; belady stays global"},
+    {"expert-size", HS_FLAG_SIZE, "SIZE", 1, 0, "of each expert; by default as the trace tells"},
     {"disk-bw", HS_FLAG_SIZE, "SIZE", 1, 0, "bytes per second of the drive: tells tokens/s too"},
-    {"compute-ms", HS_FLAG_NUMBER, "X", 0, 1e6, "what a token computes; 0 by default: the drive's bound"},
+    {"disk-latency", HS_FLAG_NUMBER, "MS", 0, 1e4, "how much later the first read of a layer arrives; 0 by default"},
+    {"compute-ms", HS_FLAG_NUMBER, "MS", 0, 1e6, "what a token computes when nothing is read; 0 by default"},
+    {"experts-ms", HS_FLAG_NUMBER, "MS", 0, 1e6,
+     "of that, what its experts take: those in memory are computed while the others are read; 0 by default"},
+    {"decode-ms", HS_FLAG_NUMBER, "MS", 0, 1e4, "what decoding takes, of each expert that is read; 0 by default"},
     {"prefetch", HS_FLAG_CHOICE, "off|auto", 0, 0,
-     "auto (default): all reads of a layer go on beside its computing, as if every guess came true; off: after it"},
+     "off (default): a layer's reads begin when its experts are known; auto: when those of the layer before are, as if "
+     "every guess came true, the bound for reading ahead"},
     HS_FLAG_JSON,
     HS_FLAGS_END};
 
@@ -227,11 +267,11 @@ const hs_verb hs_verb_sim = {
         "A trace is what hotset eval --routes writes, or colibri with ROUTE_TRACE, plain or gzipped; the latter tells "
         "no sizes, and its layers have as many experts as it names. Each use is looked up by itself, in order; belady, "
         "which knows the future, is the bound for all others. The policies are the daemon's own code; the daemon asks "
-        "for a "
-        "layer's experts together (--sets). With --disk-bw a token takes, summed over its layers, the longer of what "
-        "the layer computes (--compute-ms / layers) and what it reads, or with --prefetch off both one after the "
-        "other: "
-        "the real speed is between the two.",
+        "for a layer's experts together (--sets).\n\n"
+        "With --disk-bw it tells tokens/s, as the daemon works: a layer computes what comes before its experts, asks "
+        "for them together, computes those in memory while the others are read, and each of these when it has "
+        "arrived. hotset bench MODEL --replay TRACE measures the figures for that on this machine, and prints them as "
+        "options.",
     .flags = flags,
     .min_operands = 1,
     .max_operands = HS_ARGS_MAX_OPERANDS,

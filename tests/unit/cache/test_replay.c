@@ -76,6 +76,12 @@ static void by_hand(void **state)
     t.layer_s = 1;
     t.bytes_per_s = 10;
     assert_true(fabs(hs_replay(&hs_policy_lru, &t, 3, true, mem).seconds - (6 + 10.4)) < 1e-9);
+    /* An expert is computed in half a second, when it has been read, which takes 0.05 more, and expanded. */
+    t.expert_s = 0.5;
+    t.expand_s = 0.01;
+    t.latency_s = 0.05;
+    assert_true(fabs(hs_replay(&hs_policy_lru, &t, 3, true, mem).seconds - 20.75) < 1e-9);
+    t.expert_s = t.expand_s = t.latency_s = 0;
     t.overlapped = true;
     assert_true(fabs(hs_replay(&hs_policy_lru, &t, 3, true, mem).seconds - (5 + 10)) < 1e-9);
     t.first_counted = 1;

@@ -1,0 +1,35 @@
+/*
+ * replay_fit.h - what a replay through the daemon tells of this machine, as the figures that hotset sim counts with.
+ *
+ * Reads: a layer that lacks n experts keeps the drive busy for some time and n x each_s. What is neither standing still
+ * for reads nor computing experts: dense_s per token and expand_s per missed expert. Both lines are laid through the
+ * tokens' times by least squares, and through their means.
+ */
+#ifndef HS_CLI_REPLAY_FIT_H
+#define HS_CLI_REPLAY_FIT_H
+
+#include <stdint.h>
+
+typedef struct hs_replay_token {
+    uint32_t misses, layers; /* experts that were not there; layers that lacked any */
+    double busy_s;           /* of the drive */
+    double expert_s;         /* computing experts */
+    double rest_s;           /* neither that nor standing still */
+} hs_replay_token;
+
+/* Sums over tokens; all zero at first. */
+typedef struct hs_replay_fit {
+    double n, misses, layers, busy_s, expert_s, rest_s;
+    double layers_layers, layers_misses, misses_misses, busy_layers, busy_misses, rest_misses;
+} hs_replay_fit;
+
+typedef struct hs_replay_costs {
+    double each_s; /* 0 without a miss */
+    double dense_s, experts_s;
+    double expand_s;
+} hs_replay_costs;
+
+void hs_replay_fit_add(hs_replay_fit *f, const hs_replay_token *t);
+hs_replay_costs hs_replay_fit_solve(const hs_replay_fit *f);
+
+#endif
