@@ -329,10 +329,10 @@ void hs_expectation_print(const hs_expectation *x)
     }
     if (x->cores)
         printf("  computing as %u processors like this machine's\n", x->cores);
-    printf("  decode  %7.2f tokens/s, limited by %s (per token: reading %.0f ms, of which %.0f behind computing, %.0f "
-           "ms)\n",
-           f->decode_tokens_per_s, limit_word(f->decode_limit), f->decode_io_s * 1e3,
-           (f->decode_io_s - f->decode_stall_s) * 1e3, x->speed.decode_s * 1e3);
+    printf("  decode  %7.2f tokens/s, limited by %s (per token: computing %.0f ms, reading %.0f ms, %.0f of it "
+           "meanwhile)\n",
+           f->decode_tokens_per_s, limit_word(f->decode_limit), x->speed.decode_s * 1e3, f->decode_io_s * 1e3,
+           (f->decode_io_s - f->decode_stall_s) * 1e3);
     printf("  prefill %7.2f tokens/s for %u tokens, limited by %s", f->prompt_tokens_per_s, f->prompt_tokens,
            limit_word(f->prompt_limit));
     if (x->drive.bytes_per_s > 0)
