@@ -45,7 +45,7 @@ static uint64_t end_of_use(const hs_residency *r, const hs__slab *b)
     return n * b->slot_bytes;
 }
 
-/* A huge page that is half in use stays whole; the one in which the next slab begins is. */
+/* A huge page that is half in use stays whole; so does the one in which the next slab begins. */
 static void give_back(hs_residency *r, hs__slab *b)
 {
     bool all = b->n_leaving == 0, is_last = b->begin + b->max_slots * b->slot_bytes == r->arena_bytes;
