@@ -16,7 +16,7 @@
 #include "server/server.h"
 
 #define DEFAULT_SECONDS 60
-#define DRIVE_SHARE     8    /* one part in so many of the time, at most, for each of the drive's measurements */
+#define DRIVE_SHARE     4    /* one part in so many of the time, at most, for each of the drive's measurements */
 #define DEFAULT_SHARE   25.0 /* %, of a trace alone */
 #define MAX_TEXT        (1u << 20)
 

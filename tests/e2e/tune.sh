@@ -118,7 +118,7 @@ says "$WORK/nowhere/made.conf"
 cp -r "$MODEL" "$WORK/model"
 truncate -s 260M "$WORK/model/big"
 drive() {
-    expect 0 "$HOTSET" tune "$WORK/model" --config "$WORK/empty.conf" --set "state.dir=$WORK/state" --seconds 4 "$@"
+    expect 0 "$HOTSET" tune "$WORK/model" --config "$WORK/empty.conf" --set "state.dir=$WORK/state" --seconds 8 "$@"
 }
 drive
 prose | grep -q 'calibration made now\|pairs of turns' || fail "the drive is not measured"
