@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cache/classes.h"
 #include "cli/atomic_file.h"
 #include "cli/options.h"
 #include "cli/out.h"
@@ -27,13 +28,13 @@ static int trace_slots(const hs_config *c, const char *path, const hs_trace *tra
 {
     hs_size_spec size = hs_config_size_spec(c, "cache", "size");
     uint32_t n = trace->n_moe_layers * trace->n_experts;
-    uint64_t slot = 0, slots;
-    for (uint32_t i = 0; i < trace->n_moe_layers; i++)
-        slot = trace->expert_bytes[i] > slot ? trace->expert_bytes[i] : slot;
-    if (size.kind == HS_SIZE_BYTES && !slot)
+    uint64_t slots;
+    hs_classes sizes;
+    hs_classes_make(&sizes, trace->expert_bytes, trace->n_moe_layers, trace->n_experts, trace->top_k);
+    if (size.kind == HS_SIZE_BYTES && !sizes.of[0].size)
         return hs_err_set(err, -EINVAL, "%s: it does not tell the experts' sizes: give cache.size as a share", path);
     slots = size.kind == HS_SIZE_BYTES
-                ? size.bytes / slot
+                ? hs_classes_fit(&sizes, size.bytes)
                 : (uint64_t)(n * (size.kind == HS_SIZE_PERCENT ? size.percent : DEFAULT_SHARE) / 100);
     if (!slots)
         return hs_err_set(err, -EINVAL, "%s: cache.size = %s has no room for one of its %u experts", path,
