@@ -3,7 +3,8 @@
  *
  *   replay_time HOTSET MODEL ROUTES
  *
- * The drive is a throttled engine, slow enough for reads to be most of the time, so that a busy machine matters little.
+ * The drive is a throttled engine, slow enough for reads to be most of the time, so that a busy machine matters little,
+ * and the file is in the page cache, so that the real drive does not.
  * First the simulation with the options that bench --replay prints, then of a bigger cache on another drive, by what
  * the first run has measured of computing and what is known of that drive. The time's bounds are wide on purpose.
  */
@@ -88,7 +89,9 @@ static json_t *replay(const char *model, const char *trace, const char *cache)
                           "--set",
                           "cache.policy=ewma",
                           "--set",
-                          "cache.preload_seconds=0"};
+                          "cache.preload_seconds=0",
+                          "--set",
+                          "io.direct=no"};
     hs_args a;
     hs_err err = {0};
     hs_config *config = NULL;
@@ -161,11 +164,10 @@ static int run(const char *hotset, const char *model, const char *trace)
     json_t *b = bad ? NULL : replay(model, trace, "50%");
     if (b) {
         double expert = number(b, "bytes_read") / (number(b, "accesses") - number(b, "hits"));
-        snprintf(
-            options, sizeof options,
-            "--sets --cache 50%% --policy ewma --expert-size %.0f --disk-bw 4000000 --disk-latency 3 --compute-ms "
-            "%g --experts-ms %g --decode-ms %g",
-            expert, option(sim, "--compute-ms "), option(sim, "--experts-ms "), option(sim, "--decode-ms "));
+        snprintf(options, sizeof options,
+                 "--sets --cache 50%% --policy ewma --expert-size %.0f --disk-bw 4000000 --disk-latency 3 --compute-ms "
+                 "%g --experts-ms %g --decode-ms %g",
+                 expert, option(sim, "--compute-ms "), option(sim, "--experts-ms "), option(sim, "--decode-ms "));
         bad = compare("elsewhere", b, hotset, trace, options);
     }
     bad |= !b;
