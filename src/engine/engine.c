@@ -172,7 +172,7 @@ static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *e
                               .by_layer = opt->cache_by_layer,
                               .n_staging = e->plan.n_staging,
                               .prefetch = opt->prefetch,
-                              .prefetch_budget = opt->prefetch_budget ? opt->prefetch_budget : 16u << 20,
+                              .prefetch_budget = opt->prefetch_budget ? opt->prefetch_budget : 256u << 20,
                               .verify_always = opt->io_verify_always,
                               .unwanted = hs__is_pass_unwanted,
                               .unwanted_ctx = e,

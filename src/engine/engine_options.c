@@ -72,7 +72,7 @@ static const hs_option options[] = {
      "Read ahead the experts that the next layer will probably want. auto does so while it pays; results are the same "
      "bits.",
      false},
-    {"prefetch", "budget", HS_OPT_SIZE, "16M", 0, 4e9, NULL, "bytes",
+    {"prefetch", "budget", HS_OPT_SIZE, "256M", 0, 4e9, NULL, "bytes",
      "Bytes of guesses that may be on their way at the same time. One expert is always allowed.", false},
     {"compute", "threads", HS_OPT_INT, "0", 0, 256, NULL, "threads",
      "Threads that compute, the engine's own included; 0 takes every processor this process may use. Results are the "
