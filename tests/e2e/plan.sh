@@ -75,6 +75,21 @@ reads() {
 reads "512.0 KiB"
 reads "1.0 MiB" --set io.calibrate=off
 reads "2.0 MiB" --set io.read_size=2M
+# plan takes the drive as it has been kept.
+sed -i 's/"bytes_per_s": [0-9.e+]*/"bytes_per_s": 1000000000.0/; s/"lone_bytes_per_s": [0-9.e+]*/"lone_bytes_per_s": 500000000.0/' \
+    "$WORK/state"/drive-*.json
+expected_drive() {
+    expect 0 "$HOTSET" plan "$WORK/model" --config "$WORK/empty.conf" --set cache.size=25% --set "state.dir=$WORK/state" \
+        --json "$@"
+    [ "$(field disk)" = "$want" ] || fail "the drive is $(field disk) instead of $want"
+}
+want='"kept"'
+expected_drive
+[ "$(field disk_bytes_per_s)" = 1000000000.0 ] || fail "a drive kept as 1000000000.0 bytes/s is $(field disk_bytes_per_s)"
+want='"measured"'
+expected_drive --set io.calibrate=off
+want='"given"'
+expected_drive --disk-bw 1.5G
 # A folder that cannot be written costs the memory of it, not the start.
 reads "" --set state.dir=/dev/null/x
 grep -q "not kept.*/dev/null" "$WORK/serve.log" || fail "nobody says that the calibration is not kept"
