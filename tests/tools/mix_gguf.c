@@ -143,7 +143,8 @@ static void add(const tensor *t, const char *name, const tensor *like)
         die("too many tensors");
     tensor *x = &to[n_to++];
     *x = *t;
-    snprintf(x->name, sizeof x->name, "%s", name);
+    if (snprintf(x->name, sizeof x->name, "%s", name) >= (int)sizeof x->name)
+        die("a name is too long");
     x->type = like->type;
     x->bytes = like->bytes;
     x->like = like;
