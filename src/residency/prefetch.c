@@ -148,6 +148,7 @@ void hs__hint(void *self, uint32_t layer, const hs_expert_guess *guesses, uint32
     if (layer != r->guess_layer)
         forget_names(r);
     r->guess_layer = layer;
+    r->basis = r->asked;
     r->n_named[r->basis] = r->named_at = 0;
     for (uint32_t i = 0; i < r->n_guessed; i++) /* what is not named again */
         if (r->slots[r->guessed[i]].object / r->cfg.n_experts == layer)

@@ -272,6 +272,7 @@ struct hs_residency {
     hs_io_stats io_before;
     uint64_t steps;                       /* of decode */
     uint64_t asked_ns;                    /* when the model began to guess; 0: it has not */
+    hs__basis asked;                      /* of what it guesses, or would have; the hint that follows tells */
     uint32_t window;                      /* in which the guesses that are followed are read */
     uint64_t window_ns[HS__WINDOWS];      /* its beginning; 0: none */
     float gain;                           /* expected of the guesses of the last hint */

@@ -132,9 +132,9 @@ static void settle_gain(hs_residency *r, hs__ahead *a)
     r->gain = 0;
 }
 
-static uint32_t window_of(const hs_residency *r)
+static uint32_t window_of(const hs_residency *r, hs__basis basis)
 {
-    return r->basis == HS__OF_WHOLE ? HS__AFTER_LAYER : demand_is_out(r) ? HS__AMID_MISSES : HS__AMID_HITS;
+    return basis == HS__OF_WHOLE ? HS__AFTER_LAYER : demand_is_out(r) ? HS__AMID_MISSES : HS__AMID_HITS;
 }
 
 void hs__window_begins(hs_residency *r)
@@ -142,7 +142,7 @@ void hs__window_begins(hs_residency *r)
     hs__ahead *a = &r->ahead[r->guess_layer];
     uint64_t now = hs_now_ns(), took = r->asked_ns ? now - r->asked_ns : 0;
     settle_gain(r, a);
-    r->window = window_of(r);
+    r->window = window_of(r, r->basis);
     r->window_ns[r->window] = now;
     r->gain = -(float)took;
     a->guess_ns += took;
@@ -209,12 +209,12 @@ bool hs__asks(void *self, uint32_t layer, bool whole)
     hs_residency *r = self;
     if (!r->cfg.prefetch || layer >= r->cfg.n_layers)
         return false;
-    r->basis = whole ? HS__OF_WHOLE : HS__OF_PART;
+    r->asked = whole ? HS__OF_WHOLE : HS__OF_PART;
     r->asked_ns = hs_now_ns();
     if (r->sweep)
         return true;
     const hs__ahead *a = &r->ahead[layer];
-    uint32_t w = window_of(r);
+    uint32_t w = window_of(r, r->asked);
     bool pays = r->ns_per_byte <= 0 || a->hints[w] < LEARN || a->gain[w] >= 0 || r->steps % TRY_EVERY == 0;
     return pays && hs__is_guessing(r, layer);
 }

@@ -361,6 +361,28 @@ static void a_later_hint_tops_up_and_drops(void **state)
     fixture_close(&f);
 }
 
+/* Where the layer's second hint is not worth making, what the first has named goes on being read. */
+static void a_hint_that_is_not_made_stops_nothing(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "ewma", 32, FAKE_PADDED);
+    step(&f, HS_PHASE_DECODE, 1);
+    f.r->ns_per_byte = 1;
+    f.r->ahead[1].window[HS__AMID_HITS] = 1e12f;
+    f.r->ahead[1].hints[HS__AFTER_LAYER] = UINT8_MAX;
+    f.r->ahead[1].gain[HS__AFTER_LAYER] = -1;
+    assert_true(f.x.ops->asks(f.x.self, 1, false));
+    hint(&f, 1, 0, 4);
+    assert_int_equal(stats(&f).prefetch_issued, 1);
+    assert_false(f.x.ops->asks(f.x.self, 1, true));
+    fake_pump(1);
+    hs__load_drain(f.r);
+    hs__prefetch_pump(f.r);
+    assert_int_equal(stats(&f).prefetch_issued, 2);
+    fixture_close(&f);
+}
+
 /* A token in which layer 1 stood still so long; true: it read ahead. */
 static bool token_with_stall(fixture *f, uint64_t with, uint64_t without)
 {
@@ -446,6 +468,7 @@ int main(void)
         cmocka_unit_test(an_unsure_guess_needs_time),
         cmocka_unit_test(the_bar_holds_the_waste),
         cmocka_unit_test(a_later_hint_tops_up_and_drops),
+        cmocka_unit_test(a_hint_that_is_not_made_stops_nothing),
         cmocka_unit_test(hints_that_save_nothing_are_not_asked_for),
         cmocka_unit_test(the_better_way_is_taken),
     };
