@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "cli/chat.h"
 #include "cli/daemon.h"
@@ -225,6 +226,8 @@ static int run_run(const hs_args *a)
         screen s = {0};
         hs_progress_init(&s.progress, stderr);
         s.terminal = s.progress.terminal;
+        if (s.terminal) /* what is not wrong would stand amid the answer */
+            hs_log_setup(HS_LOG_WARN, HS_LOG_TEXT);
         hs_buf_init(&s.answer, MAX_HISTORY);
         r = messages ? turn(chat, messages, &s, &err) : converse(chat, a, &s);
         hs_buf_deinit(&s.answer);
