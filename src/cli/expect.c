@@ -154,7 +154,7 @@ static void add_mirrors(const hs_engine_options *opt, const hs_plan *p, const hs
 static hs_plan with_twice_memory(const hs_plan *p)
 {
     hs_plan q = *p;
-    uint64_t slots = p->n_slots + p->limit / p->slot_bytes;
+    uint64_t slots = p->n_slots + p->limit / (p->expert_bytes_all / p->n_experts);
     q.n_slots = slots < p->n_experts ? (uint32_t)slots : p->n_experts;
     return q;
 }
