@@ -64,7 +64,8 @@ static const hs_option options[] = {
     {"io", "verify", HS_OPT_ENUM, "auto", 0, 0, "auto|always", "",
      "When experts that a packed model stores raw are checked against their checksums. auto: when this process reads "
      "one for the first time, and later in one of 16 reads, while there is nothing else to do but to wait for the "
-     "drive; damage that comes between two reads may then be found late. always: at every read, which costs some 5 % of a processor per GB/s. "
+     "drive; damage that comes between two reads may then be found late. always: at every read, which costs some 5 % "
+     "of a processor per GB/s. "
      "Compressed experts and those of models with mirrors are checked at every read with either; safetensors and GGUF "
      "files have no checksums.",
      false},

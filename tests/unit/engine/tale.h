@@ -26,7 +26,8 @@ hs_engine *tale_create(hs_engine_options opt);
 hs_engine *tale_start(hs_engine_options opt);
 /* The model packed into a new folder, which is removed when the test ends; the same one in every call. */
 const char *tale_packed(void);
-/* Which file is read, and so which read goes wrong, does not depend on what decoding costs. Before the engine starts. */
+/* Which file is read, and so which read goes wrong, does not depend on what decoding costs. Before the engine starts.
+ */
 void tale_stay_packed(hs_engine *e);
 /* opt with its NULL fields filled in, as tale_create does. */
 hs_engine_options tale_options(hs_engine_options opt);
