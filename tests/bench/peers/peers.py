@@ -15,7 +15,7 @@ FIGURES = ("prefill_tokens_per_s", "decode_tokens_per_s", "prefill_cpu_s", "deco
 
 
 def command(a, name, limit):
-    warm = 1 if limit else a.prompt + a.gen
+    warm = getattr(a, "warm", 1 if limit else a.prompt + a.gen)
     if name != "hotset":
         return [sys.executable, os.path.join(HERE, "engine.py"), name, a.model,
                 *(str(n) for n in (a.threads, a.prompt, a.gen, a.seed, warm, 0 if limit else 1))]

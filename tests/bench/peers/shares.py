@@ -12,7 +12,7 @@ from peers import run
 
 def limit_of(a, share):
     """What hotset plans with that share, bytes."""
-    line = [a.hotset, "plan", a.model, "--json", "--set", f"cache.size={share}%", "--context", str(a.prompt + a.gen)]
+    line = [a.hotset, "plan", a.model, "--json", "--set", f"cache.size={share}%", "--context", str(max(a.prompt + a.gen, a.warm + 1))]
     p = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(p.stdout)["total"]
 
@@ -33,10 +33,11 @@ def main():
     p.add_argument("--prompt", type=int, default=16)
     p.add_argument("--gen", type=int, default=32)
     p.add_argument("--peer-gen", type=int, default=6, help="generated tokens of llama.cpp, which takes seconds for each")
+    p.add_argument("--warm", type=int, default=256, help="tokens that both run before, to fill cache or page cache")
     p.add_argument("--rounds", type=int, default=1)
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
-    print(f"{a.model}: {a.gen} tokens ({a.peer_gen} of llama.cpp), medians of {a.rounds}, load {os.getloadavg()[0]:.1f}")
+    print(f"{a.model}: {a.gen} tokens ({a.peer_gen} of llama.cpp) after {a.warm}, medians of {a.rounds}, load {os.getloadavg()[0]:.1f}")
     print("| resident | memory | hotset tok/s | hit rate | llama.cpp tok/s | ratio |\n|---|---|---|---|---|---|")
     for share in a.shares.split(","):
         limit = limit_of(a, share)
