@@ -8,12 +8,11 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/option.h"
-#include "cache/replay.h"
 #include "cli/options.h"
 #include "cli/out.h"
 #include "cli/progress.h"
 #include "cli/replay_fit.h"
-#include "cli/trace_read.h"
+#include "cli/trace_replay.h"
 
 #define FIT_STEPS 16
 
@@ -195,26 +194,18 @@ static double simulate(const replay *r, const hs_engine_options *opt, const hs_r
     const hs_trace *t = &r->trace;
     const hs_policy *policy = hs_policy_find(opt->policy ? opt->policy : "ewma");
     bool told;
-    hs_replay_trace routes = {.object = t->object,
-                              .token = t->token,
-                              .n = t->n,
-                              .n_objects = t->n_moe_layers * t->n_experts,
-                              .layer_objects = t->n_experts,
-                              .first_counted = r->warmup,
-                              .layer_bytes = t->expert_bytes,
-                              .layer_least = t->top_k,
-                              .turn = t->turn,
-                              .by_layer = opt->cache_by_layer,
-                              .layer_s = c->dense_s / t->n_moe_layers,
-                              .expert_s = c->experts_s / t->n_moe_layers / t->top_k,
-                              .expand_s = c->expand_s,
-                              .latency_s = latency_s,
-                              .bytes_per_s = expert_bytes(r, &told) / c->each_s};
-    uint32_t slots = hs_engine_plan(r->engine)->n_slots;
-    void *mem = hs_malloc(hs_replay_bytes(policy, &routes, slots));
-    double seconds = mem ? hs_replay(policy, &routes, slots, true, mem).seconds : 0;
-    hs_free(mem);
-    return seconds;
+    hs_replay_trace uses = hs_trace_uses(t);
+    uses.first_counted = r->warmup;
+    uses.by_layer = opt->cache_by_layer;
+    uses.layer_s = c->dense_s / t->n_moe_layers;
+    uses.expert_s = c->experts_s / t->n_moe_layers / t->top_k;
+    uses.expand_s = c->expand_s;
+    uses.latency_s = latency_s;
+    uses.bytes_per_s = expert_bytes(r, &told) / c->each_s;
+    hs_replay_result result;
+    hs_err ignored;
+    int e = hs_trace_replay(policy, &uses, hs_engine_plan(r->engine)->n_slots, true, &result, &ignored);
+    return e == 0 ? result.seconds : 0;
 }
 
 /* How late a layer's first expert must come for the simulation to take as long as the replay did: the drive's latency,

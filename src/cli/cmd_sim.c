@@ -1,14 +1,11 @@
 /* cmd_sim.c - replays routing traces through the cache policies: what would have been found in memory? */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "base/option.h"
-#include "cache/replay.h"
 #include "cli/options.h"
 #include "cli/out.h"
-#include "cli/trace_read.h"
+#include "cli/trace_replay.h"
 #include "cli/verbs.h"
 
 #define MAX_POLICIES 8
@@ -131,11 +128,11 @@ static int replay_cache(plan *p, const char *path, const hs_replay_trace *t, dou
         printf("  %6g%% %8u", percent, slots);
     for (size_t i = 0; i < p->n_policies; i++) {
         const hs_policy *policy = p->policies[i];
-        void *mem = hs_malloc(hs_replay_bytes(policy, t, slots));
-        if (!mem)
-            return hs_err_set(err, -ENOMEM, "%s: out of memory to replay it", path);
-        hs_replay_result r = hs_replay(policy, t, slots, p->sets, mem);
-        hs_free(mem);
+        hs_replay_result r;
+        if (hs_trace_replay(policy, t, slots, p->sets, &r, err) < 0) {
+            hs_err_prefix(err, "%s", path);
+            return -ENOMEM;
+        }
         if (p->json && add_result(p, path, policy, percent, &r, tokens) < 0)
             return hs_err_set(err, -ENOMEM, "out of memory for the results");
         if (!p->json)
@@ -178,22 +175,15 @@ static int replay_trace(plan *p, const char *path, hs_err *err)
         t.expert_bytes[l] = p->expert_bytes ? p->expert_bytes : t.expert_bytes[l];
         sized |= t.expert_bytes[l] > 0;
     }
-    hs_replay_trace replay = {.object = t.object,
-                              .token = t.token,
-                              .n = t.n,
-                              .n_objects = t.n_moe_layers * t.n_experts,
-                              .layer_objects = t.n_experts,
-                              .first_counted = warmup,
-                              .layer_bytes = t.expert_bytes,
-                              .layer_least = t.top_k,
-                              .turn = t.turn,
-                              .by_layer = p->by_layer,
-                              .layer_s = (p->compute_s - p->experts_s) / t.n_moe_layers,
-                              .expert_s = p->experts_s / t.n_moe_layers / t.top_k,
-                              .expand_s = p->expand_s,
-                              .latency_s = p->latency_s,
-                              .bytes_per_s = (double)p->bytes_per_s,
-                              .overlapped = p->overlapped};
+    hs_replay_trace uses = hs_trace_uses(&t);
+    uses.first_counted = warmup;
+    uses.by_layer = p->by_layer;
+    uses.layer_s = (p->compute_s - p->experts_s) / t.n_moe_layers;
+    uses.expert_s = p->experts_s / t.n_moe_layers / t.top_k;
+    uses.expand_s = p->expand_s;
+    uses.latency_s = p->latency_s;
+    uses.bytes_per_s = (double)p->bytes_per_s;
+    uses.overlapped = p->overlapped;
     if (p->bytes_per_s && !sized)
         r = hs_err_set(err, -EINVAL, "%s: it does not tell the experts' sizes: --disk-bw needs --expert-size", path);
     else if (warmup >= t.n_tokens)
@@ -201,7 +191,7 @@ static int replay_trace(plan *p, const char *path, hs_err *err)
     else if (!p->json)
         print_heading(p, path, &t, warmup);
     for (size_t i = 0; r == 0 && i < p->n_caches; i++)
-        r = replay_cache(p, path, &replay, p->percents[i], err);
+        r = replay_cache(p, path, &uses, p->percents[i], err);
     hs_trace_deinit(&t);
     return r;
 }

@@ -16,7 +16,7 @@ static double ratio(double with, double now)
     return r > MOST_RATIO ? MOST_RATIO : r;
 }
 
-static void sort(double *v, uint32_t n)
+void hs_sort_few(double *v, uint32_t n)
 {
     for (uint32_t i = 1; i < n; i++) {
         double x = v[i];
@@ -63,7 +63,7 @@ hs_comparison hs_compare(const double *with, const double *now, uint32_t n, doub
         return (hs_comparison){.verdict = HS_VERDICT_OPEN, .needs = fewest};
     for (uint32_t i = 0; i < n; i++)
         v[i] = ratio(with[i], now[i]);
-    sort(v, n);
+    hs_sort_few(v, n);
     int k = beyond(n, doubt);
     uint32_t end = k < 0 ? 0 : (uint32_t)k;
     hs_comparison c = {

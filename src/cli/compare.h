@@ -31,5 +31,7 @@ typedef struct hs_comparison {
  * counts. rivals: how many ways are compared with the same `now`; the more there are, the surer each must be, so that
  * all together are 95 % sure. */
 hs_comparison hs_compare(const double *with, const double *now, uint32_t n, double least, uint32_t rivals);
+/* v[n] from the least to the most; few of them. */
+void hs_sort_few(double *v, uint32_t n);
 
 #endif

@@ -12,9 +12,9 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/option.h"
-#include "cache/replay.h"
 #include "cli/out.h"
 #include "cli/progress.h"
+#include "cli/trace_replay.h"
 #include "cli/tune.h"
 
 #define MAX_WAYS 32
@@ -61,27 +61,15 @@ static void list_ways(study *s)
 static int replay(const study *s, const way *w, uint32_t n_slots, bool overlapped, hs_replay_result *ret, hs_err *err)
 {
     const hs_trace *t = s->trace;
-    hs_replay_trace r = {.object = t->object,
-                         .token = t->token,
-                         .n = t->n,
-                         .n_objects = s->n_objects,
-                         .layer_objects = t->n_experts,
-                         .first_counted = hs_trace_warmup(t),
-                         .layer_bytes = t->expert_bytes,
-                         .layer_least = t->top_k,
-                         .turn = t->turn,
-                         .by_layer = w->by_layer,
-                         .layer_s = s->how->compute_s / t->n_moe_layers,
-                         .bytes_per_s = s->how->bytes_per_s,
-                         .overlapped = overlapped,
-                         .token_misses = s->token_misses};
+    hs_replay_trace uses = hs_trace_uses(t);
+    uses.by_layer = w->by_layer;
+    uses.layer_s = s->how->compute_s / t->n_moe_layers;
+    uses.bytes_per_s = s->how->bytes_per_s;
+    uses.overlapped = overlapped;
+    uses.token_misses = s->token_misses;
     memset(s->token_misses, 0, t->n_tokens * sizeof *s->token_misses);
-    void *mem = hs_malloc(hs_replay_bytes(w->policy, &r, n_slots));
-    if (!mem)
-        return hs_err_set(err, -ENOMEM, "out of memory to replay the trace");
-    *ret = hs_replay(w->policy, &r, n_slots, true, mem);
-    hs_free(mem);
-    return hs_stop_asked() ? hs_err_set(err, -ECANCELED, "stopped as asked") : 0;
+    int r = hs_trace_replay(w->policy, &uses, n_slots, true, ret, err);
+    return r == 0 && hs_stop_asked() ? hs_err_set(err, -ECANCELED, "stopped as asked") : r;
 }
 
 static double hit_rate(const hs_replay_result *r)

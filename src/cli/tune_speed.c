@@ -327,16 +327,6 @@ static json_t *ways_json(const trials *x)
     return a;
 }
 
-static void sort(double *v, uint32_t n)
-{
-    for (uint32_t i = 1; i < n; i++)
-        for (uint32_t k = i; k > 0 && v[k - 1] > v[k]; k--) {
-            double y = v[k];
-            v[k] = v[k - 1];
-            v[k - 1] = y;
-        }
-}
-
 static void pace(const trials *x, hs_tune_pace *ret)
 {
     double v[MOST_ROUNDS];
@@ -347,7 +337,7 @@ static void pace(const trials *x, hs_tune_pace *ret)
     if (!n)
         return;
     memcpy(v, x->ways[0].speed, n * sizeof *v);
-    sort(v, n);
+    hs_sort_few(v, n);
     ret->tokens_per_s = v[n / 2];
     ret->low = v[n / 4];
     ret->high = v[n - 1 - n / 4];
