@@ -123,6 +123,9 @@ typedef struct hs_speed {
  * is what the biggest tensor takes, at least 256 MiB, or -ENOMEM if it is not free. */
 int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, uint32_t n_prompt, hs_speed *ret_speed,
                      struct hs_err *err);
+/* From `measured` threads to n_cores like them, which together read memory_bytes_per_s (0: in proportion); a token takes
+ * no less than memory allows. */
+void hs_speed_scale(hs_speed *s, uint32_t n_cores, uint32_t measured, double memory_bytes_per_s);
 
 /* How a drive reads experts. */
 typedef struct hs_drive {

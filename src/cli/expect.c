@@ -159,23 +159,6 @@ static hs_plan with_twice_memory(const hs_plan *p)
     return q;
 }
 
-/* As n_cores like the `measured` ones would compute, if memory keeps up. */
-static void scale(hs_speed *s, uint32_t n_cores, uint32_t measured, double memory_bytes_per_s)
-{
-    double by = (double)measured / n_cores, decode_s = s->decode_s * by;
-    s->memory_bytes_per_s = memory_bytes_per_s > 0 ? memory_bytes_per_s : s->memory_bytes_per_s / by;
-    if (memory_bytes_per_s > 0)
-        decode_s = fmax(decode_s, (double)s->decode_bytes / memory_bytes_per_s);
-    double decode_by = s->decode_s > 0 ? decode_s / s->decode_s : by;
-    s->decode_s = decode_s;
-    s->decode_experts_s *= decode_by;
-    s->decode_shared_s *= decode_by;
-    s->prompt_token_s *= by;
-    s->prompt_end_s *= by;
-    s->prompt_expert_s *= by;
-    s->prompt_use_s *= by;
-}
-
 static void measure_speed(const hs_args *a, const hs_engine_options *opt, const hs_plan *p, hs_expectation *x)
 {
     hs_plan here = *p;
@@ -187,7 +170,7 @@ static void measure_speed(const hs_args *a, const hs_engine_options *opt, const 
     if (!x->is_computed)
         hs_say("what this machine computes is left out: %s", err.text);
     else if (x->cores || hs_args_has(a, "memory-bw"))
-        scale(&x->speed, p->threads, here.threads, (double)hs_args_size(a, "memory-bw", 0));
+        hs_speed_scale(&x->speed, p->threads, here.threads, (double)hs_args_size(a, "memory-bw", 0));
 }
 
 static hs_use use_of(const hs_expectation *x, const hs_plan *p)

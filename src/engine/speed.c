@@ -364,3 +364,19 @@ int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, uint32_t
     hs_free(t);
     return r;
 }
+
+void hs_speed_scale(hs_speed *s, uint32_t n_cores, uint32_t measured, double memory_bytes_per_s)
+{
+    double by = (double)measured / n_cores, decode_s = s->decode_s * by;
+    s->memory_bytes_per_s = memory_bytes_per_s > 0 ? memory_bytes_per_s : s->memory_bytes_per_s / by;
+    if (memory_bytes_per_s > 0)
+        decode_s = fmax(decode_s, (double)s->decode_bytes / memory_bytes_per_s);
+    double decode_by = s->decode_s > 0 ? decode_s / s->decode_s : by;
+    s->decode_s = decode_s;
+    s->decode_experts_s *= decode_by;
+    s->decode_shared_s *= decode_by;
+    s->prompt_token_s *= by;
+    s->prompt_end_s *= by;
+    s->prompt_expert_s *= by;
+    s->prompt_use_s *= by;
+}

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "hotset/shard_format.h"
+#include "store/disk.h"
 #include "store/io.h"
 #include "store/source.h"
 
@@ -151,5 +152,16 @@ uint32_t hs__first_frame(const hs__shard *sh, const hs_shard_record *rec, uint32
  * error. */
 int hs__disk_open(const char *file, bool buffered, uint64_t *ret_bytes, hs_err *err);
 hs_io_engine_kind hs__disk_engine(const char *name); /* NULL = auto */
+
+/* Waves of one size, and what they tell of a drive. */
+typedef struct hs__wave_times {
+    double took, waited; /* sums; waited: beyond what goes on beside them */
+    double slowest;
+    uint32_t n;
+} hs__wave_times;
+void hs__wave_add(hs__wave_times *t, double s, double beside_s);
+/* At least two of each. */
+void hs__wave_fit(const hs_disk_waves *run, const hs__wave_times *few, const hs__wave_times *many,
+                  hs_disk_wave_times *ret);
 
 #endif

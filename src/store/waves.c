@@ -69,14 +69,7 @@ static double read_wave(waves *w, hs_io *io, uint32_t n)
     return (double)(hs_now_ns() - begin) * 1e-9;
 }
 
-/* Waves of one size. */
-typedef struct times {
-    double took, waited; /* sums; waited: beyond what goes on beside them */
-    double slowest;
-    uint32_t n;
-} times;
-
-static void add(times *t, double s, double beside_s)
+void hs__wave_add(hs__wave_times *t, double s, double beside_s)
 {
     t->took += s;
     t->waited += s > beside_s ? s - beside_s : 0;
@@ -86,15 +79,17 @@ static void add(times *t, double s, double beside_s)
 
 /* Seconds of a wave on average, without the slowest one: what it takes, or if it takes longer than what goes on beside
  * it, if only now and then, that and how long it is waited for. */
-static double mean(const times *t, double beside_s)
+static double mean(const hs__wave_times *t, double beside_s)
 {
     double waited = t->waited - (t->slowest > beside_s ? t->slowest - beside_s : 0);
     uint32_t n = t->n - 1;
     return waited > 0 ? beside_s + waited / n : (t->took - t->slowest) / n;
 }
 
-static void fit(const hs_disk_waves *run, double few_s, double many_s, hs_disk_wave_times *ret)
+void hs__wave_fit(const hs_disk_waves *run, const hs__wave_times *few, const hs__wave_times *many,
+                  hs_disk_wave_times *ret)
 {
+    double few_s = mean(few, run->beside_s), many_s = mean(many, run->beside_s);
     ret->each_s = run->many > run->few ? (many_s - few_s) / (run->many - run->few) : few_s / run->few;
     ret->first_s = few_s - run->few * ret->each_s;
     if (ret->each_s < 0)
@@ -106,7 +101,7 @@ static void fit(const hs_disk_waves *run, double few_s, double many_s, hs_disk_w
 static void measure(waves *w, hs_io *io, hs_disk_wave_times *ret)
 {
     const hs_disk_waves *run = w->run;
-    times t[2] = {0}; /* few, many */
+    hs__wave_times t[2] = {0}; /* few, many */
     uint64_t end = hs_now_ns() + (uint64_t)(run->max_seconds * 1e9);
     uint32_t n = 0;
     read_wave(w, io, run->many); /* wakes drive and clocks */
@@ -114,12 +109,12 @@ static void measure(waves *w, hs_io *io, hs_disk_wave_times *ret)
         bool is_many = n++ % 2;
         uint64_t begin = hs_now_ns();
         double s = read_wave(w, io, is_many ? run->many : run->few);
-        add(&t[is_many], s, run->beside_s);
+        hs__wave_add(&t[is_many], s, run->beside_s);
         double busy = (s > run->beside_s ? s : run->beside_s) + run->pause_s;
         sleep_until(begin + (uint64_t)(busy * 1e9));
     }
     if (t[1].n > 1)
-        fit(run, mean(&t[0], run->beside_s), mean(&t[1], run->beside_s), ret);
+        hs__wave_fit(run, &t[0], &t[1], ret);
 }
 
 static int run_waves(waves *w, const char *file, hs_disk_wave_times *ret, hs_err *err)
