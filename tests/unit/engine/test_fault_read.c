@@ -27,27 +27,24 @@
 
 typedef struct fault {
     const char *name;
-    fault_kind kind;
-    int error;
-    uint32_t short_bytes;
-    bool sticky;          /* the place stays bad: reading once more does not help */
+    fault_order order;    /* but which read; sticky: reading once more does not help */
     int packed, plain;    /* what a request that needs the place gets: 0 = its tokens; 1 = does not apply */
     const char *sentence; /* has this */
 } fault;
 
 static const fault faults[] = {
-    {"EIO once", FAULT_ERRNO, EIO, 0, false, 0, 0, ""},
-    {"EIO", FAULT_ERRNO, EIO, 0, true, -EIO, -EIO, "Input/output error"},
-    {"a part of the bytes", FAULT_SHORT, 0, 5000, false, 0, 0, ""},
-    {"the file ends early", FAULT_SHORT, 0, 0, true, -ENODATA, -ENODATA, ""},
-    {"late", FAULT_LATE, 0, 0, false, 0, 0, ""},
-    {"corrupted once", FAULT_CORRUPT, 0, 0, false, 0, 1, ""},
-    {"corrupted", FAULT_CORRUPT, 0, 0, true, -EBADMSG, 1, "checksum"},
+    {"EIO once", {.kind = FAULT_ERRNO, .error = EIO}, 0, 0, ""},
+    {"EIO", {.kind = FAULT_ERRNO, .error = EIO, .sticky = true}, -EIO, -EIO, "Input/output error"},
+    {"a part of the bytes", {.kind = FAULT_SHORT, .short_bytes = 5000}, 0, 0, ""},
+    {"the file ends early", {.kind = FAULT_SHORT, .sticky = true}, -ENODATA, -ENODATA, ""},
+    {"late", {.kind = FAULT_LATE}, 0, 0, ""},
+    {"corrupted once", {.kind = FAULT_CORRUPT}, 0, 1, ""},
+    {"corrupted", {.kind = FAULT_CORRUPT, .sticky = true}, -EBADMSG, 1, "checksum"},
 };
 #define N_FAULTS (sizeof faults / sizeof *faults)
 
 typedef struct bed {
-    fault_engine drive;
+    fault_engine *drive;
     hs_io_config how;
     hs_engine *e;
     bool packed, prefetch;
@@ -89,9 +86,9 @@ static bed *bed_create(bool packed, bool prefetch, uint64_t patience_ms)
     static uint32_t n;
     bed *b = beds[n++ % 64] = calloc(1, sizeof *b);
     *b = (bed){.packed = packed, .prefetch = prefetch};
-    fault_engine_init(&b->drive);
+    b->drive = fault_engine_create(false);
     hs_buf_init(&b->text, 1 << 16);
-    b->how = (hs_io_config){.custom = &fault_engine_ops, .custom_ctx = &b->drive, .patience_ns = patience_ms * 1000000};
+    b->how = (hs_io_config){.custom = &fault_engine_ops, .custom_ctx = b->drive, .patience_ns = patience_ms * 1000000};
     return b;
 }
 
@@ -124,7 +121,7 @@ static void bed_end(bed *b)
     }
     hs_engine_destroy(&b->e);
     hs_buf_deinit(&b->text);
-    fault_engine_deinit(&b->drive);
+    fault_engine_destroy(&b->drive);
 }
 
 static hs_request_options ask(uint32_t p, uint32_t tokens)
@@ -179,16 +176,27 @@ static void check_failed(const bed *b, const hs_request_status *s, int code, con
 
 /* ---- while a request runs ---- */
 
+/* From here on read n goes wrong as f says. */
+static void arm(bed *b, const fault *f, uint32_t n)
+{
+    fault_order order = f->order;
+    order.first = n;
+    fault_engine_arm(b->drive, &order);
+}
+
+static void hold_back(bed *b, uint32_t n, bool sticky)
+{
+    fault_engine_arm(b->drive, &(fault_order){.kind = FAULT_NEVER, .first = n, .sticky = sticky});
+}
+
 /* Read n of a request goes wrong; false: it made fewer. */
 static bool request_with(bed *b, const fault *f, uint32_t n)
 {
     int code = b->packed ? f->packed : f->plain;
-    b->drive.error = f->error;
-    b->drive.short_bytes = f->short_bytes;
-    fault_engine_arm(&b->drive, f->kind, n, f->sticky);
+    arm(b, f, n);
     hs_request_status s = run(b, TOKENS);
-    uint32_t hits = fault_engine_hits(&b->drive, 0);
-    fault_engine_release(&b->drive);
+    uint32_t hits = fault_engine_hits(b->drive, 0);
+    fault_engine_release(b->drive);
     /* A guess that goes wrong matters to nobody, unless it comes true. */
     if (hits && code < 0 && (!b->prefetch || s.state == HS_REQUEST_FAILED))
         check_failed(b, &s, code, f->sentence);
@@ -206,7 +214,7 @@ static void requests(bool packed, bool prefetch)
 {
     bed *b = bed_start(packed, prefetch, 0);
     for (size_t i = 0; i < N_FAULTS; i++) {
-        if (prefetch && (packed ? faults[i].packed : faults[i].plain) == 0 && faults[i].kind != FAULT_LATE)
+        if (prefetch && (packed ? faults[i].packed : faults[i].plain) == 0 && faults[i].order.kind != FAULT_LATE)
             continue; /* what does not matter to demand reads does not to guesses */
         if ((packed ? faults[i].packed : faults[i].plain) == 1) {
             print_message("%s: no checksum would tell; not tried\n", faults[i].name);
@@ -214,7 +222,7 @@ static void requests(bool packed, bool prefetch)
         }
         uint32_t n = 1 + (uint32_t)i * 7 % every;
         /* What is mended below goes the same way in both kinds of folder. */
-        uint32_t step = (!packed && !faults[i].sticky ? 2 : 1) * every;
+        uint32_t step = (!packed && !faults[i].order.sticky ? 2 : 1) * every;
         while (request_with(b, &faults[i], n))
             n += step;
         assert_true(n > 90);
@@ -249,17 +257,17 @@ static void test_never_cancel(void **state)
     (void)state;
     bed *b = bed_start(true, false, 0);
     for (uint32_t n = 1;; n += every) {
-        fault_engine_arm(&b->drive, FAULT_NEVER, n, false);
+        hold_back(b, n, false);
         hs_request_options opt = ask(PROMPT, TOKENS);
         hs_request *r = tale_submit(b->e, &opt);
         hs_request_status s = {0};
-        while (!fault_engine_hits(&b->drive, 1) && s.state < HS_REQUEST_DONE)
+        while (!fault_engine_hits(b->drive, 1) && s.state < HS_REQUEST_DONE)
             hs_request_get_status(r, &s);
-        bool hit = fault_engine_hits(&b->drive, 0) > 0;
+        bool hit = fault_engine_hits(b->drive, 0) > 0;
         hs_request_destroy(&r);
         tale_wait_idle(b->e);
         assert_null(hs__engine_check(b->e));
-        fault_engine_release(&b->drive);
+        fault_engine_release(b->drive);
         check_after(b);
         injected += hit;
         if (!hit)
@@ -278,16 +286,16 @@ static void test_never_patience(void **state)
     for (size_t i = 0; i < sizeof at / sizeof *at; i += SANITIZED ? 2 : 1) {
         hs_request_status s;
         for (uint32_t tries = 0;; tries++) { /* a slow machine's patience may be up before that read */
-            fault_engine_arm(&b->drive, FAULT_NEVER, at[i], false);
+            hold_back(b, at[i], false);
             s = run(b, TOKENS);
-            if (fault_engine_hits(&b->drive, 0))
+            if (fault_engine_hits(b->drive, 0))
                 break;
             assert_true(s.error == -ETIMEDOUT && tries < 20);
         }
         check_failed(b, &s, -ETIMEDOUT, "does not answer");
         s = run(b, TOKENS);
         check_failed(b, &s, -ETIMEDOUT, "does not answer");
-        fault_engine_release(&b->drive);
+        fault_engine_release(b->drive);
         /* Until the read has come back, or while this machine is slower than the patience, it is still given up. */
         for (int tries = 0; (s = run(b, TOKENS)).state == HS_REQUEST_FAILED && s.error == -ETIMEDOUT; tries++) {
             assert_true(tries < 1000);
@@ -305,12 +313,12 @@ static void submit_until_held(bed *b, uint32_t nth, bool sticky, hs_request_opti
 {
     hs_request_status s = {0};
     for (uint32_t tries = 0; tries < 8; tries++, opt->timeout_s *= 2) {
-        fault_engine_arm(&b->drive, FAULT_NEVER, nth, sticky);
+        hold_back(b, nth, sticky);
         *ret = tale_submit(b->e, opt);
         do
             hs_request_get_status(*ret, &s);
-        while (!fault_engine_hits(&b->drive, 10) && s.state < HS_REQUEST_DONE);
-        if (fault_engine_hits(&b->drive, 0))
+        while (!fault_engine_hits(b->drive, 10) && s.state < HS_REQUEST_DONE);
+        if (fault_engine_hits(b->drive, 0))
             return;
         assert_int_equal(s.error, -ETIMEDOUT);
         hs_request_destroy(ret);
@@ -338,7 +346,7 @@ static void test_never_timeout(void **state)
                 fail_msg("request %u: state %d, %s", k, s.state, s.error_text);
             hs_request_destroy(&r[k]);
         }
-        fault_engine_release(&b->drive);
+        fault_engine_release(b->drive);
         check_after(b);
         injected++;
     }
@@ -359,7 +367,7 @@ static void test_never_shutdown(void **state)
         hs_request_destroy(&r);
         hs_engine_destroy(&b->e);
         assert_true(hs_now_ns() - t < SLOWER * HS_IO_STOP_NS);
-        fault_engine_release(&b->drive);
+        fault_engine_release(b->drive);
         hs_buf_deinit(&b->text);
         injected++;
     }
@@ -378,9 +386,11 @@ static void batch_with(bed *b, const fault *f, uint32_t object)
     bool was_there = b->e->residency->slot_of[object] != HS__NONE;
     assert_int_equal(hs_object_ranges(b->e->opened.objects, object, ranges), 1);
     hs_object_describe(b->e->opened.objects, object, name, sizeof name);
-    b->drive.error = f->error;
-    b->drive.short_bytes = f->short_bytes;
-    fault_engine_spoil(&b->drive, f->kind, ranges[0].file, ranges[0].offset, ranges[0].offset + ranges[0].len);
+    fault_order order = f->order;
+    order.file = ranges[0].file;
+    order.from = ranges[0].offset;
+    order.to = ranges[0].offset + ranges[0].len;
+    fault_engine_arm(b->drive, &order);
     for (uint32_t p = 0; p < 4; p++) {
         hs_request_options opt = ask(p, TOKENS);
         opt.client = p;
@@ -402,8 +412,8 @@ static void batch_with(bed *b, const fault *f, uint32_t object)
         hs_buf_deinit(&text[p]);
         hs_request_destroy(&r[p]);
     }
-    injected += fault_engine_hits(&b->drive, 0) > 0;
-    fault_engine_release(&b->drive);
+    injected += fault_engine_hits(b->drive, 0) > 0;
+    fault_engine_release(b->drive);
     check_after(b);
 }
 
@@ -427,16 +437,14 @@ static void test_batch(void **state)
 /* Read n of loading goes wrong; false: it made fewer, and the engine is up and right. */
 static bool load_with(const fault *f, bool packed, uint32_t n)
 {
-    bool never = f->kind == FAULT_NEVER;
+    bool never = f->order.kind == FAULT_NEVER;
     bed *b = bed_create(packed, false, never ? 1000 * SLOWER : 0);
     hs_engine_options opt = options(b);
     hs_err err = {0};
     int code = packed ? f->packed : f->plain;
-    b->drive.error = f->error;
-    b->drive.short_bytes = f->short_bytes;
-    fault_engine_arm(&b->drive, f->kind, n, f->sticky);
+    arm(b, f, n);
     int r = hs__engine_create(&opt, &b->how, &b->e, &err);
-    bool hit = fault_engine_hits(&b->drive, 0) > 0;
+    bool hit = fault_engine_hits(b->drive, 0) > 0;
     if (never && !hit && r == -ETIMEDOUT) { /* this machine is slower than the patience */
         assert_true(too_slow++ < 20);
         return load_with(f, packed, n);
@@ -448,7 +456,7 @@ static bool load_with(const fault *f, bool packed, uint32_t n)
     injected += hit;
     if (never && hit)
         return true; /* the drive keeps what it holds */
-    fault_engine_release(&b->drive);
+    fault_engine_release(b->drive);
     if (r == 0) {
         tale_stay_packed(b->e);
         assert_int_equal(hs_engine_start(b->e, &err), 0);
@@ -460,9 +468,9 @@ static bool load_with(const fault *f, bool packed, uint32_t n)
 
 static void loads(bool packed)
 {
-    static const fault never = {"never", FAULT_NEVER, 0, 0, false, -ETIMEDOUT, -ETIMEDOUT, "does not answer"};
-    static const fault once = {"EIO", FAULT_ERRNO, EIO, 0, false, -EIO, -EIO, "Input/output error"};
-    static const fault bad = {"corrupted", FAULT_CORRUPT, 0, 0, false, -EBADMSG, 1, "checksum"};
+    static const fault never = {"never", {.kind = FAULT_NEVER}, -ETIMEDOUT, -ETIMEDOUT, "does not answer"};
+    static const fault once = {"EIO", {.kind = FAULT_ERRNO, .error = EIO}, -EIO, -EIO, "Input/output error"};
+    static const fault bad = {"corrupted", {.kind = FAULT_CORRUPT}, -EBADMSG, 1, "checksum"};
     /* All of them are at the mercy of the same code: the slow ones take a part of the reads. */
     const struct {
         const fault *f;

@@ -61,7 +61,7 @@ static void remove_folder(const char *dir)
 /* ---- an engine over a drive that goes wrong ---- */
 
 typedef struct bed {
-    fault_engine drive;
+    fault_engine *drive;
     hs_io_config how;
     hs_engine *e;
     bool packed;
@@ -88,10 +88,10 @@ static bed *bed_start(bool packed, bool prefetch)
     bed *b = calloc(1, sizeof *b);
     hs_err err = {0};
     b->packed = packed;
-    fault_engine_init(&b->drive);
+    b->drive = fault_engine_create(false);
     for (uint32_t f = 0; f < 64; f++)
         b->drives[f] = f >= n_files[packed];
-    b->how = (hs_io_config){.custom = &fault_engine_ops, .custom_ctx = &b->drive, .drives = b->drives};
+    b->how = (hs_io_config){.custom = &fault_engine_ops, .custom_ctx = b->drive, .drives = b->drives};
     hs_engine_options opt = options(b, prefetch);
     if (hs__engine_create(&opt, &b->how, &b->e, &err) < 0)
         fail_msg("%s", err.text);
@@ -108,7 +108,7 @@ static void bed_end(bed *b)
     if (wrong)
         fail_msg("%s", wrong);
     hs_engine_destroy(&b->e);
-    fault_engine_deinit(&b->drive);
+    fault_engine_destroy(&b->drive);
     free(b);
 }
 
@@ -142,9 +142,9 @@ static void answers(bed *b, uint32_t p)
 
 static uint32_t reads_of(const bed *b, uint32_t copy)
 {
-    uint32_t n = 0, all = b->drive.n_log < FAULT_LOG ? b->drive.n_log : FAULT_LOG;
+    uint32_t n = 0, all = fault_engine_issued(b->drive);
     for (uint32_t i = 0; i < all; i++)
-        n += b->drive.log[i].file / n_files[b->packed] == copy;
+        n += fault_engine_read(b->drive, i).file / n_files[b->packed] == copy;
     return n;
 }
 
@@ -155,7 +155,7 @@ static void both_drives_are_read(void **state)
     (void)state;
     for (int packed = 0; packed < 2; packed++) {
         bed *b = bed_start(packed, packed);
-        fault_engine_arm(&b->drive, FAULT_NONE, 0, false);
+        fault_engine_arm(b->drive, &(fault_order){0});
         answers(b, 0);
         uint32_t first = reads_of(b, 0), second = reads_of(b, 1);
         assert_true(first + second > 100);
@@ -169,11 +169,10 @@ static void both_drives_are_read(void **state)
 static void a_bad_drive_changes_no_token(void **state)
 {
     (void)state;
-    static const struct {
-        fault_kind kind;
-        int error;
-        uint32_t short_bytes;
-    } faults[] = {{FAULT_ERRNO, EIO, 0}, {FAULT_ERRNO, ENODEV, 0}, {FAULT_SHORT, 0, 0}, {FAULT_CORRUPT, 0, 0}};
+    static const fault_order faults[] = {{.kind = FAULT_ERRNO, .error = EIO},
+                                         {.kind = FAULT_ERRNO, .error = ENODEV},
+                                         {.kind = FAULT_SHORT},
+                                         {.kind = FAULT_CORRUPT}};
     uint32_t all_hits = 0;
     for (uint32_t i = 0; i < 16; i++) {
         bool packed = i % 2, prefetch = i / 8;
@@ -186,14 +185,15 @@ static void a_bad_drive_changes_no_token(void **state)
             if (SANITIZED && (i + k) % 3)
                 continue;
             bed *b = bed_start(packed, prefetch);
-            b->drive.error = faults[k].error;
-            b->drive.short_bytes = faults[k].short_bytes;
             uint32_t hits = 0;
             for (uint32_t f = 0; f < n_files[packed]; f++) {
                 /* One file of the copy at a time would be another test: all its experts are in one. */
-                fault_engine_spoil(&b->drive, faults[k].kind, copy * n_files[packed] + f, 0, UINT64_MAX);
+                fault_order order = faults[k];
+                order.file = copy * n_files[packed] + f;
+                order.to = UINT64_MAX;
+                fault_engine_arm(b->drive, &order);
                 answers(b, i % 4);
-                hits += fault_engine_hits(&b->drive, 0);
+                hits += fault_engine_hits(b->drive, 0);
             }
             hs_engine_stats s = hs_engine_get_stats(b->e);
             /* Which drive is read is the faster one's matter: on a busy machine it may be the good one all along. */
@@ -201,7 +201,7 @@ static void a_bad_drive_changes_no_token(void **state)
             assert_true(hits == 0 || s.io_errors > 0 || faults[k].kind == FAULT_CORRUPT);
             all_hits += hits;
             assert_int_equal(s.requests_failed, 0);
-            fault_engine_release(&b->drive);
+            fault_engine_release(b->drive);
             answers(b, 0);
             bed_end(b);
         }
@@ -218,13 +218,13 @@ static void a_damaged_record_is_read_from_the_mirror(void **state)
     uint32_t hits = 0;
     for (int i = 0; i < 50 && !hits; i++)
         for (uint32_t f = 0; f < n_files[true]; f++) {
-            fault_engine_spoil(&b->drive, FAULT_CORRUPT, f, 0, UINT64_MAX);
+            fault_engine_arm(b->drive, &(fault_order){.kind = FAULT_CORRUPT, .file = f, .to = UINT64_MAX});
             answers(b, 1);
-            hits += fault_engine_hits(&b->drive, 0);
+            hits += fault_engine_hits(b->drive, 0);
         }
     assert_true(hits > 0);
     assert_true(hs_engine_get_stats(b->e).mirror_reads > before);
-    fault_engine_release(&b->drive);
+    fault_engine_release(b->drive);
     bed_end(b);
 }
 
@@ -236,15 +236,13 @@ static void what_is_bad_in_both_fails_that_request(void **state)
         bed *b = bed_start(true, false);
         hs_buf text;
         hs_buf_init(&text, 1 << 16);
-        b->drive.error = EIO;
-        fault_engine_arm(&b->drive, corrupt ? FAULT_CORRUPT : FAULT_ERRNO, 1, false);
-        b->drive.times = UINT64_MAX;
+        fault_kind kind = corrupt ? FAULT_CORRUPT : FAULT_ERRNO;
+        fault_engine_arm(b->drive, &(fault_order){.kind = kind, .first = 1, .times = UINT64_MAX, .error = EIO});
         hs_request_status s = ask(b, 0, &text);
         assert_int_equal(s.state, HS_REQUEST_FAILED);
         assert_int_equal(s.error, corrupt ? -EBADMSG : -EIO);
         assert_non_null(strstr(s.error_text, "experts-00000.hss, record"));
-        fault_engine_release(&b->drive);
-        b->drive.times = 0;
+        fault_engine_release(b->drive);
         answers(b, 0);
         hs_buf_deinit(&text);
         bed_end(b);
@@ -262,15 +260,14 @@ static void loading_too(void **state)
             bed *b = calloc(1, sizeof *b);
             hs_err err = {0};
             b->packed = true;
-            fault_engine_init(&b->drive);
-            b->drive.error = EIO;
-            b->how = (hs_io_config){.custom = &fault_engine_ops, .custom_ctx = &b->drive};
+            b->drive = fault_engine_create(false);
+            b->how = (hs_io_config){.custom = &fault_engine_ops, .custom_ctx = b->drive};
             hs_engine_options opt = options(b, false);
-            fault_engine_arm(&b->drive, kinds[k], n, true);
+            fault_engine_arm(b->drive, &(fault_order){.kind = kinds[k], .first = n, .sticky = true, .error = EIO});
             if (hs__engine_create(&opt, &b->how, &b->e, &err) < 0)
                 fail_msg("read %u: %s", n, err.text);
-            bool hit = fault_engine_hits(&b->drive, 0) > 0;
-            fault_engine_release(&b->drive);
+            bool hit = fault_engine_hits(b->drive, 0) > 0;
+            fault_engine_release(b->drive);
             assert_int_equal(hs_engine_start(b->e, &err), 0);
             if (n % 3 == 1)
                 answers(b, 0);
@@ -291,11 +288,11 @@ static void a_drive_that_stalls_is_waited_for_and_left_alone(void **state)
     hs_request_options opt = tale_ask(&prompts[0]);
     hs_buf text;
     hs_buf_init(&text, 1 << 16);
-    fault_engine_arm(&b->drive, FAULT_NEVER, 40, false);
+    fault_engine_arm(b->drive, &(fault_order){.kind = FAULT_NEVER, .first = 40});
     hs_request *r = tale_submit(b->e, &opt);
-    assert_true(fault_engine_hits(&b->drive, 60000) > 0);
+    assert_true(fault_engine_hits(b->drive, 60000) > 0);
     tale_sleep_ms(300);
-    fault_engine_release(&b->drive);
+    fault_engine_release(b->drive);
     hs_request_status s = tale_wait(r, &text);
     assert_int_equal(s.state, HS_REQUEST_DONE);
     assert_string_equal(text.data, prompts[0].text);

@@ -1,21 +1,95 @@
-/* engine_fault.c - reads that go wrong, wait at a gate, and leave a log. The struct itself is the engine. */
+/* engine_fault.c - reads that go wrong, wait at a gate, and leave a log. The object itself is the engine. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <cmocka.h>
+
 #include "unit/store/engines.h"
 
-void fault_engine_init(fault_engine *e)
+#define FAULT_LOG 4096u
+
+/* All but gated under lock. */
+struct fault_engine {
+    bool gated;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    fault_order order;
+    const hs_io_engine_config *cfg;
+    hs_io_read *head, *tail, *late, *held;
+    uint64_t permits, ended;
+    bool woken;
+    uint32_t n_log;  /* reads issued */
+    uint32_t n_hits; /* of these, gone wrong */
+    fault_read log[FAULT_LOG];
+};
+
+fault_engine *fault_engine_create(bool gated)
 {
-    *e = (fault_engine){0};
+    fault_engine *e = calloc(1, sizeof *e);
+    assert_non_null(e);
+    e->gated = gated;
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->changed, NULL);
+    return e;
 }
 
-void fault_engine_deinit(fault_engine *e)
+void fault_engine_destroy(fault_engine **e)
 {
-    pthread_cond_destroy(&e->changed);
-    pthread_mutex_destroy(&e->lock);
+    if (!*e)
+        return;
+    pthread_cond_destroy(&(*e)->changed);
+    pthread_mutex_destroy(&(*e)->lock);
+    free(*e);
+    *e = NULL;
 }
+
+/* ---- what a read meets; the lock is held ---- */
+
+static void carry_out(fault_engine *e, hs_io_read *rd, bool fault)
+{
+    const fault_order *o = &e->order;
+    uint32_t len = fault && o->kind == FAULT_SHORT && o->short_bytes < rd->len ? o->short_bytes : rd->len;
+    if (fault && o->kind == FAULT_ERRNO) {
+        rd->result = -o->error;
+        return;
+    }
+    ssize_t n = pread(e->cfg->fds[rd->file], rd->dst, len, (off_t)rd->offset);
+    rd->result = n < 0 ? -errno : (int32_t)n;
+    for (ssize_t i = 0; fault && o->kind == FAULT_CORRUPT && i < n; i++)
+        ((uint8_t *)rd->dst)[i] ^= 0x80;
+}
+
+static bool goes_wrong(fault_engine *e, const hs_io_read *rd, uint64_t number)
+{
+    fault_order *o = &e->order;
+    uint64_t times = o->times ? o->times : 1, end = rd->offset + rd->len;
+    bool fault = o->first && number >= o->first && number - o->first < times;
+    if (fault && o->sticky && !o->to) {
+        o->file = rd->file;
+        o->from = rd->offset;
+        o->to = end;
+    }
+    fault = fault || (rd->file == o->file && rd->offset < o->to && end > o->from);
+    e->n_hits += fault;
+    return fault;
+}
+
+static void give_back(fault_engine *e, hs_io_read *rd)
+{
+    rd->next = NULL;
+    if (e->head)
+        e->tail->next = rd;
+    else
+        e->head = rd;
+    e->tail = rd;
+}
+
+/* ---- what the test orders and asks ---- */
 
 void fault_engine_let(fault_engine *e, uint64_t n)
 {
@@ -33,102 +107,32 @@ void fault_engine_await(fault_engine *e, uint32_t n)
     pthread_mutex_unlock(&e->lock);
 }
 
-static int fault_create(void *ctx, const hs_io_engine_config *cfg, void **ret_engine, hs_err *err)
-{
-    fault_engine *e = ctx;
-    if (e->kind == FAULT_ERRNO && !e->first)
-        return hs_err_set(err, -e->error, "fault engine: as ordered");
-    e->cfg = cfg;
-    *ret_engine = e;
-    return 0;
-}
-
-static void fault_destroy(void *engine)
-{
-    (void)engine;
-}
-
-static void carry_out(fault_engine *e, hs_io_read *rd, bool fault)
-{
-    uint32_t len = fault && e->kind == FAULT_SHORT && e->short_bytes < rd->len ? e->short_bytes : rd->len;
-    if (fault && e->kind == FAULT_ERRNO) {
-        rd->result = -e->error;
-        return;
-    }
-    ssize_t n = pread(e->cfg->fds[rd->file], rd->dst, len, (off_t)rd->offset);
-    rd->result = n < 0 ? -errno : (int32_t)n;
-    for (ssize_t i = 0; fault && e->kind == FAULT_CORRUPT && i < n; i++)
-        ((uint8_t *)rd->dst)[i] ^= 0x80;
-}
-
-static bool goes_wrong(fault_engine *e, const hs_io_read *rd, uint64_t number)
-{
-    uint64_t times = e->times ? e->times : 1, end = rd->offset + rd->len;
-    bool fault = e->first && number >= e->first && number - e->first < times;
-    if (fault && e->sticky && !e->bad_to) {
-        e->bad_file = rd->file;
-        e->bad_from = rd->offset;
-        e->bad_to = end;
-    }
-    fault = fault || (rd->file == e->bad_file && rd->offset < e->bad_to && end > e->bad_from);
-    e->n_hits += fault;
-    return fault;
-}
-
-static void give_back(fault_engine *e, hs_io_read *rd)
-{
-    rd->next = NULL;
-    if (e->head)
-        e->tail->next = rd;
-    else
-        e->head = rd;
-    e->tail = rd;
-}
-
-static void fault_submit(void *engine, hs_io_read *rd)
-{
-    fault_engine *e = engine;
-    pthread_mutex_lock(&e->lock);
-    if (e->n_log < FAULT_LOG) {
-        e->log[e->n_log].offset = rd->offset;
-        e->log[e->n_log].len = rd->len;
-        e->log[e->n_log].file = rd->file;
-    }
-    bool fault = goes_wrong(e, rd, ++e->n_log);
-    if (fault && e->kind == FAULT_NEVER) {
-        rd->next = e->held;
-        e->held = rd;
-    } else {
-        carry_out(e, rd, fault);
-        rd->next = NULL;
-        if (fault && e->kind == FAULT_LATE && !e->late)
-            e->late = rd;
-        else
-            give_back(e, rd);
-    }
-    pthread_cond_broadcast(&e->changed);
-    pthread_mutex_unlock(&e->lock);
-}
-
-void fault_engine_arm(fault_engine *e, fault_kind kind, uint64_t nth, bool sticky)
+void fault_engine_arm(fault_engine *e, const fault_order *order)
 {
     pthread_mutex_lock(&e->lock);
-    e->kind = kind;
-    e->first = nth;
-    e->sticky = sticky;
-    e->bad_from = e->bad_to = 0;
+    e->order = *order;
     e->n_log = e->n_hits = 0;
     pthread_mutex_unlock(&e->lock);
 }
 
-void fault_engine_spoil(fault_engine *e, fault_kind kind, uint32_t file, uint64_t from, uint64_t to)
+uint32_t fault_engine_issued(fault_engine *e)
 {
-    fault_engine_arm(e, kind, 0, false);
     pthread_mutex_lock(&e->lock);
-    e->bad_file = file;
-    e->bad_from = from;
-    e->bad_to = to;
+    uint32_t n = e->n_log;
     pthread_mutex_unlock(&e->lock);
+    return n;
+}
+
+fault_read fault_engine_read(fault_engine *e, uint32_t k)
+{
+    fault_read rd = {0};
+    pthread_mutex_lock(&e->lock);
+    bool is_there = k < e->n_log && k < FAULT_LOG;
+    if (is_there)
+        rd = e->log[k];
+    pthread_mutex_unlock(&e->lock);
+    assert_true(is_there);
+    return rd;
 }
 
 uint32_t fault_engine_hits(fault_engine *e, uint32_t wait_ms)
@@ -150,14 +154,55 @@ uint32_t fault_engine_hits(fault_engine *e, uint32_t wait_ms)
 void fault_engine_release(fault_engine *e)
 {
     pthread_mutex_lock(&e->lock);
-    e->kind = FAULT_NONE;
-    e->first = e->bad_to = 0;
+    e->order = (fault_order){0};
     for (hs_io_read *rd = e->held, *next; rd; rd = next) {
         next = rd->next;
         carry_out(e, rd, false);
         give_back(e, rd);
     }
     e->held = NULL;
+    pthread_cond_broadcast(&e->changed);
+    pthread_mutex_unlock(&e->lock);
+}
+
+/* ---- the engine ---- */
+
+static int fault_create(void *ctx, const hs_io_engine_config *cfg, void **ret_engine, hs_err *err)
+{
+    fault_engine *e = ctx;
+    pthread_mutex_lock(&e->lock);
+    int error = e->order.kind == FAULT_ERRNO && !e->order.first && !e->order.to ? e->order.error : 0;
+    e->cfg = cfg;
+    pthread_mutex_unlock(&e->lock);
+    if (error)
+        return hs_err_set(err, -error, "fault engine: as ordered");
+    *ret_engine = e;
+    return 0;
+}
+
+static void fault_destroy(void *engine)
+{
+    (void)engine;
+}
+
+static void fault_submit(void *engine, hs_io_read *rd)
+{
+    fault_engine *e = engine;
+    pthread_mutex_lock(&e->lock);
+    if (e->n_log < FAULT_LOG)
+        e->log[e->n_log] = (fault_read){rd->offset, rd->len, rd->file};
+    bool fault = goes_wrong(e, rd, ++e->n_log);
+    if (fault && e->order.kind == FAULT_NEVER) {
+        rd->next = e->held;
+        e->held = rd;
+    } else {
+        carry_out(e, rd, fault);
+        rd->next = NULL;
+        if (fault && e->order.kind == FAULT_LATE && !e->late)
+            e->late = rd;
+        else
+            give_back(e, rd);
+    }
     pthread_cond_broadcast(&e->changed);
     pthread_mutex_unlock(&e->lock);
 }

@@ -1,4 +1,5 @@
 /* engine_throttle.c - a drive of a given speed. Due times are given at submit; only wake comes from other threads. */
+#include <pthread.h>
 #include <stdbool.h>
 #include <unistd.h>
 

@@ -89,6 +89,14 @@ int ticket_wait(ticket *t)
     return r;
 }
 
+bool ticket_is_done(const ticket *t)
+{
+    pthread_mutex_lock(&lock);
+    bool done = t->done;
+    pthread_mutex_unlock(&lock);
+    return done;
+}
+
 /* Compares what has arrived with the file, up to its end. */
 void ticket_check(const ticket *t)
 {

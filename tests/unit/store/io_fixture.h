@@ -17,6 +17,7 @@
 typedef struct ticket {
     hs_io_req req; /* first: callbacks cast */
     uint8_t *mem;
+    /* The I/O thread's until ticket_wait. */
     uint64_t progress;
     int result;
     bool done;
@@ -42,6 +43,7 @@ void ticket_done(hs_io_req *req, int result);
 void ticket_aim(ticket *t, uint32_t *seed);
 /* Waits for on_done; its result. */
 int ticket_wait(ticket *t);
+bool ticket_is_done(const ticket *t);
 /* Compares what has arrived with the file, up to its end. */
 void ticket_check(const ticket *t);
 

@@ -215,14 +215,12 @@ static void bad_settings_are_refused_by_name(void **state)
     cfg.fds = &closed;
     refused(&cfg, -EBADF, "file 0");
     cfg.fds = &fd;
-    fault_engine e;
-    fault_engine_init(&e);
-    e.kind = FAULT_ERRNO;
-    e.error = EPERM;
+    fault_engine *e = fault_engine_create(false);
+    fault_engine_arm(e, &(fault_order){.kind = FAULT_ERRNO, .error = EPERM});
     cfg.custom = &fault_engine_ops;
-    cfg.custom_ctx = &e;
+    cfg.custom_ctx = e;
     refused(&cfg, -EPERM, "as ordered");
-    fault_engine_deinit(&e);
+    fault_engine_destroy(&e);
     close(fd);
 }
 

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -103,17 +104,17 @@ static const hs_io_engine_ops drives_ops = {"drives",      drives_create, drives
 
 typedef struct bed {
     drives slow;
-    fault_engine fault;
+    fault_engine *fault;
     int fds[2];
     uint32_t drive_of[2];
     hs_io *io;
 } bed;
 
 /* Its drives' speeds or faults are set between this and bed_open. */
-static void bed_init(bed *b)
+static void bed_init(bed *b, bool gated)
 {
     memset(b, 0, sizeof *b);
-    fault_engine_init(&b->fault);
+    b->fault = fault_engine_create(gated);
 }
 
 static void bed_open(bed *b, const hs_io_engine_ops *ops, uint32_t n_copies, uint32_t read_size, uint64_t in_flight)
@@ -125,7 +126,7 @@ static void bed_open(bed *b, const hs_io_engine_ops *ops, uint32_t n_copies, uin
     for (int i = 0; i < 2; i++)
         b->fds[i] = folder_open(io_path, "file", O_RDONLY);
     hs_io_config cfg = {.custom = ops,
-                        .custom_ctx = ops == &drives_ops ? (void *)&b->slow : &b->fault,
+                        .custom_ctx = ops == &drives_ops ? (void *)&b->slow : b->fault,
                         .buffered = true,
                         .read_size = read_size,
                         .in_flight = in_flight,
@@ -141,7 +142,7 @@ static void bed_close(bed *b)
     hs_io_destroy(&b->io);
     close(b->fds[0]);
     close(b->fds[1]);
-    fault_engine_deinit(&b->fault);
+    fault_engine_destroy(&b->fault);
 }
 
 static ticket *read_from(bed *b, uint32_t file, hs_io_class cls, uint64_t offset, uint64_t len)
@@ -169,7 +170,7 @@ static void drives_share_by_speed(void **state)
     static bed b;
     enum { N = 48 };
     ticket *t[N];
-    bed_init(&b);
+    bed_init(&b, false);
     b.slow.bytes_per_s[0] = 120000000;
     b.slow.bytes_per_s[1] = 40000000;
     bed_open(&b, &drives_ops, 2, SUB, 16 * SUB);
@@ -199,7 +200,7 @@ static void a_full_drive_holds_up_no_other(void **state)
     static bed b;
     ticket *t[5];
     hs_io_req *all[5];
-    bed_init(&b);
+    bed_init(&b, false);
     b.slow.bytes_per_s[0] = 2000000;
     b.slow.bytes_per_s[1] = 100000000;
     bed_open(&b, &drives_ops, 1, SUB, 4 * SUB);
@@ -221,20 +222,20 @@ static void a_silent_drive_is_left_alone(void **state)
 {
     (void)state;
     static bed b;
-    bed_init(&b);
-    fault_engine_arm(&b.fault, FAULT_NEVER, 1, false); /* the first read, on the first drive */
+    bed_init(&b, false);
+    fault_engine_arm(b.fault, &(fault_order){.kind = FAULT_NEVER, .first = 1}); /* the first read, on the first drive */
     bed_open(&b, &fault_engine_ops, 2, SUB, 64 * SUB);
     ticket *held = read_from(&b, 0, HS_IO_DEMAND, 0, SUB);
-    fault_engine_await(&b.fault, 1);
+    fault_engine_await(b.fault, 1);
     struct timespec t = {0, 20000000};
     nanosleep(&t, NULL);
     for (int i = 0; i < 20; i++)
         arrived(read_from(&b, 0, HS_IO_DEMAND, (uint64_t)(i % 8) * 8 * SUB, 8 * SUB), 0);
-    assert_int_equal(b.fault.log[0].file, 0);
-    for (uint32_t i = 1; i < b.fault.n_log; i++)
-        assert_int_equal(b.fault.log[i].file, 1);
-    assert_false(held->done);
-    fault_engine_release(&b.fault);
+    assert_int_equal(fault_engine_read(b.fault, 0).file, 0);
+    for (uint32_t i = 1; i < fault_engine_issued(b.fault); i++)
+        assert_int_equal(fault_engine_read(b.fault, i).file, 1);
+    assert_false(ticket_is_done(held));
+    fault_engine_release(b.fault);
     arrived(held, 0);
     bed_close(&b);
 }
@@ -287,15 +288,14 @@ static void a_failed_read_is_repeated_on_the_copy(void **state)
     for (uint32_t i = 0; i < 4; i++) {
         static bed b;
         uint32_t bad = i / 2;
-        bed_init(&b);
-        b.fault.error = EIO;
+        bed_init(&b, false);
         bed_open(&b, &fault_engine_ops, 2, SUB, 16 * SUB);
-        fault_engine_spoil(&b.fault, kinds[i % 2], bad, 0, UINT64_MAX);
+        fault_engine_arm(b.fault, &(fault_order){.kind = kinds[i % 2], .file = bad, .to = UINT64_MAX, .error = EIO});
         for (int k = 0; k < 10; k++)
             arrived(read_from(&b, 0, k % 2 ? HS_IO_SPECULATIVE : HS_IO_DEMAND, (uint64_t)k * 4 * SUB, 8 * SUB), 0);
         hs_io_stats s = hs_io_get_stats(b.io);
         assert_int_equal(s.mirror_reads, s.errors);
-        assert_int_equal(s.mirror_reads, fault_engine_hits(&b.fault, 0));
+        assert_int_equal(s.mirror_reads, fault_engine_hits(b.fault, 0));
         assert_true(s.mirror_reads > 0 || bad == 1);
         assert_true(s.mirror_reads < 40); /* then it is left alone for a while */
         assert_int_equal(s.bytes, 10 * 8 * SUB);
@@ -307,13 +307,11 @@ static void what_fails_everywhere_fails_once(void **state)
 {
     (void)state;
     static bed b;
-    bed_init(&b);
-    b.fault.error = EIO;
-    fault_engine_arm(&b.fault, FAULT_ERRNO, 1, false);
-    b.fault.times = UINT64_MAX;
+    bed_init(&b, false);
+    fault_engine_arm(b.fault, &(fault_order){.kind = FAULT_ERRNO, .first = 1, .times = UINT64_MAX, .error = EIO});
     bed_open(&b, &fault_engine_ops, 2, SUB, 4 * SUB);
     arrived(read_from(&b, 0, HS_IO_DEMAND, 0, 16 * SUB), -EIO);
-    fault_engine_release(&b.fault);
+    fault_engine_release(b.fault);
     arrived(read_from(&b, 0, HS_IO_DEMAND, 0, 16 * SUB), 0);
     bed_close(&b);
 }
@@ -323,20 +321,20 @@ static void only_means_only(void **state)
 {
     (void)state;
     static bed b;
-    bed_init(&b);
-    b.fault.error = EIO;
+    bed_init(&b, false);
     bed_open(&b, &fault_engine_ops, 2, SUB, 8 * SUB);
-    fault_engine_spoil(&b.fault, FAULT_ERRNO, 1, 4 * SUB, 5 * SUB);
+    fault_engine_arm(b.fault,
+                     &(fault_order){.kind = FAULT_ERRNO, .file = 1, .from = 4 * SUB, .to = 5 * SUB, .error = EIO});
     for (uint32_t only = 1; only <= 3; only++) {
         for (uint64_t at = 0; at < 2; at++) {
             ticket *t = ticket_create(HS_IO_DEMAND, at * 2 * SUB, 4 * SUB);
-            uint32_t from = b.fault.n_log;
+            uint32_t from = fault_engine_issued(b.fault);
             t->req.only = only;
             hs_io_submit(b.io, &t->req);
             int r = ticket_wait(t);
             assert_int_equal(r, only == 3 ? -EINVAL : only == 2 && at ? -EIO : 0);
-            for (uint32_t i = from; i < b.fault.n_log; i++)
-                assert_int_equal(b.fault.log[i].file, only - 1);
+            for (uint32_t i = from; i < fault_engine_issued(b.fault); i++)
+                assert_int_equal(fault_engine_read(b.fault, i).file, only - 1);
             if (r == 0)
                 assert_int_equal(t->req.used, 1u << (only - 1));
             ticket_destroy(t);
@@ -352,17 +350,16 @@ static void a_cancelled_guess_frees_its_share(void **state)
 {
     (void)state;
     static bed b;
-    bed_init(&b);
-    b.fault.gated = true;
+    bed_init(&b, true);
     bed_open(&b, &fault_engine_ops, 1, SUB, 16 * SUB);
     ticket *first = read_from(&b, 0, HS_IO_SPECULATIVE, 0, 32 * SUB), *second;
-    fault_engine_await(&b.fault, 4);
+    fault_engine_await(b.fault, 4);
     hs_io_cancel(b.io, &first->req);
     second = read_from(&b, 0, HS_IO_SPECULATIVE, 32 * SUB, 8 * SUB);
-    fault_engine_let(&b.fault, UINT64_MAX);
+    fault_engine_let(b.fault, UINT64_MAX);
     arrived(second, 0);
     arrived(first, -ECANCELED);
-    assert_int_equal(b.fault.n_log, 4 + 8); /* nothing of the first but what was under way */
+    assert_int_equal(fault_engine_issued(b.fault), 4 + 8); /* nothing of the first but what was under way */
     bed_close(&b);
 }
 
@@ -371,16 +368,15 @@ static void guesses_fill_a_quarter_of_each_drive(void **state)
 {
     (void)state;
     static bed b;
-    bed_init(&b);
-    b.fault.gated = true;
+    bed_init(&b, true);
     bed_open(&b, &fault_engine_ops, 1, SUB, 16 * SUB);
     ticket *guess = read_from(&b, 0, HS_IO_SPECULATIVE, 0, 32 * SUB);
-    fault_engine_await(&b.fault, 4);
+    fault_engine_await(b.fault, 4);
     ticket *other = read_from(&b, 1, HS_IO_SPECULATIVE, 0, 8 * SUB);
-    fault_engine_await(&b.fault, 8);
+    fault_engine_await(b.fault, 8);
     ticket *wanted = read_from(&b, 0, HS_IO_DEMAND, 0, 12 * SUB);
-    fault_engine_await(&b.fault, 20); /* at once: three quarters were kept for it */
-    fault_engine_let(&b.fault, UINT64_MAX);
+    fault_engine_await(b.fault, 20); /* at once: three quarters were kept for it */
+    fault_engine_let(b.fault, UINT64_MAX);
     arrived(wanted, 0);
     arrived(other, 0);
     arrived(guess, 0);

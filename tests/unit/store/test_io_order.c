@@ -26,19 +26,13 @@ static hs_io *faulty(fault_engine *e, int *fd, uint32_t read_size, uint32_t in_f
     return io_open(&cfg);
 }
 
-/* Three requests of four sub-reads each while the nth sub-read meets `kind`; returns how many requests failed. */
-static int three_requests(fault_kind kind, int error, uint32_t short_bytes, uint64_t nth, uint64_t times,
-                          int *ret_result)
+/* Three requests of four sub-reads each under that order; returns how many requests failed. */
+static int three_requests(fault_order order, int *ret_result)
 {
-    fault_engine e;
+    fault_engine *e = fault_engine_create(false);
     int fd, failed = 0;
-    fault_engine_init(&e);
-    e.kind = kind;
-    e.error = error;
-    e.short_bytes = short_bytes;
-    e.first = nth;
-    e.times = times;
-    hs_io *io = faulty(&e, &fd, SUB, 4 * SUB);
+    fault_engine_arm(e, &order);
+    hs_io *io = faulty(e, &fd, SUB, 4 * SUB);
     ticket *t[3];
     for (uint32_t i = 0; i < 3; i++) {
         t[i] = ticket_create(HS_IO_DEMAND, i * 4 * SUB, 4 * SUB);
@@ -49,7 +43,7 @@ static int three_requests(fault_kind kind, int error, uint32_t short_bytes, uint
         failed += r < 0;
         if (r < 0)
             *ret_result = r;
-        else if (kind != FAULT_CORRUPT)
+        else if (order.kind != FAULT_CORRUPT)
             ticket_check(t[i]);
     }
     assert_int_equal(hs_io_get_stats(io).errors, failed);
@@ -57,7 +51,7 @@ static int three_requests(fault_kind kind, int error, uint32_t short_bytes, uint
     close(fd);
     for (uint32_t i = 0; i < 3; i++)
         ticket_destroy(t[i]);
-    fault_engine_deinit(&e);
+    fault_engine_destroy(&e);
     return failed;
 }
 
@@ -66,7 +60,7 @@ static void the_nth_read_failing_fails_one_request(void **state)
     (void)state;
     for (uint64_t n = 1; n <= 12; n++) {
         int r = 0;
-        assert_int_equal(three_requests(FAULT_ERRNO, EIO, 0, n, 1, &r), 1);
+        assert_int_equal(three_requests((fault_order){.kind = FAULT_ERRNO, .first = n, .error = EIO}, &r), 1);
         assert_int_equal(r, -EIO);
     }
 }
@@ -76,13 +70,19 @@ static void short_late_and_interrupted_reads_are_carried_on(void **state)
     (void)state;
     int r = 0;
     for (uint64_t n = 1; n <= 12; n++) {
-        assert_int_equal(three_requests(FAULT_SHORT, 0, 4096, n, 1, &r), 0);
-        assert_int_equal(three_requests(FAULT_SHORT, 0, 5000, n, 3, &r), 0);
-        assert_int_equal(three_requests(FAULT_SHORT, 0, 100, n, 5, &r), 0); /* no whole block: once more */
-        assert_int_equal(three_requests(FAULT_ERRNO, EINTR, 0, n, 3, &r), 0);
-        assert_int_equal(three_requests(FAULT_ERRNO, EAGAIN, 0, n, 20, &r), 0);
-        assert_int_equal(three_requests(FAULT_LATE, 0, 0, n, 1, &r), 0);
-        assert_int_equal(three_requests(FAULT_CORRUPT, 0, 0, n, 1, &r), 0); /* io has no checksums */
+        assert_int_equal(three_requests((fault_order){.kind = FAULT_SHORT, .first = n, .short_bytes = 4096}, &r), 0);
+        assert_int_equal(
+            three_requests((fault_order){.kind = FAULT_SHORT, .first = n, .times = 3, .short_bytes = 5000}, &r), 0);
+        assert_int_equal(
+            three_requests((fault_order){.kind = FAULT_SHORT, .first = n, .times = 5, .short_bytes = 100}, &r),
+            0); /* no whole block: once more */
+        assert_int_equal(three_requests((fault_order){.kind = FAULT_ERRNO, .first = n, .times = 3, .error = EINTR}, &r),
+                         0);
+        assert_int_equal(
+            three_requests((fault_order){.kind = FAULT_ERRNO, .first = n, .times = 20, .error = EAGAIN}, &r), 0);
+        assert_int_equal(three_requests((fault_order){.kind = FAULT_LATE, .first = n}, &r), 0);
+        assert_int_equal(three_requests((fault_order){.kind = FAULT_CORRUPT, .first = n}, &r),
+                         0); /* io has no checksums */
     }
 }
 
@@ -90,28 +90,28 @@ static void what_never_gets_better_fails_in_the_end(void **state)
 {
     (void)state;
     int r = 0;
-    assert_int_equal(three_requests(FAULT_ERRNO, EAGAIN, 0, 1, UINT64_MAX, &r), 3);
+    assert_int_equal(
+        three_requests((fault_order){.kind = FAULT_ERRNO, .first = 1, .times = UINT64_MAX, .error = EAGAIN}, &r), 3);
     assert_int_equal(r, -EAGAIN);
-    assert_int_equal(three_requests(FAULT_SHORT, 0, 100, 1, UINT64_MAX, &r), 3);
+    assert_int_equal(
+        three_requests((fault_order){.kind = FAULT_SHORT, .first = 1, .times = UINT64_MAX, .short_bytes = 100}, &r), 3);
     assert_int_equal(r, -EIO);
-    assert_int_equal(three_requests(FAULT_SHORT, 0, 0, 1, UINT64_MAX, &r), 3);
+    assert_int_equal(three_requests((fault_order){.kind = FAULT_SHORT, .first = 1, .times = UINT64_MAX}, &r), 3);
     assert_int_equal(r, -ENODATA);
-    assert_int_equal(three_requests(FAULT_ERRNO, EINVAL, 0, 1, UINT64_MAX, &r), 3);
+    assert_int_equal(
+        three_requests((fault_order){.kind = FAULT_ERRNO, .first = 1, .times = UINT64_MAX, .error = EINVAL}, &r), 3);
     assert_int_equal(r, -EINVAL);
 }
 
 static void a_refused_direct_read_goes_through_the_page_cache(void **state)
 {
     (void)state;
-    fault_engine e;
-    fault_engine_init(&e);
-    e.kind = FAULT_ERRNO;
-    e.error = EINVAL;
-    e.first = 1;
-    e.times = 4; /* all four that are issued at once */
+    fault_engine *e = fault_engine_create(false);
+    /* All four that are issued at once. */
+    fault_engine_arm(e, &(fault_order){.kind = FAULT_ERRNO, .first = 1, .times = 4, .error = EINVAL});
     int fd = folder_open(io_path, "file", O_RDONLY);
     hs_io_config cfg = {
-        .custom = &fault_engine_ops, .custom_ctx = &e, .read_size = SUB, .in_flight = 4 * SUB, .fds = &fd, .n_fds = 1};
+        .custom = &fault_engine_ops, .custom_ctx = e, .read_size = SUB, .in_flight = 4 * SUB, .fds = &fd, .n_fds = 1};
     hs_io *io = io_open(&cfg);
     bool was_direct = hs_io_is_direct(io);
     ticket *t = ticket_create(HS_IO_DEMAND, 0, 8 * SUB);
@@ -122,7 +122,7 @@ static void a_refused_direct_read_goes_through_the_page_cache(void **state)
     assert_false(hs_io_is_direct(io));
     hs_io_destroy(&io);
     ticket_destroy(t);
-    fault_engine_deinit(&e);
+    fault_engine_destroy(&e);
     close(fd);
 }
 
@@ -131,19 +131,7 @@ static void a_refused_direct_read_goes_through_the_page_cache(void **state)
 /* Sub-read k of the log belongs to the request that began at offset. */
 static void issued(fault_engine *e, uint32_t k, uint64_t offset)
 {
-    pthread_mutex_lock(&e->lock);
-    assert_true(k < e->n_log);
-    uint64_t at = e->log[k].offset;
-    pthread_mutex_unlock(&e->lock);
-    assert_int_equal(at, offset);
-}
-
-static uint32_t count_issued(fault_engine *e)
-{
-    pthread_mutex_lock(&e->lock);
-    uint32_t n = e->n_log;
-    pthread_mutex_unlock(&e->lock);
-    return n;
+    assert_int_equal(fault_engine_read(e, k).offset, offset);
 }
 
 #define A 0u
@@ -153,34 +141,32 @@ static uint32_t count_issued(fault_engine *e)
 static void demand_goes_first_and_guesses_fill_a_quarter(void **state)
 {
     (void)state;
-    fault_engine e;
+    fault_engine *e = fault_engine_create(true);
     int fd;
-    fault_engine_init(&e);
-    e.gated = true;
-    hs_io *io = faulty(&e, &fd, SUB, 8 * SUB);
+    hs_io *io = faulty(e, &fd, SUB, 8 * SUB);
     ticket *a = ticket_create(HS_IO_SPECULATIVE, A, 8 * SUB), *b = ticket_create(HS_IO_DEMAND, B, 8 * SUB);
     hs_io_submit(io, &a->req);
-    fault_engine_await(&e, 2); /* a quarter of what may be under way */
+    fault_engine_await(e, 2); /* a quarter of what may be under way */
     hs_io_submit(io, &b->req);
-    fault_engine_await(&e, 8);
+    fault_engine_await(e, 8);
     for (uint32_t k = 2; k < 8; k++)
-        issued(&e, k, B + (k - 2) * SUB);
+        issued(e, k, B + (k - 2) * SUB);
     for (uint32_t k = 8; k < 10; k++) {
-        fault_engine_let(&e, 1);
-        fault_engine_await(&e, k + 1);
-        issued(&e, k, B + (k - 2) * SUB); /* the rest of B before the rest of A */
+        fault_engine_let(e, 1);
+        fault_engine_await(e, k + 1);
+        issued(e, k, B + (k - 2) * SUB); /* the rest of B before the rest of A */
     }
-    fault_engine_let(&e, 6); /* two reads of B are left: still a quarter, so A must wait */
+    fault_engine_let(e, 6); /* two reads of B are left: still a quarter, so A must wait */
     while (hs_io_get_stats(io).reads < 8)
         sched_yield();
     ticket *c = ticket_create(HS_IO_DEMAND, C, SUB);
     hs_io_submit(io, &c->req);
-    fault_engine_await(&e, 11);
-    issued(&e, 10, C);
-    fault_engine_let(&e, 2);
-    fault_engine_await(&e, 12);
-    issued(&e, 11, A + 2 * SUB);
-    fault_engine_let(&e, UINT64_MAX);
+    fault_engine_await(e, 11);
+    issued(e, 10, C);
+    fault_engine_let(e, 2);
+    fault_engine_await(e, 12);
+    issued(e, 11, A + 2 * SUB);
+    fault_engine_let(e, UINT64_MAX);
     assert_int_equal(ticket_wait(a), 0);
     assert_int_equal(ticket_wait(b), 0);
     assert_int_equal(ticket_wait(c), 0);
@@ -192,31 +178,29 @@ static void demand_goes_first_and_guesses_fill_a_quarter(void **state)
     ticket_destroy(c);
     ticket_destroy(a);
     ticket_destroy(b);
-    fault_engine_deinit(&e);
+    fault_engine_destroy(&e);
     close(fd);
 }
 
 static void a_promoted_guess_is_a_demand(void **state)
 {
     (void)state;
-    fault_engine e;
+    fault_engine *e = fault_engine_create(true);
     int fd;
-    fault_engine_init(&e);
-    e.gated = true;
-    hs_io *io = faulty(&e, &fd, SUB, 8 * SUB);
+    hs_io *io = faulty(e, &fd, SUB, 8 * SUB);
     ticket *a = ticket_create(HS_IO_SPECULATIVE, A, 4 * SUB), *b = ticket_create(HS_IO_SPECULATIVE, B, 3 * SUB);
     hs_io_submit(io, &a->req);
     hs_io_submit(io, &b->req);
-    fault_engine_await(&e, 2);
-    issued(&e, 1, A + SUB);
+    fault_engine_await(e, 2);
+    issued(e, 1, A + SUB);
     hs_io_promote(io, &b->req);
-    fault_engine_await(&e, 5); /* the other three quarters are open to it */
+    fault_engine_await(e, 5); /* the other three quarters are open to it */
     for (uint32_t k = 2; k < 5; k++)
-        issued(&e, k, B + (k - 2) * SUB);
+        issued(e, k, B + (k - 2) * SUB);
     hs_io_promote(io, &a->req);
-    fault_engine_await(&e, 7);
-    issued(&e, 5, A + 2 * SUB);
-    fault_engine_let(&e, UINT64_MAX);
+    fault_engine_await(e, 7);
+    issued(e, 5, A + 2 * SUB);
+    fault_engine_let(e, UINT64_MAX);
     assert_int_equal(ticket_wait(a), 0);
     assert_int_equal(ticket_wait(b), 0);
     hs_io_promote(io, &a->req); /* no effect after on_done */
@@ -227,29 +211,27 @@ static void a_promoted_guess_is_a_demand(void **state)
     hs_io_destroy(&io);
     ticket_destroy(a);
     ticket_destroy(b);
-    fault_engine_deinit(&e);
+    fault_engine_destroy(&e);
     close(fd);
 }
 
 static void cancel_drops_what_was_not_issued(void **state)
 {
     (void)state;
-    fault_engine e;
+    fault_engine *e = fault_engine_create(true);
     int fd;
-    fault_engine_init(&e);
-    e.gated = true;
-    hs_io *io = faulty(&e, &fd, SUB, 8 * SUB);
+    hs_io *io = faulty(e, &fd, SUB, 8 * SUB);
     ticket *a = ticket_create(HS_IO_SPECULATIVE, A, 8 * SUB), *b = ticket_create(HS_IO_SPECULATIVE, B, 8 * SUB);
     hs_io_submit(io, &a->req);
     hs_io_submit(io, &b->req);
-    fault_engine_await(&e, 2);
+    fault_engine_await(e, 2);
     hs_io_cancel(io, &b->req); /* nothing of it is under way: it ends without any read ending */
     assert_int_equal(ticket_wait(b), -ECANCELED);
     hs_io_cancel(io, &a->req); /* two sub-reads are */
-    fault_engine_let(&e, UINT64_MAX);
+    fault_engine_let(e, UINT64_MAX);
     assert_int_equal(ticket_wait(a), -ECANCELED);
     assert_int_equal(a->progress, 2 * SUB);
-    assert_int_equal(count_issued(&e), 2);
+    assert_int_equal(fault_engine_issued(e), 2);
     ticket *c = ticket_create(HS_IO_DEMAND, C, 2 * SUB);
     hs_io_submit(io, &c->req);
     assert_int_equal(ticket_wait(c), 0);
@@ -262,46 +244,42 @@ static void cancel_drops_what_was_not_issued(void **state)
     ticket_destroy(a);
     ticket_destroy(b);
     ticket_destroy(c);
-    fault_engine_deinit(&e);
+    fault_engine_destroy(&e);
     close(fd);
 }
 
 static void cancel_comes_too_late_for_what_is_all_issued(void **state)
 {
     (void)state;
-    fault_engine e;
+    fault_engine *e = fault_engine_create(true);
     int fd;
-    fault_engine_init(&e);
-    e.gated = true;
-    hs_io *io = faulty(&e, &fd, SUB, 4 * SUB);
+    hs_io *io = faulty(e, &fd, SUB, 4 * SUB);
     ticket *a = ticket_create(HS_IO_DEMAND, A, 4 * SUB);
     hs_io_submit(io, &a->req);
-    fault_engine_await(&e, 4);
+    fault_engine_await(e, 4);
     hs_io_cancel(io, &a->req);
-    fault_engine_let(&e, UINT64_MAX);
+    fault_engine_let(e, UINT64_MAX);
     assert_int_equal(ticket_wait(a), 0);
     ticket_check(a);
     hs_io_destroy(&io);
     ticket_destroy(a);
-    fault_engine_deinit(&e);
+    fault_engine_destroy(&e);
     close(fd);
 }
 
 static void destroy_waits_for_reads_and_cancels_the_rest(void **state)
 {
     (void)state;
-    fault_engine e;
+    fault_engine *e = fault_engine_create(true);
     int fd;
-    fault_engine_init(&e);
-    e.gated = true;
-    hs_io *io = faulty(&e, &fd, SUB, 4 * SUB);
+    hs_io *io = faulty(e, &fd, SUB, 4 * SUB);
     ticket *t[4];
     for (uint32_t i = 0; i < 4; i++) {
         t[i] = ticket_create(i % 2 ? HS_IO_SPECULATIVE : HS_IO_DEMAND, i * 4 * SUB, 3 * SUB);
         hs_io_submit(io, &t[i]->req);
     }
-    fault_engine_await(&e, 4);
-    fault_engine_let(&e, UINT64_MAX);
+    fault_engine_await(e, 4);
+    fault_engine_let(e, UINT64_MAX);
     hs_io_destroy(&io);
     for (uint32_t i = 0; i < 4; i++) {
         assert_true(t[i]->done);
@@ -310,7 +288,7 @@ static void destroy_waits_for_reads_and_cancels_the_rest(void **state)
             ticket_check(t[i]);
         ticket_destroy(t[i]);
     }
-    fault_engine_deinit(&e);
+    fault_engine_destroy(&e);
     close(fd);
 }
 
