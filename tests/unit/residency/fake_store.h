@@ -37,23 +37,9 @@ struct hs_decoder {
     int unused;
 };
 
+/* What a test sets while there is no thread. */
 static struct fake {
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    pthread_t thread;
-    bool running, stop;
     int kind;
-    uint32_t rng;
-    hs_io_req *queue[FAKE_MAX];
-    bool cancelled[FAKE_MAX]; /* of queue */
-    uint32_t n_queue;
-    uint8_t fail_reads[FAKE_MAX]; /* per object: so many next reads fail */
-    uint8_t damage[FAKE_MAX];     /* per object: so many next reads bring damaged bytes */
-    uint32_t order[4 * FAKE_MAX]; /* objects in the order of their reads */
-    uint8_t order_class[4 * FAKE_MAX];
-    uint32_t n_order;
-    uint32_t promoted, cancels;
-    uint64_t patience_ns;    /* 0 = 30 s */
     uint32_t copies;         /* 0 = 1 */
     uint32_t bad_copies;     /* bit c: reads that go to copy c (the first, unless told otherwise) fail */
     bool bad_by_damage;      /* they bring damaged bytes instead */
@@ -61,7 +47,30 @@ static struct fake {
     bool has_raw;            /* objects can be had unpacked: they land as they are */
     _Atomic uint32_t frames; /* checked or decoded */
     uint64_t told_bytes;     /* hs_io_get_stats; 0 = the drive's speed is not known */
-} fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .kind = FAKE_MIXED, .rng = 1};
+    bool running;
+} fake = {.kind = FAKE_MIXED};
+
+/* Since fake_reset, or fake_forget. */
+typedef struct fake_counts {
+    uint32_t queued; /* now */
+    uint32_t reads, promoted, cancels;
+} fake_counts;
+
+/* The thread's, under its lock; tests use the functions below. */
+static struct fake_drive {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool stop;
+    uint32_t rng;
+    hs_io_req *queue[FAKE_MAX];
+    bool cancelled[FAKE_MAX]; /* of queue */
+    fake_counts n;
+    uint8_t fail_reads[FAKE_MAX]; /* per object: so many next reads fail */
+    uint8_t damage[FAKE_MAX];     /* per object: so many next reads bring damaged bytes */
+    uint32_t order[4 * FAKE_MAX]; /* objects in the order of their reads */
+    uint8_t order_class[4 * FAKE_MAX];
+} fake_drive = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .rng = 1};
 
 static inline uint32_t fake_random(uint32_t *rng, uint32_t below)
 {
@@ -240,30 +249,30 @@ static void land(const hs_io_req *req, uint32_t object, uint32_t off, uint32_t l
 /* Carries request i of the queue out: pieces of 4096 in random order, then on_done. Takes and leaves the lock held. */
 static void carry_out(uint32_t i)
 {
-    hs_io_req *req = fake.queue[i];
-    bool cancelled = fake.cancelled[i];
+    hs_io_req *req = fake_drive.queue[i];
+    bool cancelled = fake_drive.cancelled[i];
     uint32_t object = object_of(req);
-    fake.queue[i] = fake.queue[--fake.n_queue];
-    fake.cancelled[i] = fake.cancelled[fake.n_queue];
+    fake_drive.queue[i] = fake_drive.queue[--fake_drive.n.queued];
+    fake_drive.cancelled[i] = fake_drive.cancelled[fake_drive.n.queued];
     if (!cancelled) {
-        fake.order_class[fake.n_order % (4 * FAKE_MAX)] = (uint8_t)req->cls;
-        fake.order[fake.n_order++ % (4 * FAKE_MAX)] = object;
+        fake_drive.order_class[fake_drive.n.reads % (4 * FAKE_MAX)] = (uint8_t)req->cls;
+        fake_drive.order[fake_drive.n.reads++ % (4 * FAKE_MAX)] = object;
     }
-    bool fails = fake.fail_reads[object] > 0, damaged = !fails && fake.damage[object] > 0;
+    bool fails = fake_drive.fail_reads[object] > 0, damaged = !fails && fake_drive.damage[object] > 0;
     bool bad = fake.bad_copies >> (req->only ? req->only - 1 : 0) & 1;
     uint32_t piece[FAKE_PADDED / 4096], n = FAKE_PADDED / 4096;
     for (uint32_t k = 0; k < n; k++) {
-        uint32_t j = fake_random(&fake.rng, k + 1);
+        uint32_t j = fake_random(&fake_drive.rng, k + 1);
         piece[k] = piece[j];
         piece[j] = k;
     }
     if (!cancelled) {
-        fake.fail_reads[object] -= fails;
-        fake.damage[object] -= damaged;
+        fake_drive.fail_reads[object] -= fails;
+        fake_drive.damage[object] -= damaged;
     }
     fails |= bad && !fake.bad_by_damage;
     damaged |= bad && fake.bad_by_damage;
-    pthread_mutex_unlock(&fake.lock);
+    pthread_mutex_unlock(&fake_drive.lock);
     for (uint32_t k = 0; !cancelled && k < n - fails; k++) {
         land(req, object, piece[k] * 4096, 4096, damaged);
         req->on_progress(req, 0, piece[k] * 4096, 4096);
@@ -271,7 +280,7 @@ static void carry_out(uint32_t i)
     if (!cancelled && (fake_kind(object) != FAKE_STAGED || req->ranges[0].file == 1))
         fake_add_tail(req->dst, object);
     req->on_done(req, cancelled ? -ECANCELED : fails ? -EIO : 0);
-    pthread_mutex_lock(&fake.lock);
+    pthread_mutex_lock(&fake_drive.lock);
 }
 
 /* A random one of the demands, or of the rest if there is none. */
@@ -279,65 +288,121 @@ static uint32_t pick(void)
 {
     uint32_t found = 0, n = 0;
     for (int cls = HS_IO_DEMAND; cls <= HS_IO_SPECULATIVE && !n; cls++)
-        for (uint32_t i = 0; i < fake.n_queue; i++)
-            if ((int)fake.queue[i]->cls == cls && fake_random(&fake.rng, ++n) == 0)
+        for (uint32_t i = 0; i < fake_drive.n.queued; i++)
+            if ((int)fake_drive.queue[i]->cls == cls && fake_random(&fake_drive.rng, ++n) == 0)
                 found = i;
     return found;
+}
+
+/* ---- what a test asks and orders, at any time ---- */
+
+static inline fake_counts fake_now(void)
+{
+    pthread_mutex_lock(&fake_drive.lock);
+    fake_counts n = fake_drive.n;
+    pthread_mutex_unlock(&fake_drive.lock);
+    return n;
+}
+
+/* The object of read i, and its class. */
+static inline uint32_t fake_read(uint32_t i, hs_io_class *ret_class)
+{
+    pthread_mutex_lock(&fake_drive.lock);
+    uint32_t all = fake_drive.n.reads, object = fake_drive.order[i % (4 * FAKE_MAX)];
+    if (ret_class)
+        *ret_class = (hs_io_class)fake_drive.order_class[i % (4 * FAKE_MAX)];
+    pthread_mutex_unlock(&fake_drive.lock);
+    assert_true(i < all && all <= 4 * FAKE_MAX);
+    return object;
+}
+
+/* Reads are counted from 0 anew. */
+static inline void fake_forget(void)
+{
+    pthread_mutex_lock(&fake_drive.lock);
+    fake_drive.n.reads = 0;
+    pthread_mutex_unlock(&fake_drive.lock);
+}
+
+/* So many next reads of the object fail; others after them bring damaged bytes. */
+static inline void fake_spoil(uint32_t object, uint8_t fail, uint8_t damage)
+{
+    pthread_mutex_lock(&fake_drive.lock);
+    fake_drive.fail_reads[object] = fail;
+    fake_drive.damage[object] = damage;
+    pthread_mutex_unlock(&fake_drive.lock);
+}
+
+/* How many of them are still to come. */
+static inline uint32_t fake_spoilt(uint32_t object)
+{
+    pthread_mutex_lock(&fake_drive.lock);
+    uint32_t n = fake_drive.fail_reads[object] + fake_drive.damage[object];
+    pthread_mutex_unlock(&fake_drive.lock);
+    return n;
+}
+
+/* The only request that waits; taken from the drive it is the test's to answer. */
+static inline hs_io_req *fake_waiting(bool take)
+{
+    pthread_mutex_lock(&fake_drive.lock);
+    uint32_t n = fake_drive.n.queued;
+    fake_drive.n.queued -= take;
+    hs_io_req *req = fake_drive.queue[0];
+    pthread_mutex_unlock(&fake_drive.lock);
+    assert_int_equal(n, 1);
+    return req;
 }
 
 /* By hand: carries out at most n requests. */
 static inline void fake_pump(uint32_t n)
 {
-    pthread_mutex_lock(&fake.lock);
-    for (; n > 0 && fake.n_queue; n--)
+    pthread_mutex_lock(&fake_drive.lock);
+    for (; n > 0 && fake_drive.n.queued; n--)
         carry_out(pick());
-    pthread_mutex_unlock(&fake.lock);
+    pthread_mutex_unlock(&fake_drive.lock);
 }
 
 static void *fake_main(void *arg)
 {
     (void)arg;
-    pthread_mutex_lock(&fake.lock);
-    while (!fake.stop) {
-        if (fake.n_queue)
+    pthread_mutex_lock(&fake_drive.lock);
+    while (!fake_drive.stop) {
+        if (fake_drive.n.queued)
             carry_out(pick());
         else
-            pthread_cond_wait(&fake.wake, &fake.lock);
+            pthread_cond_wait(&fake_drive.wake, &fake_drive.lock);
     }
-    pthread_mutex_unlock(&fake.lock);
+    pthread_mutex_unlock(&fake_drive.lock);
     return NULL;
 }
 
 static inline void fake_start(void)
 {
-    fake.stop = false;
-    fake.running = pthread_create(&fake.thread, NULL, fake_main, NULL) == 0;
+    fake_drive.stop = false;
+    fake.running = pthread_create(&fake_drive.thread, NULL, fake_main, NULL) == 0;
 }
 
 static inline void fake_stop(void)
 {
     if (!fake.running)
         return;
-    pthread_mutex_lock(&fake.lock);
-    fake.stop = true;
-    pthread_cond_signal(&fake.wake);
-    pthread_mutex_unlock(&fake.lock);
-    pthread_join(fake.thread, NULL);
+    pthread_mutex_lock(&fake_drive.lock);
+    fake_drive.stop = true;
+    pthread_cond_signal(&fake_drive.wake);
+    pthread_mutex_unlock(&fake_drive.lock);
+    pthread_join(fake_drive.thread, NULL);
     fake.running = false;
 }
 
 /* Everything as at the start of a test. */
 static inline void fake_reset(int kind, uint32_t seed)
 {
-    fake.kind = kind;
-    fake.has_raw = false;
-    fake.layer_objects = 0;
-    fake.rng = seed;
-    fake.n_queue = fake.n_order = fake.promoted = fake.cancels = 0;
-    fake.copies = fake.bad_copies = 0;
-    fake.frames = 0;
-    memset(fake.fail_reads, 0, sizeof fake.fail_reads);
-    memset(fake.damage, 0, sizeof fake.damage);
+    fake = (struct fake){.kind = kind};
+    fake_drive.rng = seed;
+    fake_drive.n = (fake_counts){0};
+    memset(fake_drive.fail_reads, 0, sizeof fake_drive.fail_reads);
+    memset(fake_drive.damage, 0, sizeof fake_drive.damage);
     uint32_t rng = 99;
     for (uint32_t i = 0; i < sizeof fake_noise; i++)
         fake_noise[i] = (uint8_t)fake_random(&rng, 256);
@@ -346,13 +411,13 @@ static inline void fake_reset(int kind, uint32_t seed)
 void hs_io_submit_many(hs_io *io, hs_io_req **reqs, uint32_t n)
 {
     (void)io;
-    pthread_mutex_lock(&fake.lock);
+    pthread_mutex_lock(&fake_drive.lock);
     for (uint32_t i = 0; i < n; i++) {
-        fake.cancelled[fake.n_queue] = false;
-        fake.queue[fake.n_queue++] = reqs[i];
+        fake_drive.cancelled[fake_drive.n.queued] = false;
+        fake_drive.queue[fake_drive.n.queued++] = reqs[i];
     }
-    pthread_cond_signal(&fake.wake);
-    pthread_mutex_unlock(&fake.lock);
+    pthread_cond_signal(&fake_drive.wake);
+    pthread_mutex_unlock(&fake_drive.lock);
 }
 /* A drive of 1 ns for a byte, as far as anybody has been told. */
 hs_io_stats hs_io_get_stats(hs_io *io)
@@ -364,28 +429,28 @@ hs_io_stats hs_io_get_stats(hs_io *io)
 uint64_t hs_io_patience_ns(const hs_io *io)
 {
     (void)io;
-    return fake.patience_ns ? fake.patience_ns : 30000000000ull;
+    return 30000000000ull;
 }
 void hs_io_promote(hs_io *io, hs_io_req *req)
 {
     (void)io;
-    pthread_mutex_lock(&fake.lock);
-    for (uint32_t i = 0; i < fake.n_queue; i++)
-        if (fake.queue[i] == req)
+    pthread_mutex_lock(&fake_drive.lock);
+    for (uint32_t i = 0; i < fake_drive.n.queued; i++)
+        if (fake_drive.queue[i] == req)
             req->cls = HS_IO_DEMAND;
-    fake.promoted++;
-    pthread_mutex_unlock(&fake.lock);
+    fake_drive.n.promoted++;
+    pthread_mutex_unlock(&fake_drive.lock);
 }
 void hs_io_cancel(hs_io *io, hs_io_req *req)
 {
     (void)io;
-    pthread_mutex_lock(&fake.lock);
-    for (uint32_t i = 0; i < fake.n_queue; i++)
-        if (fake.queue[i] == req)
-            fake.cancelled[i] = true;
-    fake.cancels++;
-    pthread_cond_signal(&fake.wake);
-    pthread_mutex_unlock(&fake.lock);
+    pthread_mutex_lock(&fake_drive.lock);
+    for (uint32_t i = 0; i < fake_drive.n.queued; i++)
+        if (fake_drive.queue[i] == req)
+            fake_drive.cancelled[i] = true;
+    fake_drive.n.cancels++;
+    pthread_cond_signal(&fake_drive.wake);
+    pthread_mutex_unlock(&fake_drive.lock);
 }
 
 #endif

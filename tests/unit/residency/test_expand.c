@@ -58,7 +58,7 @@ static void after_trouble_they_are_checked_again(void **state)
     frames_of(&f, 0);
     frames_of(&f, 1);
     fake_start();
-    fake.fail_reads[2] = 1;
+    fake_spoil(2, 1, 0);
     uint32_t before = fake.frames;
     begin(&f, 0, 2, 1);
     finish(&f, 1); /* compares */
@@ -66,7 +66,7 @@ static void after_trouble_they_are_checked_again(void **state)
     fake_stop();
     f.r->cfg.verify_always = true;
     run_layer(&f, 1, 0, 4);
-    fake.damage[1] = 2;
+    fake_spoil(1, 0, 2);
     begin(&f, 0, 0, 4);
     fake_start();
     uint32_t index[4];
@@ -89,8 +89,7 @@ static void waiting_is_checking(void **state)
     frames_of(&f, 1);
     begin(&f, 0, 3, 1);
     assert_false(hs__check_known(f.r)); /* nothing has arrived */
-    assert_int_equal(fake.n_queue, 1);
-    hs_io_req *req = fake.queue[0];
+    hs_io_req *req = fake_waiting(false);
     land(req, 3, 0, 8192, true);
     req->on_progress(req, 0, 0, 8192);
     assert_false(hs__expand(f.r, HS__WANTED));

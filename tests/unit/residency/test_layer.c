@@ -20,7 +20,7 @@ static void hits_come_first(void **state)
     step(&f, HS_PHASE_DECODE, 1);
     assert_int_equal(run_layer(&f, 0, 2, 2), 0);
     assert_int_equal(begin(&f, 0, 0, 4), 2);
-    assert_int_equal(fake.n_queue, 2); /* both misses are under way before anything is waited for */
+    assert_int_equal(fake_now().queued, 2); /* both misses are under way before anything is waited for */
     assert_int_equal(wait_for(&f, 4, index, &err), 2);
     assert_true(index[0] == 2 && index[1] == 3);
     fake_pump(1);

@@ -19,7 +19,7 @@ static void a_failed_read_is_tried_once_more(void **state)
             fixture_open(&f, kind, "lru", 8, 0);
             fake_start();
             step(&f, HS_PHASE_DECODE, 1);
-            (damage ? fake.damage : fake.fail_reads)[5] = 1;
+            fake_spoil(5, !damage, damage);
             run_layer(&f, 0, 4, 4);
             hs_residency_stats s = hs_residency_get_stats(f.r);
             assert_int_equal(s.errors, 1);
@@ -41,7 +41,7 @@ static void a_second_failure_is_an_error_of_that_layer(void **state)
             int r;
             fixture_open(&f, kind, "lru", 8, 0);
             step(&f, HS_PHASE_DECODE, 1);
-            (damage ? fake.damage : fake.fail_reads)[5] = 2;
+            fake_spoil(5, damage ? 0 : 2, damage ? 2 : 0);
             fake_start();
             begin(&f, 0, 4, 4);
             while ((r = wait_for(&f, 4, index, &err)) >= 0)
@@ -80,7 +80,7 @@ static void a_bad_copy_is_made_good_by_another(void **state)
             assert_true(is_resident(&f, 0, 5));
             /* The first try and the first retry are from the first copy here, then the others'. */
             uint32_t tries = !(bad & 1) ? 1 : !(bad & 2) ? 3 : 4;
-            assert_int_equal(fake.n_order, 4 * tries);
+            assert_int_equal(fake_now().reads, 4 * tries);
         } else {
             begin(&f, 0, 4, 4);
             while ((r = wait_for(&f, 4, index, &err)) >= 0)
@@ -103,11 +103,11 @@ static void what_an_error_abandons_can_be_asked_for_again(void **state)
     step(&f, HS_PHASE_DECODE, 1);
     begin(&f, 0, 0, 4);
     f.x.ops->end(f.x.self); /* gives up on reads that have not been issued */
-    assert_int_equal(fake.cancels, 4);
+    assert_int_equal(fake_now().cancels, 4);
     fixture_check(&f);
     assert_int_equal(begin(&f, 0, 0, 4), 0); /* their requests have not come back yet */
     fake_pump(4);
-    assert_int_equal(fake.n_queue, 0);
+    assert_int_equal(fake_now().queued, 0);
     fake_start();
     for (uint32_t got = 0; got < 4;) {
         int n = wait_for(&f, 4, index, &err);
@@ -128,11 +128,11 @@ static void who_asks_next_has_a_try_of_its_own(void **state)
     uint32_t index[4];
     fixture_open(&f, FAKE_PLAIN, "lru", 8, 0);
     step(&f, HS_PHASE_DECODE, 1);
-    fake.fail_reads[5] = 2;
+    fake_spoil(5, 2, 0);
     begin(&f, 0, 4, 4);
     fake_pump(4);
     assert_int_equal(wait_for(&f, 4, index, &err), 3); /* the fourth is on its way once more */
-    assert_int_equal(fake.n_queue, 1);
+    assert_int_equal(fake_now().queued, 1);
     f.x.ops->end(f.x.self);
     assert_int_equal(begin(&f, 0, 4, 4), 3);
     fake_start();
@@ -154,8 +154,7 @@ static void frames_are_taken_as_they_arrive(void **state)
     fixture_open(&f, FAKE_STAGED, "lru", 8, 0);
     step(&f, HS_PHASE_DECODE, 1);
     begin(&f, 0, 0, 1);
-    hs_io_req *req = fake.queue[0];
-    fake.n_queue = 0;
+    hs_io_req *req = fake_waiting(true);
     land(req, 0, 0, FAKE_PADDED, false);
     assert_false(hs__expand(f.r, HS__WANTED));
     req->on_progress(req, 0, 8192, 4096);
@@ -184,8 +183,7 @@ static void forgotten_pieces_do_no_harm(void **state)
     fixture_open(&f, FAKE_STAGED, "lru", 8, 0);
     step(&f, HS_PHASE_DECODE, 1);
     begin(&f, 0, 0, 1);
-    hs_io_req *req = fake.queue[0];
-    fake.n_queue = 0;
+    hs_io_req *req = fake_waiting(true);
     land(req, 0, 0, FAKE_PADDED, false);
     for (uint32_t off = 128; off < FAKE_PADDED; off += 128)
         req->on_progress(req, 0, off, 64);
@@ -205,9 +203,9 @@ static void destroy_waits_for_what_is_under_way(void **state)
     step(&f, HS_PHASE_DECODE, 1);
     begin(&f, 0, 0, 4);
     hint(&f, 1, 0, 4);
-    assert_true(fake.n_queue > 4);
+    assert_true(fake_now().queued > 4);
     fixture_close(&f);
-    assert_int_equal(fake.n_queue, 0);
+    assert_int_equal(fake_now().queued, 0);
 }
 
 int main(void)

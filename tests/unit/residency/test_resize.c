@@ -83,9 +83,9 @@ static void the_best_stay(void **state)
     hs_residency_stats s = hs_residency_get_stats(f.r);
     assert_int_equal(s.moves, 4 * N_LAYERS);
     assert_int_equal(s.evictions, ALL - 4 * N_LAYERS);
-    uint64_t reads = fake.n_order;
+    uint64_t reads = fake_now().reads;
     token(12); /* their bytes are those they were, without a read */
-    assert_int_equal(fake.n_order, reads);
+    assert_int_equal(fake_now().reads, reads);
     fixture_close(&f);
 }
 

@@ -68,9 +68,8 @@ typedef struct counts {
 static void check_reads(const chunk *c, const bool *held, const bool *hit, counts *n)
 {
     uint8_t reads[LAYERS * EXPERTS] = {0};
-    assert_true(fake.n_order <= 4 * FAKE_MAX);
-    for (uint32_t i = 0; i < fake.n_order; i++)
-        reads[fake.order[i]]++;
+    for (uint32_t i = 0, all = fake_now().reads; i < all; i++)
+        reads[fake_read(i, NULL)]++;
     for (uint32_t o = 0; o < LAYERS * EXPERTS; o++) {
         if (reads[o] > 1)
             fail_msg("expert %u of layer %u is read %u times", o % EXPERTS, o / EXPERTS, reads[o]);
@@ -104,7 +103,7 @@ static void every_expert_is_read_once_per_chunk(void **state)
             bool held[LAYERS * EXPERTS], hit[LAYERS * EXPERTS] = {0};
             choose(&c);
             step(&f, HS_PHASE_PREFILL, c.n_tokens);
-            fake.n_order = 0;
+            fake_forget();
             hs_residency_stats before = hs_residency_get_stats(f.r);
             for (uint32_t o = 0; o < LAYERS * EXPERTS; o++)
                 held[o] = is_resident(&f, o / EXPERTS, o % EXPERTS);

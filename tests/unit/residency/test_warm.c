@@ -33,8 +33,11 @@ static void most_used_first_and_no_more_than_fit(void **state)
     assert_int_equal(hs_residency_resident(f.r), 5);
     for (uint32_t i = 0; i < 5; i++)
         assert_true(is_resident(&f, objects[i] / EXPERTS, objects[i] % EXPERTS));
-    for (uint32_t i = 0; i < fake.n_order; i++)
-        assert_int_equal(fake.order_class[i], HS_IO_SPECULATIVE);
+    for (uint32_t i = 0; i < fake_now().reads; i++) {
+        hs_io_class cls;
+        fake_read(i, &cls);
+        assert_int_equal(cls, HS_IO_SPECULATIVE);
+    }
     step(&f, HS_PHASE_DECODE, 1);
     assert_int_equal(begin(&f, 0, 5, 1), 1); /* a hit, with its own bytes */
     finish(&f, 1);
@@ -71,7 +74,7 @@ static void a_demand_goes_before(void **state)
     fixture_check(&f);
     step(&f, HS_PHASE_DECODE, 1);
     assert_int_equal(begin(&f, 0, 4, 3), 0);
-    assert_true(fake.promoted > 0);
+    assert_true(fake_now().promoted > 0);
     fake_pump(1000);
     finish(&f, 3);
     while (hs_residency_preload(f.r, objects, 6, &at))
@@ -87,7 +90,7 @@ static void a_bad_record_is_passed_over(void **state)
     (void)state;
     fixture_open(&f, FAKE_PLAIN, "ewma", 8, 4 * FAKE_PADDED);
     uint32_t at = 0;
-    fake.fail_reads[21] = 9;
+    fake_spoil(21, 9, 0);
     while (hs_residency_preload(f.r, objects, 6, &at))
         fake_pump(10);
     fixture_check(&f);

@@ -162,9 +162,9 @@ static void a_way_that_fails_is_closed(void **state)
         fake_start();
         step(&f, HS_PHASE_DECODE, 1);
         f.r->ways.raw = true;
-        fake.fail_reads[5] = 2;
+        fake_spoil(5, 2, 0);
         run_layer(&f, 0, 4, 4); /* the third read is that of the packed record */
-        assert_int_equal(fake.fail_reads[5], 0);
+        assert_int_equal(fake_spoilt(5), 0);
         assert_false(f.r->ways.raw || f.r->ways.is_possible);
         step(&f, HS_PHASE_DECODE, 1);
         uint64_t before = hs_residency_get_stats(f.r).unpacked;
@@ -185,7 +185,7 @@ static void when_both_ways_fail_it_is_an_error(void **state)
     fake_start();
     step(&f, HS_PHASE_DECODE, 1);
     f.r->ways.raw = true;
-    fake.fail_reads[5] = 3;
+    fake_spoil(5, 3, 0);
     begin(&f, 0, 4, 4);
     while ((r = wait_for(&f, 4, index, &err)) >= 0)
         ;
