@@ -62,39 +62,14 @@ make_synthetic() {
     "$build/tests/tools/synth_model" "$model" --layers $((1 + gib * 1024 / 590))
 }
 
-drop_page_cache() { sync; { echo 3 > /proc/sys/vm/drop_caches; } 2> /dev/null || true; }
-
 drive() {
     if ! command -v fio > /dev/null; then
         echo "SKIP: fio is not installed"
         return
     fi
     make_synthetic
-    weights=$(ls "$model"/*.safetensors | tr '\n' ':' | sed 's/:$//')
-    rm -f "$work"/drive.*
-    for round in $(seq $rounds); do
-        drop_page_cache
-        fio --name=read --filename="$weights" --readonly --rw=randread --bs=1M --iodepth=16 --direct=1 \
-            --ioengine=io_uring --time_based --runtime=6 --output-format=json 2> /dev/null |
-            sed -n 's/.*"bw_bytes" : \([0-9]*\).*/\1/p' | sort -g | tail -n 1 >> "$work/drive.fio"
-        for mode in off auto; do
-            "$hotset" bench "$model" --prompt 16 --gen 48 --json --set cache.size=20% --set "prefetch.mode=$mode" \
-                >> "$work/drive.$mode" 2>> "$work/log"
-        done
-    done
-    fio=$(median < "$work/drive.fio")
-    echo "synthetic DeepSeek-V3 of $gib GiB in FP8, a fifth of the experts resident, medians of $rounds alternating runs"
-    printf '  fio, random 1 MiB, 16 in flight   %.0f MB/s\n' "$(awk "BEGIN {print $fio / 1e6}")"
-    for mode in off auto; do
-        f=$work/drive.$mode
-        bw=$(column disk_bytes_per_s "$f")
-        printf '  prefetch %-4s %.0f MB/s = %.2f of fio  %.2f tok/s  hit rate %.3f  recall %.2f  wasted per useful read %.2f ' \
-            $mode "$(awk "BEGIN {print $bw / 1e6}")" "$(awk "BEGIN {print $bw / $fio}")" \
-            "$(column decode_tokens_per_s "$f")" "$(column hit_rate "$f")" "$(column predict_recall "$f")" \
-            "$(awk "BEGIN {u = $(column prefetch_useful "$f"); print (u > 0 ? $(column prefetch_wasted "$f") / u : 0)}")"
-        phases decode "$f"
-        echo
-    done
+    echo "synthetic DeepSeek-V3 of $gib GiB in FP8"
+    python3 "$root/tests/bench/missbound.py" "$hotset" "$model" --rounds $rounds
 }
 
 [ "$(nproc)" -gt 0 ] && sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1 | sed "s/\$/, $(nproc) processors/"
