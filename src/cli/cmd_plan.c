@@ -51,6 +51,37 @@ static char *config_alone(const char *path)
     return NULL;
 }
 
+/* As publishers store whole models in FP8. */
+static json_t *fp8_config(void)
+{
+    return json_pack("{s:s, s:s, s:s, s:[i, i]}", "quant_method", "fp8", "fmt", "e4m3", "activation_scheme", "dynamic",
+                     "weight_block_size", 128, 128);
+}
+
+/* ORGANISATION/NAME, as the hub has it. */
+static bool is_hub_name(const char *name)
+{
+    const char *slash = strchr(name, '/');
+    return slash && slash > name && *name != '.' && !strchr(slash + 1, '/');
+}
+
+static int unknown(const char *name, hs_err *err)
+{
+    const char *needs = hs_unserved_model_why(name), *near[HS_MODELS_NEAR_MAX];
+    char list[256] = "";
+    if (needs)
+        return hs_err_set(err, -ENOTSUP, "%s is not served: it needs %s", name, needs);
+    size_t n = hs_known_models_near(name, near), at = 0;
+    for (size_t i = 0; i < n && at < sizeof list; i++)
+        at += (size_t)snprintf(list + at, sizeof list - at, "%s%s",
+                               !i          ? "; did you mean "
+                               : i + 1 < n ? ", "
+                                           : " or ",
+                               near[i]);
+    return hs_err_set(err, -ENOENT, "%s: neither a file, nor a model that hotset plan --list names%s%s", name, list,
+                      n ? "?" : "");
+}
+
 static int find_target(const hs_args *a, target *t, hs_err *err)
 {
     const char *name = a->operands[0], *type = hs_args_text(a, "type");
@@ -62,19 +93,20 @@ static int find_target(const hs_args *a, target *t, hs_err *err)
         if (file)
             r = hs_json_load_file(file, MAX_CONFIG, &t->config, err);
         hs_free(file);
-    } else if ((known = hs_known_model_find(name))) {
+    } else if ((known = hs_known_model_find(is_hub_name(name) ? strchr(name, '/') + 1 : name))) {
         r = hs_json_load(known->config, strlen(known->config), known->name, &t->config, err);
         name = known->name;
     } else if (!strchr(name, '/')) {
-        const char *near = hs_known_model_near(name);
-        return hs_err_set(err, -ENOENT, "%s: neither a file, nor a model that hotset plan --list names%s%s%s", name,
-                          near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        return unknown(name, err);
     }
     if (r < 0)
         return r;
     if (!t->config && type)
         return hs_err_set(err, -EINVAL, "--type %s: %s has its tensors, they are stored as they are", type, name);
-    t->shape = (hs_shape){name, t->config, type ? type : "published"};
+    bool fp8 = type && !strcmp(type, "fp8");
+    if (fp8 && json_object_set_new(t->config, "quantization_config", fp8_config()) < 0)
+        return hs_err_set(err, -ENOMEM, "out of memory");
+    t->shape = (hs_shape){name, t->config, type && !fp8 ? type : "published"};
     t->label = t->config && type                    ? hs_asprintf("%s as %s", name, type)
                : known && strcmp(name, "published") ? hs_asprintf("%s in %s", name, known->published)
                                                     : hs_strdup(name);
@@ -96,6 +128,10 @@ static int list_models(bool as_json)
         else
             printf("%-22s published in %s\n", m->name, m->published);
     }
+    if (!as_json)
+        puts("\nnot served, for what they need:");
+    for (const hs_unserved_model *m = hs_unserved_models; !as_json && m->name; m++)
+        printf("%-24s %s\n", m->name, m->needs);
     return as_json ? hs_print_json(names) : 0;
 }
 
@@ -174,8 +210,8 @@ static int run_plan(const hs_args *a)
 static const hs_flag flags[] = {
     {"ram", HS_FLAG_SIZE, "SIZE", 0, 0, "memory of the whole process, instead of memory.limit"},
     {"context", HS_FLAG_INT, "N", 1, 16777216, "tokens of one conversation, instead of kv.context"},
-    {"type", HS_FLAG_CHOICE, "published|bf16|q8_0|q4_k_m|mxfp4", 0, 0,
-     "how the tensors of a model are stored that is not here yet; default as published"},
+    {"type", HS_FLAG_CHOICE, "published|bf16|fp8|q8_0|q6_k|q5_k_m|q4_k_m|iq4_xs|q3_k_m|iq3_xxs|q2_k|iq2_xxs|mxfp4", 0,
+     0, "how the tensors of a model are stored that is not here yet; default as published"},
     HS_FLAGS_EXPECT,
     HS_FLAG_MIRROR,
     {"list", HS_FLAG_SWITCH, NULL, 0, 0, "the names of models that need not be here"},
@@ -189,7 +225,7 @@ const hs_verb hs_verb_plan = {
     .summary = "Will it run here, and how fast: memory floor, what is recommended, what to expect.",
     .details =
         "MODEL is a model's folder or file, its config.json alone, or the name of a published model (--list), of which "
-        "nothing need be here.\n\n"
+        "nothing need be here; ORGANISATION/NAME, as the hub has it, will do.\n\n"
         "Plans as hotset serve does, its server's memory included; the other verbs take less. Loads no weights and "
         "needs no tokenizer files. Computes some of the model's layers on zeros (half a second, some more for the "
         "biggest models) to see what the processors give, and unless the state directory has the drive's "

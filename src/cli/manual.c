@@ -22,6 +22,8 @@ static void put_text(hs_buf *out, const char *text)
             hs_buf_puts(out, "\\e");
         else if (*text == '-')
             hs_buf_puts(out, "\\-");
+        else if (*text == '|')
+            hs_buf_puts(out, "|\\:"); /* a long list of choices may be broken there */
         else
             hs_buf_append(out, text, 1);
         line_begins = *text == '\n';

@@ -54,8 +54,8 @@ void hs_plan_format(const hs_plan *p, const char *path, hs_buf *out)
 json_t *hs_plan_json(const hs_plan *p, const char *path)
 {
     return json_pack(
-        "{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-        "s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I}",
+        "{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:i}",
         "path", path, "arch", p->arch, "packed", p->packed, "dense", (json_int_t)p->dense, "cache",
         (json_int_t)p->cache, "kv", (json_int_t)p->kv, "scratch", (json_int_t)p->scratch, "staging",
         (json_int_t)p->staging, "tables", (json_int_t)p->tables, "text", (json_int_t)p->text, "runtime",
@@ -66,7 +66,7 @@ json_t *hs_plan_json(const hs_plan *p, const char *path)
         (json_int_t)p->bytes_per_token_cold, "kv_per_token", (json_int_t)p->kv_per_token, "slots", (int)p->n_slots,
         "min_slots", (int)p->min_slots, "experts", (int)p->n_experts, "token_cycle", (int)p->token_cycle, "context",
         (int)p->context, "parallel", (int)p->parallel, "prefill_chunk", (int)p->prefill_chunk, "threads",
-        (int)p->threads, "model_bytes", (json_int_t)p->model_bytes);
+        (int)p->threads, "model_bytes", (json_int_t)p->model_bytes, "moe_layers", (int)p->moe_layers);
 }
 
 hs_receipt hs_receipt_between(const hs_engine_stats *before, const hs_engine_stats *after, double prefill_s,

@@ -14,9 +14,19 @@ typedef struct hs_known_model {
 /* All of them; a NULL name ends the list. */
 extern const hs_known_model hs_known_models[];
 
+/* Models that somebody may ask for, and what they need that is not here. A NULL name ends the list. */
+typedef struct hs_unserved_model {
+    const char *name, *needs;
+} hs_unserved_model;
+extern const hs_unserved_model hs_unserved_models[];
+/* NULL: it is not among them. */
+const char *hs_unserved_model_why(const char *name);
+
 /* By name, upper and lower case alike; NULL = unknown. */
 const hs_known_model *hs_known_model_find(const char *name);
-/* The name that is nearest to a misspelt one, or NULL. */
-const char *hs_known_model_near(const char *name);
+#define HS_MODELS_NEAR_MAX 6
+/* Names of either list that somebody may have meant: the one that is spelt nearest, then those that contain the name,
+ * or are part of it, but for punctuation. Returns how many. */
+size_t hs_known_models_near(const char *name, const char *ret[HS_MODELS_NEAR_MAX]);
 
 #endif

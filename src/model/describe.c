@@ -2,8 +2,9 @@
  * describe.c - the tensors of a model of which there is only the config.json: a recipe run on it says their names and
  * shapes by what it asks for; the storage type says how each is stored and how they lie in their file.
  *
- * Types are what publishers and llama.cpp's quantiser write (llama_tensor_get_type of Q4_K_M). Matrices of routed
- * experts lie one expert after the other in safetensors, in GGUF and in gpt-oss's files in stacks of all experts.
+ * Types are what publishers and llama.cpp's quantiser write (llama_tensor_get_type, with importances). Matrices of
+ * routed experts lie one expert after the other in safetensors, in GGUF and in gpt-oss's files in stacks of all
+ * experts.
  */
 #include <stdio.h>
 #include <string.h>
@@ -14,9 +15,26 @@
 #define MAX_TENSORS (1u << 22)
 #define NAME_BYTES  320
 
-typedef enum storage { PUBLISHED, PLAIN_BF16, WHOLE_Q8_0, MIX_Q4_K_M, EXPERTS_MXFP4, N_STORAGES } storage;
+typedef enum storage { PUBLISHED, PLAIN_BF16, WHOLE_Q8_0, EXPERTS_MXFP4, MIX, N_STORAGES = MIX + 8 } storage;
 
-static const char *const storage_names[N_STORAGES] = {"published", "bf16", "q8_0", "q4_k_m", "mxfp4"};
+/* What llama.cpp's mixes have of each kind. `more`: also of down and v in some layers, see use_more_bits. */
+static const struct mix {
+    const char *name;
+    hs_dtype all, head, embed, v, down, o, more;
+} mixes[N_STORAGES - MIX] = {
+#define T(t) HS_DTYPE_##t
+    {"q6_k", T(Q6_K), T(Q6_K), T(Q6_K), T(Q6_K), T(Q6_K), T(Q6_K), T(Q6_K)},
+    {"q5_k_m", T(Q5_K), T(Q6_K), T(Q5_K), T(Q5_K), T(Q5_K), T(Q5_K), T(Q6_K)},
+    {"q4_k_m", T(Q4_K), T(Q6_K), T(Q4_K), T(Q4_K), T(Q4_K), T(Q4_K), T(Q6_K)},
+    {"iq4_xs", T(IQ4_XS), T(Q6_K), T(IQ4_XS), T(Q5_K), T(IQ4_XS), T(IQ4_XS), T(NONE)},
+    {"q3_k_m", T(Q3_K), T(Q6_K), T(Q3_K), T(Q4_K), T(Q4_K), T(Q4_K), T(NONE)},
+    {"iq3_xxs", T(IQ3_XXS), T(Q5_K), T(IQ3_S), T(Q4_K), T(IQ3_XXS), T(IQ3_S), T(NONE)},
+    {"q2_k", T(Q2_K), T(Q6_K), T(Q2_K), T(Q4_K), T(Q3_K), T(Q3_K), T(NONE)},
+    {"iq2_xxs", T(IQ2_XXS), T(Q5_K), T(Q2_K), T(Q4_K), T(IQ2_XXS), T(IQ2_XXS), T(NONE)},
+#undef T
+};
+
+static const char *const storage_names[MIX] = {"published", "bf16", "q8_0", "mxfp4"};
 
 struct hs__describe {
     storage storage;
@@ -28,7 +46,7 @@ struct hs__describe {
 
 const char *hs_storage_name(uint32_t i)
 {
-    return i < N_STORAGES ? storage_names[i] : NULL;
+    return i < MIX ? storage_names[i] : i < N_STORAGES ? mixes[i - MIX].name : NULL;
 }
 
 static bool ends_with(const char *s, const char *tail)
@@ -43,34 +61,55 @@ static bool use_more_bits(uint32_t layer, uint32_t n)
     return layer < n / 8 || layer >= 7 * n / 8 || (layer - n / 8) % 3 == 2;
 }
 
-/* K-quants need rows of whole blocks of 256; otherwise llama.cpp takes these. */
+/* Types of blocks of 256 need rows of whole blocks; otherwise llama.cpp takes these. */
 static hs_dtype or_smaller_block(hs_dtype t, uint32_t cols)
 {
-    if (cols % 256 == 0)
+    if (cols % hs_dtype_block(t) == 0)
         return t;
     if (cols % 32)
         return HS_DTYPE_F16;
-    return t == HS_DTYPE_Q4_K ? HS_DTYPE_Q5_0 : t == HS_DTYPE_Q5_K ? HS_DTYPE_Q5_1 : HS_DTYPE_Q8_0;
+    return t == HS_DTYPE_Q4_K   ? HS_DTYPE_Q5_0
+           : t == HS_DTYPE_Q5_K ? HS_DTYPE_Q5_1
+           : t == HS_DTYPE_Q6_K ? HS_DTYPE_Q8_0
+                                : HS_DTYPE_IQ4_NL;
 }
 
-static hs_dtype q4_k_m(const hs__build *b, const char *name, uint32_t cols)
+/* Of a model of eight experts llama.cpp takes more bits for attention. */
+static hs_dtype of_eight(const struct mix *m, const char *name)
+{
+    if (strstr(name, ".o_proj."))
+        return m->all == HS_DTYPE_Q6_K || m->all == HS_DTYPE_Q5_K ? m->all : HS_DTYPE_Q5_K;
+    return m->all == HS_DTYPE_IQ2_XXS ? HS_DTYPE_Q4_K : HS_DTYPE_Q8_0;
+}
+
+static hs_dtype mixed(const hs__build *b, const struct mix *m, const char *name)
 {
     uint32_t n_layers = b->spec->n_layers, layer = b->describe->layer;
     bool tied = b->describe->checkpoint.config &&
                 json_is_true(json_object_get(b->describe->checkpoint.config, "tie_word_embeddings"));
-    bool eight = b->spec->n_experts == 8;
-    hs_dtype t = HS_DTYPE_Q4_K;
-    if (strstr(name, "lm_head") || (tied && strstr(name, "embed_tokens")))
-        t = HS_DTYPE_Q6_K;
-    else if (strstr(name, ".v_proj."))
-        t = eight ? HS_DTYPE_Q8_0 : use_more_bits(layer, n_layers) ? HS_DTYPE_Q6_K : t;
-    else if (strstr(name, ".k_proj.") && eight)
-        t = HS_DTYPE_Q8_0;
-    else if (strstr(name, ".o_proj.") && eight)
-        t = HS_DTYPE_Q5_K;
-    else if ((strstr(name, "down_proj") || strstr(name, ".w2.")) && use_more_bits(layer, n_layers))
-        t = HS_DTYPE_Q6_K;
-    return t == HS_DTYPE_Q8_0 && cols % 32 == 0 ? t : or_smaller_block(t, cols);
+    bool v = strstr(name, ".v_proj."), down = strstr(name, "down_proj") || strstr(name, ".w2.");
+    bool embed = strstr(name, "embed_tokens");
+    if (strstr(name, "lm_head") || (tied && embed))
+        return m->head;
+    if (embed)
+        return m->embed;
+    if (b->spec->n_experts == 8 && (v || strstr(name, ".k_proj.") || strstr(name, ".o_proj.")))
+        return of_eight(m, name);
+    if ((v || down) && m->more && use_more_bits(layer, n_layers))
+        return m->more;
+    if (v && m->all == HS_DTYPE_Q3_K)
+        return layer < 2 ? HS_DTYPE_Q5_K : m->v;
+    if (v && b->arch->heads < 4 * b->arch->kv_heads) /* nothing is shared by as many heads that it is worth more */
+        return m->all == HS_DTYPE_Q2_K ? HS_DTYPE_Q3_K : m->all == HS_DTYPE_IQ2_XXS ? m->v : m->all;
+    if (v)
+        return m->v;
+    if (down && m->all == HS_DTYPE_Q3_K && layer < n_layers / 16)
+        return HS_DTYPE_Q5_K;
+    if (down && m->all == HS_DTYPE_IQ2_XXS && layer < n_layers / 8)
+        return HS_DTYPE_Q2_K;
+    if (m->all == HS_DTYPE_IQ3_XXS && (strstr(name, ".q_proj.") || strstr(name, ".k_proj.")))
+        return HS_DTYPE_IQ2_S;
+    return down ? m->down : strstr(name, ".o_proj.") ? m->o : m->all;
 }
 
 /* rows x cols; cols 0: a vector. */
@@ -85,8 +124,8 @@ static hs_dtype type_of(const hs__build *b, const char *name, uint32_t rows, uin
     bool router = !expert && cols == b->spec->hidden && (rows == b->spec->n_experts || rows == 1);
     if (!cols || router || ends_with(name, "bias"))
         return s == PUBLISHED || s == PLAIN_BF16 ? HS_DTYPE_BF16 : HS_DTYPE_F32;
-    if (s == MIX_Q4_K_M)
-        return q4_k_m(b, name, cols);
+    if (s >= MIX)
+        return or_smaller_block(mixed(b, &mixes[s - MIX], name), cols);
     if (s == EXPERTS_MXFP4 && expert && cols % 32 == 0)
         return HS_DTYPE_MXFP4;
     if (s == WHOLE_Q8_0 || s == EXPERTS_MXFP4)
@@ -174,13 +213,10 @@ void hs_described_deinit(hs_described *d)
 int hs_model_describe(const char *name, const struct json_t *config, const char *type, hs_described *ret, hs_err *err)
 {
     struct hs__describe d = {.checkpoint = {.path = name, .config = (json_t *)(uintptr_t)config}};
-    while (d.storage < N_STORAGES && strcasecmp(type, storage_names[d.storage]))
+    while (d.storage < N_STORAGES && strcasecmp(type, hs_storage_name(d.storage)))
         d.storage++;
     if (d.storage == N_STORAGES)
-        return hs_err_set(err, -EINVAL,
-                          "'%s' is no way in which tensors are stored; published, bf16, q8_0, q4_k_m and "
-                          "mxfp4 are",
-                          type);
+        return hs_err_set(err, -EINVAL, "'%s' is no way in which tensors are stored that is known", type);
     hs__build b;
     int r = hs__spec_build(&d.checkpoint, &d, &b, err);
     if (r == 0)

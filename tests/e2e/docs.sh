@@ -10,7 +10,7 @@ in_page() {
 page() {
     expect 0 "$HOTSET" help --as "$1"
     cp "$WORK/out" "$WORK/$1"
-    sed 's/\\&//g; s/\\f[BIR]//g; s/\\-/-/g; s/\\e/\\/g' "$WORK/$1" > "$WORK/page"
+    sed 's/\\[&:]//g; s/\\f[BIR]//g; s/\\-/-/g; s/\\e/\\/g' "$WORK/$1" > "$WORK/page"
     if command -v groff > /dev/null; then
         groff -ww -man -Tutf8 -z "$WORK/$1" > "$WORK/err" 2>&1 || fail "groff fails on $1"
         [ ! -s "$WORK/err" ] || fail "groff has something to say about $1"

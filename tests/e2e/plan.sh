@@ -106,6 +106,17 @@ expect 1 "$HOTSET" plan deepseek-v3 --ram 4G --config "$WORK/empty.conf"
 says floor
 expect 1 "$HOTSET" plan mixtral-8x7 --config "$WORK/empty.conf"
 says "did you mean mixtral-8x7b?"
+expect 1 "$HOTSET" plan llama4 --config "$WORK/empty.conf"
+says "did you mean llama-4-scout or llama-4-maverick?"
+expect 1 "$HOTSET" plan qwen3-next-80b-a3b --config "$WORK/empty.conf"
+says "qwen3-next-80b-a3b is not served: it needs gated delta networks"
+expect 0 "$HOTSET" plan allenai/OLMoE-1B-7B --ram 8G --disk-bw 1G --config "$WORK/empty.conf" --json
+bf16=$(field model_bytes)
+expect 0 "$HOTSET" plan olmoe-1b-7b --type fp8 --ram 8G --disk-bw 1G --config "$WORK/empty.conf" --json
+[ "$(field model_bytes)" -gt $((bf16 / 2)) ] && [ "$(field model_bytes)" -lt $((bf16 * 11 / 20)) ] ||
+    fail "FP8 takes $(field model_bytes) of $bf16 bytes"
+expect 1 "$HOTSET" plan gpt-oss-20b --type fp8 --ram 32G --config "$WORK/empty.conf"
+says "only mxfp4 is"
 expect 2 "$HOTSET" plan --config "$WORK/empty.conf"
 expect 2 "$HOTSET" plan "$MODEL" --list
 expect 2 "$HOTSET" plan "$MODEL" --disk "$MODEL" --disk-bw 1G

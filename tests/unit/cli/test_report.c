@@ -74,11 +74,19 @@ static void test_plan(void **state)
                  .n_slots = 4,
                  .n_experts = 16,
                  .slot_bytes = 1 << 20,
+                 .kv_per_token = 9ull << 32,
+                 .model_bytes = 5ull << 32,
+                 .threads = 3,
+                 .moe_layers = 7,
                  .arch = "mixtral"};
     json_t *o = hs_plan_json(&p, "/m");
     assert_int_equal(json_integer_value(json_object_get(o, "floor")), 3 << 20);
     assert_int_equal(json_integer_value(json_object_get(o, "total")), 6 << 20);
     assert_int_equal(json_integer_value(json_object_get(o, "slots")), 4);
+    assert_true(json_integer_value(json_object_get(o, "kv_per_token")) == 9ll << 32);
+    assert_true(json_integer_value(json_object_get(o, "model_bytes")) == 5ll << 32);
+    assert_int_equal(json_integer_value(json_object_get(o, "threads")), 3);
+    assert_int_equal(json_integer_value(json_object_get(o, "moe_layers")), 7);
     assert_string_equal(json_string_value(json_object_get(o, "arch")), "mixtral");
     json_decref(o);
     hs_buf text;

@@ -58,7 +58,13 @@ static void test_parameters(void **state)
                 {"mixtral-8x22b", 140.63},
                 {"olmoe-1b-7b", 6.92},
                 {"minimax-m2", 228.7},
-                {"glm-4.7-flash", 29.94}};
+                {"glm-4.7-flash", 29.94},
+                {"qwen2-57b-a14b", 57.41},
+                {"qwen1.5-moe-a2.7b", 14.32},
+                {"granite-3.1-3b-a800m", 3.30},
+                {"granite-3.1-1b-a400m", 1.335},
+                {"ernie-4.5-21b-a3b", 21.83},
+                {"ernie-4.5-300b-a47b", 300.47}};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         double values;
@@ -67,17 +73,25 @@ static void test_parameters(void **state)
     }
 }
 
-/* Bytes of files that are downloaded often. */
+/* Bytes of files that are downloaded often; of mixes those made with importances. */
 static void test_files(void **state)
 {
     static const struct {
         const char *name, *type;
         double gigabytes;
-    } rows[] = {{"qwen3-30b-a3b", "q4_k_m", 18.56},   {"qwen3-30b-a3b", "q8_0", 32.48},
-                {"qwen3-235b-a22b", "q4_k_m", 142.2}, {"mixtral-8x7b", "q4_k_m", 28.45},
-                {"olmoe-1b-7b", "q4_k_m", 4.21},      {"deepseek-v2-lite", "q4_k_m", 10.36},
-                {"deepseek-v3", "q4_k_m", 404.4},     {"gpt-oss-20b", "mxfp4", 12.1},
-                {"gpt-oss-120b", "mxfp4", 63.4},      {"gpt-oss-120b", "published", 65.2}};
+    } rows[] = {
+        {"qwen3-30b-a3b", "q4_k_m", 18.56},   {"qwen3-30b-a3b", "q8_0", 32.48},   {"qwen3-235b-a22b", "q4_k_m", 142.2},
+        {"mixtral-8x7b", "q4_k_m", 28.45},    {"olmoe-1b-7b", "q4_k_m", 4.21},    {"deepseek-v2-lite", "q4_k_m", 10.36},
+        {"deepseek-v3", "q4_k_m", 404.5},     {"gpt-oss-20b", "mxfp4", 12.1},     {"deepseek-v3", "q8_0", 713.4},
+        {"deepseek-v3", "q6_k", 550.9},       {"deepseek-v3", "q5_k_m", 475.5},   {"deepseek-v3", "iq4_xs", 357.2},
+        {"deepseek-v3", "q3_k_m", 319.3},     {"deepseek-v3", "iq3_xxs", 258.0},  {"deepseek-v3", "q2_k", 244.1},
+        {"deepseek-v3", "iq2_xxs", 174.5},    {"deepseek-v2", "q8_0", 250.7},     {"deepseek-v2", "q6_k", 193.6},
+        {"deepseek-v2", "q5_k_m", 167.3},     {"deepseek-v2", "q4_k_m", 142.6},   {"deepseek-v2", "q3_k_m", 112.8},
+        {"deepseek-v2", "q2_k", 86.0},        {"deepseek-v2-lite", "q8_0", 16.7}, {"deepseek-v2-lite", "q6_k", 14.1},
+        {"deepseek-v2-lite", "q3_k_m", 8.13}, {"deepseek-v2-lite", "q2_k", 6.43}, {"qwen3-30b-a3b", "bf16", 61.1},
+        {"qwen3-30b-a3b", "q6_k", 25.1},      {"qwen3-30b-a3b", "q5_k_m", 21.74}, {"qwen3-30b-a3b", "iq4_xs", 16.5},
+        {"mixtral-8x22b", "q5_k_m", 99.96},   {"mixtral-8x22b", "q4_k_m", 85.58}, {"mixtral-8x22b", "q3_k_m", 67.78},
+        {"mixtral-8x22b", "q2_k", 52.1},      {"gpt-oss-120b", "mxfp4", 63.4},    {"gpt-oss-120b", "published", 65.2}};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         double values;
@@ -98,13 +112,46 @@ static void test_all(void **state)
     }
 }
 
+static size_t first_near(const char *name, const char *wanted)
+{
+    const char *near[HS_MODELS_NEAR_MAX] = {NULL};
+    size_t n = hs_known_models_near(name, near);
+    if (wanted)
+        assert_string_equal(near[0], wanted);
+    return n;
+}
+
 static void test_names(void **state)
 {
     (void)state;
     assert_ptr_equal(hs_known_model_find("DeepSeek-V3"), hs_known_model_find("deepseek-v3"));
     assert_null(hs_known_model_find("deepseek-v9"));
-    assert_string_equal(hs_known_model_near("mixtral-8x7"), "mixtral-8x7b");
-    assert_null(hs_known_model_near("something else"));
+    assert_non_null(strstr(hs_unserved_model_why("Llama-4-Scout"), "llama4"));
+    assert_null(hs_unserved_model_why("mixtral-8x7b"));
+    for (const hs_unserved_model *m = hs_unserved_models; m->name; m++)
+        assert_null(hs_known_model_find(m->name));
+    first_near("mixtral-8x7", "mixtral-8x7b");
+    first_near("Llama4", "llama-4-scout");
+    first_near("qwen3-next-80b", "qwen3-next-80b-a3b");
+    first_near("deepseek", "deepseek-v3");
+    first_near("DeepSeek-R1-Distill", "deepseek-r1");
+    assert_int_equal(first_near("mixtral", "mixtral-8x7b"), 2);
+    assert_int_equal(first_near("deepseek", "deepseek-v3"), HS_MODELS_NEAR_MAX);
+    assert_int_equal(first_near("something else", NULL), 0);
+    assert_int_equal(first_near("b", NULL), 0);
+    assert_non_null(strstr(hs_unserved_model_why("Llama-4-Scout"), "llama4"));
+    assert_null(hs_unserved_model_why("mixtral-8x7b"));
+    for (const hs_unserved_model *m = hs_unserved_models; m->name; m++)
+        assert_null(hs_known_model_find(m->name));
+    first_near("mixtral-8x7", "mixtral-8x7b");
+    first_near("Llama4", "llama-4-scout");
+    first_near("qwen3-next-80b", "qwen3-next-80b-a3b");
+    first_near("deepseek", "deepseek-v3");
+    first_near("DeepSeek-R1-Distill", "deepseek-r1");
+    assert_int_equal(first_near("mixtral", "mixtral-8x7b"), 2);
+    assert_int_equal(first_near("deepseek", "deepseek-v3"), HS_MODELS_NEAR_MAX);
+    assert_int_equal(first_near("something else", NULL), 0);
+    assert_int_equal(first_near("b", NULL), 0);
 }
 
 int main(void)
