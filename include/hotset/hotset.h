@@ -69,9 +69,9 @@ typedef struct hs_engine_options {
     uint32_t max_queue;       /* requests waiting beyond those */
     bool without_text;        /* do not load tokenizer and template (eval --ids, bench, plan) */
     bool governed;            /* a hs_governor may change the size of the cache */
-    const char *profile;      /* name under which state_dir keeps which experts are used; NULL = it does not */
-    uint32_t preload_s;       /* reads those that were used most, for so many seconds after hs_engine_start at most */
-    const hs_shape *shape;    /* plans only: what to plan for instead of the files at path; NULL = those */
+    const char *profile;   /* name under which is counted, and kept in state_dir, which experts are used; NULL: not */
+    uint32_t preload_s;    /* reads those that were used most, for so many seconds after hs_engine_start at most */
+    const hs_shape *shape; /* plans only: what to plan for instead of the files at path; NULL = those */
     /* Loading progress: stage is a short word; called on the loading thread; nonzero cancels. May be NULL. */
     int (*progress)(void *ctx, const char *stage, uint64_t done, uint64_t total);
     void *progress_ctx;
@@ -188,8 +188,25 @@ const struct hs_template *hs_engine_template(const hs_engine *e);
 /* generation_config.json, or NULL. */
 const struct json_t *hs_engine_generation_config(const hs_engine *e);
 
-/* Keeps which experts have been used, under options.profile; 0 if there is none, or nothing was used. Any thread. */
+/* ---- which experts are used ---- */
+
+#define HS_MAX_PROFILES 32 /* of one model */
+#define HS_PROFILE_NAME 40 /* longest name */
+
+/* Keeps it in options.state_dir, for each profile that was used since; 0 if options.profile or state_dir is not set.
+ * Any thread, one at a time. */
 int hs_engine_save_heat(const hs_engine *e, struct hs_err *err);
+/* There is a profile of this name from now on; hs_engine_set_profile: and it is that of requests which name none.
+ * -EINVAL: not a name, HS_MAX_PROFILES there are, or the engine has no options.profile. Any thread. */
+int hs_engine_add_profile(hs_engine *e, const char *name, struct hs_err *err);
+int hs_engine_set_profile(hs_engine *e, const char *name, struct hs_err *err);
+
+typedef struct hs_profile {
+    const char *name; /* borrowed from the engine */
+    uint64_t requests, expert_hits, expert_misses;
+} hs_profile;
+/* The i-th; false: there are fewer. Any thread. */
+bool hs_engine_get_profile(const hs_engine *e, uint32_t i, hs_profile *ret_profile);
 
 /* ---- governor ---- */
 
@@ -255,6 +272,7 @@ typedef struct hs_engine_stats {
     uint64_t cache_bytes;                    /* memory for that many experts */
     uint64_t cache_shrinks, cache_grows;     /* times that the number of slots has changed */
     bool is_preloading;                      /* the experts that were used most are being read, since the start */
+    bool is_following;                       /* the same, since a request brought another profile */
     uint32_t preload_done, preload_total;    /* experts */
     uint64_t memory_pressure_ppm;            /* as hs_governor_status.pressure, millionths */
     uint64_t steps;                          /* forward passes: it grows while work advances (watchdog) */
@@ -342,8 +360,9 @@ typedef struct hs_request_options {
     const char *const *stop; /* copied; n_stop <= HS_MAX_STOP, each 1..HS_MAX_STOP_BYTES */
     uint32_t n_stop;
     bool ignore_eos;
-    uint64_t client;    /* requests of one client take turns with those of others */
-    uint32_t timeout_s; /* 0 = none: total time, after which it fails with -ETIMEDOUT */
+    uint64_t client;     /* requests of one client take turns with those of others */
+    const char *profile; /* for which its uses of experts count; NULL = the engine's */
+    uint32_t timeout_s;  /* 0 = none: total time, after which it fails with -ETIMEDOUT */
     /* Something to poll; called on the engine thread; must not block or call back into the engine. May be NULL. */
     void (*notify)(void *user);
     void *notify_user;

@@ -14,6 +14,7 @@
 typedef struct hs_chat_wishes {
     double temperature, top_p, min_p;
     int64_t top_k, max_tokens, seed;
+    const char *expert_profile; /* NULL: the daemon's, or nothing is kept; borrowed while the chat lives */
 } hs_chat_wishes;
 
 typedef struct hs_chat_sink {

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "cli/chat.h"
 #include "cli/options.h"
@@ -217,6 +218,9 @@ out:
 static void close_chat(hs_chat *chat)
 {
     local_chat *c = (local_chat *)chat;
+    hs_err err = {0};
+    if (c->engine && hs_engine_save_heat(c->engine, &err) < 0)
+        hs_warn("which experts are used is not remembered: %s", err.text);
     hs_engine_destroy(&c->engine);
     pthread_cond_destroy(&c->news);
     pthread_mutex_destroy(&c->lock);
@@ -232,6 +236,8 @@ int hs_chat_open_local(const char *path, const char *mirror, const hs_config *co
     hs_engine_options_from_config(config, &opt);
     opt.path = path;
     opt.mirror = mirror;
+    opt.profile = wishes->expert_profile;
+    opt.preload_s = (uint32_t)hs_config_seconds(config, "cache", "preload_seconds");
     int r = 0;
     if (messages && !opt.context)
         r = size_context(path, messages, wishes, &opt.context, err);

@@ -32,6 +32,8 @@ static int request_body(const remote_chat *c, const json_t *messages, char **ret
         if (integers[i].value >= 0)
             json_object_set_new(o, integers[i].key, json_integer(integers[i].value));
     }
+    if (o && w->expert_profile)
+        json_object_set_new(o, "expert_profile", json_string(w->expert_profile));
     *ret_text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     return *ret_text ? 0 : hs_err_set(err, -ENOMEM, "out of memory for the request");

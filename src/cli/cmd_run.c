@@ -195,7 +195,8 @@ static int open_chat(const hs_args *a, const hs_config *config, const json_t *me
                         .min_p = hs_args_number(a, "min-p", -1),
                         .top_k = hs_args_int(a, "top-k", -1),
                         .max_tokens = hs_args_int(a, "max-tokens", -1),
-                        .seed = hs_args_int(a, "seed", -1)};
+                        .seed = hs_args_int(a, "seed", -1),
+                        .expert_profile = hs_args_text(a, "expert-profile")};
     if (is_local(a))
         return hs_chat_open_local(model, hs_args_text(a, "mirror"), config, &w, messages, ret, err);
     hs_daemon d;
@@ -251,6 +252,9 @@ static const hs_flag flags[] = {
     {"top-k", HS_FLAG_INT, "K", 0, 16777216, "sample among the K likeliest; 0 = off"},
     {"min-p", HS_FLAG_NUMBER, "P", 0, 0.999999, "drop tokens less likely than this share of the likeliest; 0 = off"},
     {"seed", HS_FLAG_INT, "N", 0, 9.2e18, "the same seed gives the same answer; default a random one"},
+    {"expert-profile", HS_FLAG_TEXT, "NAME", 0, 0,
+     "count which experts are used for this profile, and begin with what it used before; default the model's own in a "
+     "daemon, none here"},
     HS_FLAG_MIRROR,
     HS_FLAG_SOCKET,
     HS_FLAGS_CONFIG,

@@ -41,6 +41,7 @@ typedef struct daemon_state {
     uint64_t server_bytes;
     uint64_t limit;                  /* memory.limit as it is applied; loop thread */
     _Atomic(hs_governor *) governor; /* the loader makes it; NULL: models load, or there is none */
+    atomic_bool is_loaded;           /* all models; their engines stay from then on */
     atomic_bool over;                /* the server has ended */
     bool save_failed;                /* has been said */
 } daemon_state;
@@ -123,7 +124,36 @@ static int apply_limit(daemon_state *d, uint64_t limit, hs_err *err)
     return r;
 }
 
-/* SIGHUP, on the loop thread. The models and what belongs to them stay as they are, but for the limit. */
+/* The profile that model i has in c; one that is no longer there keeps its own. */
+static const char *profile_in(const daemon_state *d, const hs_config *c, size_t i)
+{
+    const char *name;
+    hs_engine_options e = {.profile = d->planned[i].options.profile};
+    for (size_t k = 0; (name = hs_config_model_name(c, k)); k++)
+        if (!strcmp(name, d->models[i].model.name))
+            hs_engine_options_for_model(c, k, &e);
+    return e.profile;
+}
+
+/* only_check: takes the names, so that nothing fails when they are applied. */
+static int apply_profiles(daemon_state *d, const hs_config *c, bool only_check, hs_err *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < d->n; i++) {
+        const char *profile = profile_in(d, c, i);
+        bool is_loaded = atomic_load(&d->is_loaded);
+        if (!is_loaded && strcmp(profile, d->planned[i].options.profile) != 0)
+            r = hs_err_set(err, -EAGAIN, "expert_profile cannot change before all models are loaded: reload then");
+        else if (is_loaded)
+            r = only_check ? hs_engine_add_profile(d->models[i].engine, profile, err)
+                           : hs_engine_set_profile(d->models[i].engine, profile, err);
+        if (r < 0)
+            hs_err_prefix(err, "model %s", d->models[i].model.name);
+    }
+    return r;
+}
+
+/* SIGHUP, on the loop thread. The models and what belongs to them stay as they are, but for the limit and profiles. */
 static int reload(void *ctx, hs_err *err)
 {
     daemon_state *d = ctx;
@@ -138,13 +168,17 @@ static int reload(void *ctx, hs_err *err)
     hs_engine_options e;
     if (r == 0) {
         hs_engine_options_from_config(fresh, &e);
-        r = apply_limit(d, e.memory_limit, err);
+        r = apply_profiles(d, fresh, true, err);
+        if (r == 0)
+            r = apply_limit(d, e.memory_limit, err);
     }
     if (r == 0) {
         r = hs_server_apply(d->server, &o, err);
         if (r < 0)
             (void)apply_limit(d, before, &(hs_err){0});
     }
+    if (r == 0)
+        r = apply_profiles(d, fresh, false, err);
     if (r == 0)
         setup_log(d->args, fresh);
     hs_config_destroy(&fresh);
@@ -317,6 +351,7 @@ static void *load(void *ctx)
                 hs_engine_io_name(m->engine), hs_engine_io_note(m->engine));
         hs_server_set_engine(d->server, i, m->engine);
     }
+    atomic_store(&d->is_loaded, true);
     keep(d);
     return NULL;
 }

@@ -75,7 +75,7 @@ static const struct {
 };
 
 typedef struct sample {
-    char name[80], model[128], version[32];
+    char name[80], model[128], version[32], profile[48];
     uint32_t layer;
     double value;
 } sample;
@@ -120,6 +120,8 @@ static bool parse_sample(const char *line, const char *end, sample *s)
                 copy_name(s->model, sizeof s->model, value);
             else if (!strcmp(key, "version"))
                 copy_name(s->version, sizeof s->version, value);
+            else if (!strcmp(key, "profile"))
+                copy_name(s->profile, sizeof s->profile, value);
             else if (!strcmp(key, "layer"))
                 s->layer = (uint32_t)strtoul(value, NULL, 10);
         }
@@ -131,6 +133,27 @@ static bool parse_sample(const char *line, const char *end, sample *s)
     snprintf(number, sizeof number, "%.*s", (int)(end - line - 1 < 63 ? end - line - 1 : 63), line + 1);
     s->value = strtod(number, &rest);
     return rest != number && !*rest;
+}
+
+static void put_profile(hs_watch_model *m, const sample *s)
+{
+    uint32_t i = 0;
+    while (i < m->n_profiles && strcmp(m->profiles[i].name, s->profile) != 0)
+        i++;
+    if (i == HS_WATCH_MAX_PROFILES)
+        return;
+    hs_watch_profile *p = &m->profiles[i];
+    if (i == m->n_profiles) {
+        *p = (hs_watch_profile){0};
+        memcpy(p->name, s->profile, sizeof p->name);
+        m->n_profiles++;
+    }
+    if (!strcmp(s->name, "hotset_expert_profile_requests_total"))
+        p->requests = s->value;
+    else if (!strcmp(s->name, "hotset_expert_profile_hits_total"))
+        p->hits = s->value;
+    else if (!strcmp(s->name, "hotset_expert_profile_misses_total"))
+        p->misses = s->value;
 }
 
 static void put_sample(hs_watch *w, const sample *s)
@@ -149,6 +172,8 @@ static void put_sample(hs_watch *w, const sample *s)
         m->layers[m->n_layers++].resident = s->value > 0 ? (uint32_t)s->value : 0;
         return;
     }
+    if (*s->profile)
+        put_profile(m, s);
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
         if (!strcmp(s->name, members[i].metric))
             *(double *)(void *)((char *)m + members[i].offset) = s->value;

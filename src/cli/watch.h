@@ -9,9 +9,10 @@
 #include "base/json.h"
 #include "cli/daemon.h"
 
-#define HS_WATCH_MAX_MODELS 16
-#define HS_WATCH_MAX_LAYERS 256
-#define HS_WATCH_MAX_SLOTS  256
+#define HS_WATCH_MAX_MODELS   16
+#define HS_WATCH_MAX_LAYERS   256
+#define HS_WATCH_MAX_SLOTS    256
+#define HS_WATCH_MAX_PROFILES 32
 
 /* X(member, metric): of one model, from /metrics. */
 #define HS_WATCH_METRICS(X)                                                                                            \
@@ -47,6 +48,11 @@ typedef struct hs_watch_slot {
     uint64_t prompt_tokens, generated_tokens, max_tokens, client_pid; /* client_pid 0: over TCP */
 } hs_watch_slot;
 
+typedef struct hs_watch_profile {
+    char name[48];
+    double requests, hits, misses;
+} hs_watch_profile;
+
 typedef struct hs_watch_model {
     char name[128], arch[32], status[12];
     uint64_t experts, memory_bytes, context;
@@ -55,6 +61,8 @@ typedef struct hs_watch_model {
 #undef X
     uint32_t n_slots, n_busy; /* sequences; busy ones are listed, as many as there is room for */
     hs_watch_slot busy[HS_WATCH_MAX_SLOTS];
+    uint32_t n_profiles;
+    hs_watch_profile profiles[HS_WATCH_MAX_PROFILES];
     uint32_t n_layers; /* 0: the daemon does not tell */
     struct {
         uint32_t number, resident;

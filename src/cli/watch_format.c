@@ -103,6 +103,22 @@ static void put_map(screen *s, const hs_watch_model *m)
     }
 }
 
+/* Those that were used, if it is not always the same. */
+static void put_profiles(screen *s, const hs_watch_model *m)
+{
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < m->n_profiles; i++)
+        used += m->profiles[i].requests > 0;
+    for (uint32_t i = 0; used > 1 && i < m->n_profiles; i++) {
+        const hs_watch_profile *p = &m->profiles[i];
+        char x[16];
+        double uses = p->hits + p->misses;
+        if (p->requests > 0)
+            put_line(s, "  profile    %s: %.0f requests, hit rate %s", p->name, p->requests,
+                     percent(uses > 0 ? p->hits / uses : -1, x));
+    }
+}
+
 static void put_busy(screen *s, const hs_watch_model *m)
 {
     for (uint32_t i = 0; i < m->n_busy; i++) {
@@ -140,6 +156,7 @@ static void put_model(screen *s, const hs_watch *before, const hs_watch *now, ui
              m->shrinks, m->grows, percent(m->pressure, z));
     put_line(s, "  cache      %.0f of %llu experts in memory", m->resident, (unsigned long long)m->experts);
     put_map(s, m);
+    put_profiles(s, m);
     put_busy(s, m);
 }
 
@@ -191,14 +208,18 @@ static json_t *busy_json(const hs_watch_model *m)
 static json_t *model_json(const hs_watch *before, const hs_watch *now, uint32_t i)
 {
     const hs_watch_model *m = &now->models[i];
-    json_t *layers = json_array(), *o;
+    json_t *layers = json_array(), *profiles = json_array(), *o;
+    for (uint32_t k = 0; k < m->n_profiles; k++)
+        json_array_append_new(profiles, json_pack("{s:s, s:f, s:f, s:f}", "name", m->profiles[k].name, "requests",
+                                                  m->profiles[k].requests, "hits", m->profiles[k].hits, "misses",
+                                                  m->profiles[k].misses));
     for (uint32_t l = 0; l < m->n_layers; l++)
         json_array_append_new(
             layers, json_pack("{s:i, s:i}", "layer", (int)m->layers[l].number, "resident", (int)m->layers[l].resident));
-    o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:o, s:o}", "name", m->name, "architecture", m->arch, "status",
-                  m->status, "experts", (json_int_t)m->experts, "memory_bytes", (json_int_t)m->memory_bytes,
+    o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:o, s:o, s:o}", "name", m->name, "architecture", m->arch,
+                  "status", m->status, "experts", (json_int_t)m->experts, "memory_bytes", (json_int_t)m->memory_bytes,
                   "context_length", (json_int_t)m->context, "sequences", (int)m->n_slots, "busy", busy_json(m),
-                  "layers", layers);
+                  "layers", layers, "profiles", profiles);
     if (!o)
         return NULL;
 #define X(member, metric) json_object_set_new(o, #member, json_real(m->member));

@@ -29,7 +29,7 @@ void hs__route_observer(void *ctx, const hs_route *route)
         }
     }
     if (e->heat)
-        hs__heat_use(e->heat, route->layer, route->experts, route->top_k);
+        hs__heat_use(e->heat, seq->profile, route->layer, route->experts, route->top_k);
     if (!e->on_route)
         return;
     hs_route_event ev = {.decode = route->phase == HS_PHASE_DECODE,
@@ -64,6 +64,8 @@ double hs__cost_end(hs_engine *e, const hs__cost *c, bool done, hs_receipt *cons
     for (uint32_t i = e->n_batch; i-- > 0;) {
         const hs__seq *s = &e->seqs[e->batch_seq[i]];
         hs_receipt *r = receipts[i];
+        if (e->heat && done)
+            hs__heat_count(e->heat, s->profile, s->step_hits, s->step_misses);
         if (!r)
             continue;
         uint64_t share = i == 0 ? bytes - given : misses ? bytes / misses * s->step_misses : bytes / e->n_batch;
@@ -119,6 +121,7 @@ void hs__engine_counters(const hs_engine *e, hs_engine_stats *s)
     s->cache_shrinks = r.shrinks;
     s->cache_grows = r.grows;
     s->is_preloading = e->is_preloading;
+    s->is_following = e->is_following;
     if (e->heat) {
         const uint32_t *objects, *uses;
         uint32_t tokens, n = hs__heat_order(e->heat, &objects, &uses, &tokens);

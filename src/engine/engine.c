@@ -192,16 +192,22 @@ static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *e
     return r;
 }
 
+bool hs__warm_policy(hs_engine *e)
+{
+    const uint32_t *objects, *uses;
+    uint32_t tokens, n = hs__heat_order(e->heat, &objects, &uses, &tokens);
+    if (n)
+        hs_residency_warm(e->residency, objects, uses, n, tokens);
+    return n;
+}
+
 static int start_heat(hs_engine *e, const hs_engine_options *opt, hs_err *err)
 {
     int r = hs__heat_create(opt, &e->opened, &e->heat, err);
     if (r < 0 || !e->heat)
         return r;
-    const uint32_t *objects, *uses;
-    uint32_t tokens, n = hs__heat_order(e->heat, &objects, &uses, &tokens);
-    if (n)
-        hs_residency_warm(e->residency, objects, uses, n, tokens);
-    e->preload_s = n ? opt->preload_s : 0;
+    e->preload_s = opt->preload_s;
+    e->is_preloading = hs__warm_policy(e) && e->preload_s;
     return 0;
 }
 

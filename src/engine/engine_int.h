@@ -47,6 +47,7 @@ typedef struct hs__heat hs__heat;
 typedef struct hs__seq {
     hs_kv kv;
     bool in_use;
+    uint32_t profile; /* of hs__heat */
     /* Of the current step, filled by the route observer. */
     uint32_t step_hits, step_misses;
 } hs__seq;
@@ -64,10 +65,10 @@ struct hs_engine {
     uint64_t kv_bytes;
     hs_residency *residency;
     hs_io *io;
-    hs__heat *heat; /* NULL = it is not kept */
+    hs__heat *heat; /* NULL = it is not counted */
     uint32_t preload_s, preload_at;
-    uint64_t preload_until_ns;
-    bool is_preloading;
+    uint64_t preload_until_ns; /* 0 = the next idle moment is its beginning */
+    bool is_preloading, is_following;
     _Atomic uint32_t pressure_ppm; /* the governor's; any thread */
     hs_model *model;
     hs__seq *seqs;       /* [plan.parallel] */
@@ -110,6 +111,8 @@ void hs__engine_counters(const hs_engine *e, hs_engine_stats *ret);
 void hs__engine_publish(hs_engine *e);
 /* n slots from now on (hs_residency_resize); wakes the engine thread. Any thread. */
 void hs__engine_resize(hs_engine *e, uint32_t n);
+/* Tells the policy what the profile at work has used; false: nothing. Between passes. */
+bool hs__warm_policy(hs_engine *e);
 int hs__seq_take(hs_engine *e, uint32_t *ret_index);
 void hs__seq_give(hs_engine *e, uint32_t index);
 
@@ -131,6 +134,7 @@ struct hs_request {
     bool queued, cancelled; /* (lock) */
     uint64_t turn;          /* (lock) lower goes first; a client's own requests have rising ones */
     uint64_t client;
+    uint32_t profile; /* of hs__heat */
     uint64_t t_submit, t_start, deadline_ns;
     uint32_t *tokens;
     uint32_t n_tokens, n_done; /* prompt tokens, of them processed */

@@ -110,9 +110,11 @@ static const hs_option options[] = {
     {"model", "context", HS_OPT_INT, "0", 0, 16777216, NULL, "tokens", "As kv.context, for this model alone.", false},
     {"model", "kv_type", HS_OPT_ENUM, "f16", 0, 0, "f16|f32|q8", "", "As kv.type, for this model alone.", false},
     {"model", "expert_profile", HS_OPT_STRING, "default", 0, 0, NULL, "",
-     "Name under which it is remembered, in state.dir, which experts are used: letters, digits, - and _. Models that "
-     "are served for different purposes may have one each.",
-     false},
+     "Name under which it is remembered, in state.dir, which experts are used: up to 40 letters, digits, - and _. At "
+     "the start those that it used most are read first. A request may name another one (\"expert_profile\"): then its "
+     "uses count for that one, and what that one used most is kept rather, and read when there is nothing else to do. "
+     "A model has at most 32.",
+     true},
     {"model", "cache", HS_OPT_CACHE, "auto", 0, 0, NULL, "", "As cache.size, for this model alone.", false},
 };
 

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/engine_int.h"
+#include "engine/heat.h"
 
 static void request_free(hs_request *r)
 {
@@ -96,6 +97,9 @@ static int fill(hs_request *r, const hs_engine *e, const hs_request_options *opt
     r->sampling = opt->sampling;
     r->ignore_eos = opt->ignore_eos;
     r->client = opt->client;
+    code = hs__heat_profile(e->heat, opt->profile, &r->profile, err);
+    if (code < 0)
+        return code;
     r->notify = opt->notify;
     r->notify_user = opt->notify_user;
     r->t_submit = hs_now_ns();

@@ -224,9 +224,24 @@ static int on_prefill(void *ctx, uint64_t done, uint64_t total)
     return unwanted || is_late(r, now);
 }
 
+/* The policy hears what the request's profile used before, if another one was at work; what of it is worth more than
+ * what is in memory is read when nobody wants anything. */
+static void begin_profile(hs_engine *e, const hs_request *r)
+{
+    e->seqs[r->seq].profile = r->profile;
+    if (!e->heat || !hs__heat_enter(e->heat, r->profile))
+        return;
+    e->is_preloading = false;
+    e->is_following = hs__warm_policy(e) && e->preload_s;
+    e->preload_at = 0;
+    e->preload_until_ns = 0;
+}
+
 static void prefill_chunk(hs_engine *e, uint32_t i, bool alone)
 {
     hs_request *r = e->active[i];
+    if (!r->n_done)
+        begin_profile(e, r);
     uint32_t n = r->n_tokens - r->n_done;
     uint32_t most = alone || e->plan.prefill_chunk < SHARED_CHUNK ? e->plan.prefill_chunk : SHARED_CHUNK;
     n = n < most ? n : most;
@@ -375,21 +390,26 @@ static void wait_for_work(hs_engine *e)
 {
     while (!e->stop && !has_work(e)) {
         bool is_resizing = hs_residency_is_resizing(e->residency);
-        uint64_t wait_ns = e->is_preloading ? PRELOAD_NS : is_resizing ? SETTLE_NS : 1000000000ull;
+        bool is_reading = e->is_preloading || e->is_following;
+        uint64_t wait_ns = is_reading ? PRELOAD_NS : is_resizing ? SETTLE_NS : 1000000000ull;
         struct timespec until = hs_timespec(hs_now_ns() + wait_ns);
-        if (!e->n_active && !is_resizing && !e->is_preloading)
+        if (!e->n_active && !is_resizing && !is_reading)
             hs_cond_wait(&e->wake, &e->lock);
         else if (hs_cond_timedwait(&e->wake, &e->lock, &until) == ETIMEDOUT)
             return;
     }
 }
 
-/* Nobody wants anything now: reads a few more of the experts that were used most in earlier runs. */
-static void preload(hs_engine *e)
+/* Nobody wants anything now: reads a few more of the experts that the profile at work has used most before, for
+ * cache.preload_seconds in all. */
+static void preload(hs_engine *e, uint64_t now)
 {
     const uint32_t *objects, *uses;
     uint32_t tokens, n = hs__heat_order(e->heat, &objects, &uses, &tokens);
-    e->is_preloading = hs_residency_preload(e->residency, objects, n, &e->preload_at);
+    if (!e->preload_until_ns)
+        e->preload_until_ns = now + e->preload_s * 1000000000ull;
+    if (!hs_residency_preload(e->residency, objects, n, e->is_following, &e->preload_at))
+        e->is_preloading = e->is_following = false;
 }
 
 bool hs__scheduler_round(hs_engine *e)
@@ -411,11 +431,12 @@ bool hs__scheduler_round(hs_engine *e)
     uint32_t n = collect(e, e->step_slots);
     if (n)
         decode_step(e, e->step_slots, n);
-    e->is_preloading = e->is_preloading && now < e->preload_until_ns;
+    if (e->preload_until_ns && now >= e->preload_until_ns)
+        e->is_preloading = e->is_following = false;
     if (i < 0 && !n) {
         hs_residency_settle(e->residency);
-        if (e->is_preloading)
-            preload(e);
+        if (e->is_preloading || e->is_following)
+            preload(e, now);
     }
     hs__engine_publish(e);
     return true;
@@ -446,7 +467,6 @@ int hs_engine_start(hs_engine *e, hs_err *err)
     if (e->started)
         return hs_err_set(err, -EALREADY, "the engine thread is running already");
     e->started = true;
-    e->is_preloading = e->preload_s > 0;
     e->preload_until_ns = hs_now_ns() + e->preload_s * 1000000000ull;
     hs__engine_publish(e);
     int r = -pthread_create(&e->thread, NULL, hs__scheduler_main, e);

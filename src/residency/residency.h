@@ -78,12 +78,13 @@ bool hs_residency_is_resizing(const hs_residency *r);
 /* Engine thread, between passes: follows at once, as far as reads that are still out let it. */
 void hs_residency_settle(hs_residency *r);
 
-/* What is known from earlier runs, before the first token: objects[n], most used first, with uses[n] of so many tokens.
- */
+/* What is known from earlier: objects[n], most used first, with uses[n] of so many tokens. To the policy it is as if
+ * these had just passed. Engine thread, between passes, or before there are any. */
 void hs_residency_warm(hs_residency *r, const uint32_t *objects, const uint32_t *uses, uint32_t n, uint32_t tokens);
 /* Engine thread, between passes: starts to read objects[*at..n) into EMPTY slots, as far as reads ahead may go, and
- * takes in what has been read; moves *at on. False: nothing is left, or no slot. */
-bool hs_residency_preload(hs_residency *r, const uint32_t *objects, uint32_t n, uint32_t *at);
+ * takes in what has been read; moves *at on. replace: also in the place of what the policy thinks less of. False:
+ * nothing is left, or no slot. */
+bool hs_residency_preload(hs_residency *r, const uint32_t *objects, uint32_t n, bool replace, uint32_t *at);
 /* Engine thread, between passes: reading ahead from now on, or not; what was learnt of it stays. For one that was
  * created to read ahead. */
 void hs_residency_set_prefetch(hs_residency *r, bool on);

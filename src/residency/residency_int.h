@@ -330,6 +330,8 @@ void hs__slots_init(hs_residency *r);
 uint32_t hs__slot_for_demand(hs_residency *r, uint32_t object, bool force, hs__kind *ret_kind);
 /* The same for a guess of the object: never at the cost of anything asked for, protected or guessed. */
 uint32_t hs__slot_for_guess(hs_residency *r, uint32_t object);
+/* Would the policy clearly rather have the object than what it would give up for it? */
+bool hs__slot_would_admit(hs_residency *r, uint32_t object);
 /* EMPTY -> READING. */
 void hs__slot_fill(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind, uint32_t load);
 /* READING or DECODING -> READY. */

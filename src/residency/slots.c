@@ -211,6 +211,12 @@ static bool admits(hs_residency *r, uint32_t object, uint32_t victim)
     return victim != HS_POLICY_NONE && r->policy->admit(r->policy_state, object, victim, r->sweep, r->now);
 }
 
+bool hs__slot_would_admit(hs_residency *r, uint32_t object)
+{
+    uint32_t victim = victim_of(r, hs__slab_for(r, object));
+    return victim != HS_POLICY_NONE && r->policy->admit(r->policy_state, object, victim, true, r->now);
+}
+
 void hs__slot_judge(hs_residency *r, uint32_t slot)
 {
     const hs__slab *b = slab_of(r, slot);

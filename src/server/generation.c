@@ -148,6 +148,7 @@ static int submit(hs__generation *g, const hs__generation_input *in, hs__api_err
         .n_stop = p->n_stop,
         .ignore_eos = p->ignore_eos,
         .client = g->conn->client,
+        .profile = p->expert_profile,
         .timeout_s = g->conn->server->options.request_timeout_s,
         .notify = on_notify,
         .notify_user = g,
@@ -158,6 +159,11 @@ static int submit(hs__generation *g, const hs__generation_input *in, hs__api_err
     /* A limit of ours larger than the context must not read as the client's mistake. */
     if (!p->max_tokens && opt.max_tokens >= hs_engine_max_context(in->model->engine))
         opt.max_tokens = 0;
+    if (p->expert_profile) {
+        r = hs_engine_add_profile(in->model->engine, p->expert_profile, &err);
+        if (r < 0)
+            return hs__api_fail(e, hs__error_status(r), "expert_profile", code_word(r), "%s", err.text);
+    }
     hs__params_sampling(p, &in->model->defaults, hs_engine_generation_config(in->model->engine), &opt.sampling);
     r = hs_request_submit(in->model->engine, &opt, &g->request, &err);
     if (r < 0)

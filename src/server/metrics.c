@@ -162,6 +162,30 @@ static void put_layers(hs_buf *b, const hs_server *s)
     }
 }
 
+static void put_profiles(hs_buf *b, const hs_server *s)
+{
+    static const struct {
+        const char *name, *help;
+        size_t offset;
+    } of[] = {
+        {"hotset_expert_profile_requests_total", "Requests begun.", offsetof(hs_profile, requests)},
+        {"hotset_expert_profile_hits_total", "Experts found in memory.", offsetof(hs_profile, expert_hits)},
+        {"hotset_expert_profile_misses_total", "Experts that had to be read.", offsetof(hs_profile, expert_misses)},
+    };
+    for (size_t k = 0; k < sizeof of / sizeof of[0]; k++) {
+        head(b, of[k].name, "counter", of[k].help);
+        for (size_t i = 0; i < s->n_models; i++) {
+            hs_profile p;
+            for (uint32_t j = 0; s->models[i].engine && hs_engine_get_profile(s->models[i].engine, j, &p); j++) {
+                hs_buf_printf(b, "%s{model=\"", of[k].name);
+                put_label(b, s->models[i].name);
+                hs_buf_printf(b, "\",profile=\"%s\"} %llu\n", p.name,
+                              (unsigned long long)*(const uint64_t *)(const void *)((const char *)&p + of[k].offset));
+            }
+        }
+    }
+}
+
 static void put_histogram(hs_buf *b, const char *name, const char *help, const hs__histogram *h)
 {
     uint64_t n = 0;
@@ -208,5 +232,6 @@ int hs__metrics_print(const hs_server *s, hs_buf *b)
     put_histogram(b, "hotset_inter_token_seconds", "Token to token of one request.", &m->inter_token);
     put_engines(b, s);
     put_layers(b, s);
+    put_profiles(b, s);
     return b->failed;
 }

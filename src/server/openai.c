@@ -65,6 +65,14 @@ static int f_model(const char *name, const json_t *v, hs__params *p, hs__api_err
     return 0;
 }
 
+static int f_expert_profile(const char *name, const json_t *v, hs__params *p, hs__api_error *e)
+{
+    if (!json_is_string(v) || strlen(json_string_value(v)) != json_string_length(v))
+        return bad(e, name, "expert_profile must be a string");
+    p->expert_profile = json_string_value(v); /* the engine knows what is a name */
+    return 0;
+}
+
 static int f_integer(const char *name, const json_t *v, int64_t min, int64_t max, int64_t *ret, hs__api_error *e)
 {
     double d = json_is_number(v) ? json_number_value(v) : NAN;
@@ -252,6 +260,7 @@ static const field fields[] = {
     F("max_completion_tokens", CHAT, FIELD_CUSTOM, .custom = f_max_tokens),
     F("stream", BOTH, FIELD_BOOL, AT(stream)),
     F("stream_options", BOTH, FIELD_CUSTOM, .custom = f_stream_options),
+    F("expert_profile", BOTH, FIELD_CUSTOM, .custom = f_expert_profile),
     F("ignore_eos", BOTH, FIELD_BOOL, AT(ignore_eos)),
     F("tools", CHAT, FIELD_ARRAY, AT(tools)),
     F("tool_choice", CHAT, FIELD_CUSTOM, .custom = f_tool_choice),

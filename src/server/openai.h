@@ -35,6 +35,7 @@ typedef enum hs__body {
  * the root. */
 typedef struct hs__params {
     const char *model;
+    const char *expert_profile;
     const json_t *messages, *tools, *kwargs; /* chat */
     const json_t *prompt;                    /* others: a string, or an array of token ids */
     double temperature, top_p, min_p;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # What a daemon has used is in memory when the next one is ready, and its answers are the same; a file that is damaged
-# or cannot be written is a warning. SIGHUP gives the cache another limit.
+# or cannot be written is a warning. A request may bring a profile. SIGHUP gives the cache another limit.
 . "$(dirname "$0")/lib.sh"
 
 STATE=$WORK/state
@@ -42,6 +42,75 @@ stop_daemon
 serve --set model.tale.expert_profile=other
 grep -q 'read ahead' "$WORK/serve.log" && fail "another profile's experts were read ahead"
 stop_daemon
+
+# A request names a profile: its uses are that one's, and what it used most comes back when it does, after a restart,
+# too. Same answers. `told` is about a profile's own story.
+told() { # PROFILE QUESTION TOKENS
+    expect 0 "$HOTSET" run tale "$2" --config "$WORK/empty.conf" --temp 0 --max-tokens "$3" --socket "$SOCKET" \
+        --expert-profile "$1"
+}
+picture() { # KEY of profile NAME
+    "$HOTSET" ps --config "$WORK/empty.conf" --socket "$SOCKET" --json > "$WORK/out"
+    grep -o "{\"name\": *\"$2\"[^}]*}" "$WORK/out" | sed "s/.*\"$1\": *\([0-9]*\).*/\1/"
+}
+# quiet : nothing is being read
+quiet() {
+    before=
+    while "$HOTSET" ps --config "$WORK/empty.conf" --socket "$SOCKET" --json > "$WORK/out"; do
+        now=$(grep -o '"speculative_bytes": *[0-9]*' "$WORK/out")
+        [ "$now" = "$before" ] && break
+        before=$now
+        sleep 0.3
+    done
+}
+# visit PROFILE : the daemon begins anew, hears of the profile, has a moment, and tells its story: misses of that
+visit() {
+    serve --set cache.size=50% --set prefetch.mode=off
+    for q in "Once upon a time" "Tell me of the sea."; do told default "$q" 40; done
+    told "$1" "A" 1
+    quiet
+    before_misses=$(picture misses "$1")
+    told "$1" "$fox" 60
+    cmp -s "$WORK/out" "$WORK/fox" || fail "another answer with profile $1"
+    misses=$(($(picture misses "$1") - before_misses))
+    stop_daemon
+}
+fox="Tell me a story about a fox and a king."
+serve --set cache.size=50%
+told fox "$fox" 60
+cp "$WORK/out" "$WORK/fox"
+told fox "$fox" 60
+told sea "Tell me of the sea." 60
+[ "$(picture requests fox)" = 2 ] && [ "$(picture requests sea)" = 1 ] || fail "requests of profiles"
+for bad in "" "no/name" "$(printf '%041d' 0)"; do
+    expect 1 "$HOTSET" run tale "x" --config "$WORK/empty.conf" --socket "$SOCKET" --expert-profile "$bad"
+    says "expert_profile"
+done
+# Most of them, and one more.
+for i in $(seq 1 29); do told "many$i" "A" 1; done
+expect 1 "$HOTSET" run tale "x" --config "$WORK/empty.conf" --socket "$SOCKET" --expert-profile many30
+says "one more than the 32"
+told fox "$fox" 60
+cmp -s "$WORK/out" "$WORK/fox" || fail "another answer"
+# What requests without a name count for changes by SIGHUP.
+printf '[model tale]\npath = %s\nexpert_profile = sea\n' "$MODEL" > "$WORK/empty.conf"
+kill -HUP "$DAEMON"
+logged 'configuration'
+ask
+[ "$(picture requests sea)" = 2 ] || fail "expert_profile is not reloaded"
+printf '[model tale]\npath = %s\nexpert_profile = many31\n' "$MODEL" > "$WORK/empty.conf"
+kill -HUP "$DAEMON"
+logged 'one more than the 32'
+: > "$WORK/empty.conf"
+stop_daemon
+ls "$STATE"/heat-*-fox "$STATE"/heat-*-sea > /dev/null || fail "profiles are not kept"
+rm -f "$STATE"/heat-*-many*
+visit fox
+with=$misses
+visit new
+[ "$with" -lt "$misses" ] || fail "$with misses with its profile, $misses without"
+echo "$with misses with the profile, $misses without"
+rm -f "$STATE"/heat-*-[fsn]*
 
 for f in "$STATE"/heat-*-default; do printf 'nonsense' > "$f"; done
 serve

@@ -2,7 +2,8 @@
 /*
  * fuzz_heat.c - a file of expert uses in the state folder. The first byte chooses the model's shape and whether the
  * rest is the file as it is, or what is to be made one of this model with the right checksum. Whatever it is, the model
- * comes up; what is taken over is in order and within its bounds; what is written afterwards is read again as that.
+ * comes up; what is taken over is in order and within its bounds, of a second profile with the same file, too; what is
+ * written afterwards is read again as that. And the bytes as the name of a profile: refused, or a profile of its own.
  */
 #include <string.h>
 
@@ -117,9 +118,26 @@ static size_t kept(const char *name)
     return n;
 }
 
+/* The bytes as a name. */
+static void check_name(hs__heat *h, const uint8_t *data, size_t size)
+{
+    char name[100] = "";
+    hs_err err = {0};
+    uint32_t i = 99, again = 99;
+    memcpy(name, data, size < sizeof name - 1 ? size : sizeof name - 1);
+    int r = hs__heat_profile(h, name, &i, &err);
+    FUZZ_CHECK(r == 0 ? i < 3 : r == -EINVAL && *err.text && i == 99);
+    if (r < 0)
+        return;
+    FUZZ_CHECK(strlen(name) <= HS_PROFILE_NAME && !strpbrk(name, "/. %"));
+    FUZZ_CHECK(hs__heat_profile(h, name, &again, &err) == 0 && again == i);
+    FUZZ_CHECK((i < 2) == (!strcmp(name, "p") || !strcmp(name, "q")));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char name[] = "heat-30313233343536373839616263646500-p";
+    static const char other[] = "heat-30313233343536373839616263646500-q";
     if (size < 1 || size > 512)
         return 0;
     scratch_begin();
@@ -141,6 +159,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else
         memcpy(file, data + 1, len);
     scratch_write(name, file, len, len);
+    scratch_write(other, file, len, len);
     bool good = parse(len, shapes[s].layers, shapes[s].experts);
     FUZZ_CHECK(good || !(data[0] & 1));
 
@@ -149,10 +168,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t sum = check_order(h, n);
     FUZZ_CHECK(good || !sum);
     FUZZ_CHECK(!good || is_aged(sum, s));
+    FUZZ_CHECK(sum == 0 || hs__heat_enter(h, 1));
+    FUZZ_CHECK(check_order(h, n) <= sum + n); /* rounded to fewer tokens */
+    check_name(h, data + 1, size - 1);
     FUZZ_CHECK(hs__heat_save(h, &err) == 0);
     FUZZ_CHECK(kept(name) == len); /* nothing was used: it stays as it is */
     uint32_t expert = (uint32_t)size % shapes[s].experts;
-    hs__heat_use(h, 1, &expert, 1);
+    hs__heat_use(h, 0, 1, &expert, 1);
     FUZZ_CHECK(hs__heat_save(h, &err) == 0);
     hs__heat_destroy(&h);
     len = kept(name);
@@ -162,5 +184,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         again += uses[i];
     FUZZ_CHECK(again == sum + 1);
     unlink(scratch_file(name));
+    unlink(scratch_file(other));
     return 0;
 }

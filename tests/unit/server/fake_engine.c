@@ -36,6 +36,7 @@ struct hs_engine {
     hs_engine_stats stats;
     hs_request_options last;
     char *last_prompt;
+    char last_profile[HS_PROFILE_NAME + 1];
     json_t *generation_config;
 };
 
@@ -206,6 +207,20 @@ hs_engine_layer hs_engine_get_layer(const hs_engine *e, uint32_t moe_layer)
     return (hs_engine_layer){.resident = 7 + moe_layer};
 }
 
+int hs_engine_add_profile(hs_engine *e, const char *name, hs_err *err)
+{
+    (void)e;
+    return strcmp(name, "bad name") ? 0 : hs_err_set(err, -EINVAL, "expert_profile: '%s' is no name", name);
+}
+
+bool hs_engine_get_profile(const hs_engine *e, uint32_t i, hs_profile *ret_profile)
+{
+    (void)e;
+    if (i < 2)
+        *ret_profile = (hs_profile){.name = i ? "code" : "default", .requests = 3, .expert_misses = 40 + i};
+    return i < 2;
+}
+
 hs_engine_stats hs_engine_get_stats(const hs_engine *engine)
 {
     hs_engine *e = (hs_engine *)(uintptr_t)engine;
@@ -276,6 +291,8 @@ int hs_request_submit(hs_engine *e, const hs_request_options *opt, hs_request **
     pthread_mutex_lock(&e->lock);
     int code = admit(e, r, err);
     e->last = *opt;
+    snprintf(e->last_profile, sizeof e->last_profile, "%s", opt->profile ? opt->profile : "");
+    e->last.profile = e->last_profile;
     free(e->last_prompt);
     e->last_prompt = strdup(r->prompt);
     pthread_mutex_unlock(&e->lock);

@@ -49,7 +49,7 @@ static void test_honoured(void **state)
     (void)state;
     hs__params p = good("\"temperature\":0,\"top_p\":0.5,\"min_p\":0.1,\"top_k\":40,\"seed\":-3,\"max_tokens\":9,"
                         "\"stop\":[\"a\",\"b\"],\"stream\":true,\"stream_options\":{\"include_usage\":true},"
-                        "\"ignore_eos\":true,\"model\":\"m\"",
+                        "\"ignore_eos\":true,\"model\":\"m\",\"expert_profile\":\"code\"",
                         true);
     assert_true(p.temperature == 0 && p.top_p == 0.5 && p.min_p == 0.1);
     assert_int_equal(p.top_k, 40);
@@ -59,6 +59,7 @@ static void test_honoured(void **state)
     assert_string_equal(p.stop[1], "b");
     assert_true(p.stream && p.include_usage && p.ignore_eos && p.add_generation_prompt);
     assert_string_equal(p.model, "m");
+    assert_string_equal(p.expert_profile, "code");
     p = good("\"stop\":\"a\",\"max_completion_tokens\":7,\"top_k\":-1,\"max_tokens\":7", true);
     assert_int_equal(p.n_stop, 1);
     assert_int_equal(p.max_tokens, 7);
@@ -130,6 +131,9 @@ static void test_refused(void **state)
         {"\"no_such_thing\":1", "no_such_thing"},
         {"\"prompt\":\"x\"", "prompt"},
         {"\"model\":5", "model"},
+        {"\"expert_profile\":5", "expert_profile"},
+        {"\"expert_profile\":[\"code\"]", "expert_profile"},
+        {"\"expert_profile\":\"a\\u0000b\"", "expert_profile"},
         {"\"continue_final_message\":true,\"add_generation_prompt\":true", "continue_final_message"},
     };
     for (size_t i = 0; i < sizeof chat / sizeof chat[0]; i++)

@@ -107,6 +107,22 @@ static void test_chat_whole(void **state)
     assert_int_equal(o.client, getpid());
 }
 
+static void test_expert_profile(void **state)
+{
+    (void)state;
+    ask_post(&H, CHAT, "{\"expert_profile\":\"code\"," USER("hi") "}", &B);
+    assert_has(&B, "tok tok");
+    assert_string_equal(fake_engine_last(H.engine).profile, "code");
+    hs_buf_clear(&B);
+    ask_post(&H, CHAT, "{" USER("hi") "}", &B);
+    assert_string_equal(fake_engine_last(H.engine).profile, "");
+    hs_buf_clear(&B);
+    ask_post(&H, CHAT, "{\"stream\":true,\"expert_profile\":\"bad name\"," USER("hi") "}", &B);
+    assert_has(&B, "HTTP/1.1 400");
+    assert_has(&B, "\"param\":\"expert_profile\"");
+    assert_has(&B, "'bad name' is no name");
+}
+
 static void test_chat_stream(void **state)
 {
     (void)state;
@@ -388,6 +404,8 @@ static void test_metrics(void **state)
     assert_has(&B, "hotset_queue_depth{model=\"tale\"} 0\n");
     assert_has(&B, "hotset_expert_cache_layer_resident{model=\"tale\",layer=\"1\"} 7\n");
     assert_has(&B, "hotset_expert_cache_layer_resident{model=\"tale\",layer=\"2\"} 8\n");
+    assert_has(&B, "hotset_expert_profile_requests_total{model=\"tale\",profile=\"default\"} 3\n");
+    assert_has(&B, "hotset_expert_profile_misses_total{model=\"tale\",profile=\"code\"} 41\n");
     for (char *line = strtok((char *)(uintptr_t)body_of(&B), "\n"); line; line = strtok(NULL, "\n"))
         assert_true(line[0] == '#' || (!strncmp(line, "hotset_", 7) && strchr(line, ' ')));
 }
@@ -603,6 +621,7 @@ int main(void)
         T(test_models),
         T(test_chat_whole),
         T(test_chat_stream),
+        T(test_expert_profile),
         T(test_completions),
         T(test_errors),
         T(test_metrics),
