@@ -9,6 +9,9 @@
  *   experts-NNNNN.hss      streamed objects: one record per (layer, expert), layer-major
  *   raw-NNNNN.hss          (version 2) every record of experts shard NNNNN that is compressed once more, with RAW parts
  *   every other regular file of the source, verbatim (manifest "files" maps names if one collides with ours)
+ * A shard may be a symbolic link to a file elsewhere: `hotset pack --stripe` puts experts on several drives so. The
+ * manifest names no folder but this one, so drives may be mounted elsewhere later, the links being made anew; and a copy
+ * that follows links is the same packed folder on one drive. Shards may hold any experts of any layers, in that order.
  *
  * A shard (.hss), all integers little-endian:
  *   [0, 4096)              hs_shard_header, zero-padded
@@ -147,7 +150,8 @@ static_assert(sizeof(hs_shard_frame) == 8, "layout");
  * manifest.json:
  * { "format": "hotset-pack", "version": 1, "identity": "32 hex digits", "source_stamp": "32 hex", "created_by": "hotset
  * 0.1.0", "source": "/absolute/path" (optional: where the source lay; never needed), "options": {"codec": "zstd"|"raw",
- * "level": N, "shard_bytes": N, "keep_raw": true (version 2)}, "sources": [{"name": "model.safetensors", "bytes": N,
+ * "level": N, "shard_bytes": N, "keep_raw": true (version 2), "stripe": [N, ...] (the drives' shares; of no meaning to a
+ * reader)}, "sources": [{"name": "model.safetensors", "bytes": N,
  * "mtime_ns": N, "data_start": N, "mode": 420, "header": "model.safetensors.header", "header_xxh3": "16 hex"}],
  * "shards":
  * [{"name": "dense-00000.hss", "kind": "dense"|"experts"|"raw", "bytes": N, "records": N, "header_hash": "16 hex"}],

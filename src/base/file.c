@@ -131,3 +131,14 @@ int hs_file_write_atomic(const char *path, const void *data, size_t len, hs_err 
     r = hs_fsync_parent(path);
     return r < 0 ? hs_err_set(err, r, "%s: %s", path, hs_strerror(r)) : 0;
 }
+
+int hs_file_unopened(const char *path, int code, hs_err *err)
+{
+    char to[PATH_MAX];
+    ssize_t n = readlink(path, to, sizeof to - 1);
+    if (n <= 0)
+        return hs_err_set(err, code, "%s: %s", path, hs_strerror(code));
+    to[n] = '\0';
+    return hs_err_set(err, code, "%s: is a link to %s: %s%s", path, to, hs_strerror(code),
+                      code == -ENOENT ? " (is that drive mounted?)" : "");
+}

@@ -27,4 +27,7 @@ int hs_fsync_parent(const char *path);
  * be read is an error, not an absence. */
 bool hs_file_exists(const char *path);
 
+/* The sentence for a file that could not be opened: of a symbolic link it says where that leads. Returns code. */
+int hs_file_unopened(const char *path, int code, hs_err *err);
+
 #endif

@@ -1,5 +1,6 @@
 /* cmd_pack.c - pack, unpack, verify: front of src/pack. SIGINT stops at the next frame, cleanly. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -100,6 +101,38 @@ static int report_pack(const hs_args *a, const follow *f)
     return 0;
 }
 
+typedef struct stripe {
+    const char *folders[HS_PACK_MAX_STRIPE]; /* within text */
+    uint32_t shares[HS_PACK_MAX_STRIPE + 1];
+    char *text;
+} stripe;
+
+/* "DIR,DIR" of --stripe and "N,N,N" of --shares; false: not of that form. text is to be freed. */
+static bool read_stripe(const hs_args *a, stripe *s, hs_pack_options *o)
+{
+    const char *shares = hs_args_text(a, "shares");
+    s->text = hs_args_has(a, "stripe") ? hs_strdup(hs_args_text(a, "stripe")) : NULL;
+    for (char *at = s->text, *end; at; at = end ? end + 1 : NULL) {
+        end = strchr(at, ',');
+        if (end)
+            *end = '\0';
+        if (!*at || o->n_stripe == HS_PACK_MAX_STRIPE)
+            return false;
+        s->folders[o->n_stripe++] = at;
+    }
+    o->stripe = s->folders;
+    o->shares = shares ? s->shares : NULL;
+    for (uint32_t i = 0; shares && i < o->n_stripe + 1; i++) {
+        char *end;
+        unsigned long n = *shares >= '0' && *shares <= '9' ? strtoul(shares, &end, 10) : HS_PACK_MAX_SHARE + 1ul;
+        if (n > HS_PACK_MAX_SHARE || *end != (i < o->n_stripe ? ',' : '\0'))
+            return false;
+        s->shares[i] = (uint32_t)n;
+        shares = end + 1;
+    }
+    return !shares || o->n_stripe;
+}
+
 static int run_pack(const hs_args *a)
 {
     static const char *const codecs[] = {"auto", "zstd", "exponent", "any", "raw"};
@@ -119,11 +152,20 @@ static int run_pack(const hs_args *a)
     if (o.keep_raw && o.codec == HS_PACK_RAW)
         return hs_fail_usage(a->verb,
                              "--keep-raw keeps what is compressed raw as well: with --codec raw there is none");
-    o.measure = o.codec == HS_PACK_AUTO && !o.disk_bw;
+    stripe over = {0};
+    if (!read_stripe(a, &over, &o)) {
+        hs_free(over.text);
+        return hs_fail_usage(a->verb,
+                             "--stripe is a list of at most %u folders, DIR[,DIR...], and --shares one of numbers to "
+                             "%u, of DST and of each DIR",
+                             HS_PACK_MAX_STRIPE, HS_PACK_MAX_SHARE);
+    }
+    o.measure = true;
     follow f;
     o.monitor = monitor(&f);
     hs_err err = {0};
     int r = hs_pack(&o, &err);
+    hs_free(over.text);
     hs_progress_clear(&f.progress);
     if (r == -ECANCELED) {
         hs_say("stopped; the same command continues where it was");
@@ -143,6 +185,11 @@ static const hs_flag pack_flags[] = {
      "faster there, without the source"},
     {"level", HS_FLAG_INT, "N", 1, HS_PACK_LEVEL_MAX, "zstd level; default 1, weights gain next to nothing from more"},
     {"shard-size", HS_FLAG_SIZE, "SIZE", 1 << 20, 0, "weights per shard file; default 4G"},
+    {"stripe", HS_FLAG_TEXT, "DIR[,DIR...]", 0, 0,
+     "folders on further drives, made if need be: each drive, that of DST included, gets a share of every layer's "
+     "experts, and all are read at once; DST has links to the shards there"},
+    {"shares", HS_FLAG_TEXT, "N[,N...]", 0, 0,
+     "with --stripe: what DST and each DIR get, as 2,1; default: by how fast each reads, measured"},
     {"disk-bw", HS_FLAG_SIZE, "SIZE", 1, 0,
      "bytes per second of the drive that will serve, for auto; default: measured"},
     {"cores", HS_FLAG_INT, "N", 1, HS_PACK_THREADS_MAX,

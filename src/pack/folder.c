@@ -48,7 +48,7 @@ int hs__pk_open(const char *path, struct stat *ret_st, hs_err *err)
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return hs_err_set(err, -errno, "%s: %s", path, hs_strerror(-errno));
+        return hs_file_unopened(path, -errno, err);
     int r = fstat(fd, &st) < 0 ? -errno : 0;
     if (r < 0)
         hs_err_set(err, r, "%s: %s", path, hs_strerror(r));
@@ -163,6 +163,24 @@ int hs__pk_commit(int fd, const char *tmp, const char *path, hs_err *err)
     if (r == 0)
         r = hs_fsync_parent(path);
     return r < 0 ? hs_err_set(err, r, "%s: %s", path, hs_strerror(r)) : 0;
+}
+
+int hs__pk_link(const char *folder, const char *name, const char *target, hs_err *err)
+{
+    char *path = hs__pk_path(folder, name, err), *tmp = path ? hs__pk_path(folder, HS__PK_TMP, err) : NULL;
+    int r = tmp ? 0 : -ENOMEM;
+    if (r == 0) {
+        unlink(tmp);
+        if (symlink(target, tmp) < 0 || rename(tmp, path) < 0)
+            r = -errno;
+        if (r == 0)
+            r = hs_fsync_parent(path);
+        if (r < 0)
+            hs_err_set(err, r, "%s: %s", path, hs_strerror(r));
+    }
+    hs_free(path);
+    hs_free(tmp);
+    return r;
 }
 
 /* A new HS__PK_TMP in folder. Its mode is set whatever the umask says only by the caller. */

@@ -49,17 +49,76 @@ bool hs__pk_parse_hex64(const char *text, uint64_t *ret)
 void hs__pk_identity(const hs__pk_recipe *r, uint8_t ret[16])
 {
     uint64_t options[3] = {r->codecs | (uint64_t)r->keep_raw << 8, r->codecs ? (uint64_t)r->level : 0, r->shard_bytes};
-    uint8_t all[sizeof r->stamp + sizeof options];
+    uint8_t all[sizeof r->stamp + sizeof options + sizeof r->stripe.share];
+    size_t len = sizeof r->stamp + sizeof options;
     memcpy(all, r->stamp, sizeof r->stamp);
     memcpy(all + sizeof r->stamp, options, sizeof options);
+    if (r->stripe.n > 1) {
+        memcpy(all + len, r->stripe.share, r->stripe.n * sizeof *r->stripe.share);
+        len += r->stripe.n * sizeof *r->stripe.share;
+    }
     XXH128_canonical_t c;
-    XXH128_canonicalFromHash(&c, XXH3_128bits(all, sizeof all));
+    XXH128_canonicalFromHash(&c, XXH3_128bits(all, len));
     memcpy(ret, c.digest, 16);
+}
+
+/* NULL: one drive. */
+static json_t *stripe_json(const hs__pk_stripe *s)
+{
+    json_t *list = s->n > 1 ? json_array() : NULL;
+    for (uint32_t i = 0; list && i < s->n; i++)
+        json_array_append_new(list, json_integer(s->share[i]));
+    return list;
+}
+
+static int read_stripe(const json_t *o, const char *where, hs__pk_stripe *ret, hs_err *err)
+{
+    const json_t *list = json_object_get(o, "stripe");
+    size_t n = list ? json_array_size(list) : 1;
+    *ret = (hs__pk_stripe){.n = (uint32_t)n, .share = {1}};
+    bool good = n >= 1 && n <= HS_PACK_MAX_STRIPE + 1;
+    json_int_t sum = list ? 0 : 1;
+    for (size_t i = 0; good && list && i < n; i++) {
+        const json_t *item = json_array_get(list, i);
+        json_int_t share = json_is_integer(item) ? json_integer_value(item) : -1;
+        good = share >= 0 && share <= HS_PACK_MAX_SHARE;
+        ret->share[i] = (uint32_t)share;
+        sum += share;
+    }
+    return good && sum ? 0 : hs_err_set(err, -EINVAL, "%s: stripe is malformed", where);
 }
 
 /* ---- state ---- */
 
-int hs__pk_state_read(const char *dst, hs__pk_recipe *ret, hs_err *err)
+/* The folders beside dst; NULL: there are none. */
+static json_t *folders_json(const hs__pk_folders *f)
+{
+    json_t *list = f->n > 1 ? json_array() : NULL;
+    for (uint32_t i = 1; list && i < f->n; i++)
+        json_array_append_new(list, json_string(f->path[i]));
+    return list;
+}
+
+static int read_folders(const json_t *state, const char *where, uint32_t n, hs__pk_folders *ret, hs_err *err)
+{
+    const json_t *list = json_object_get(state, "folders");
+    hs__pk_folders f = {.n = n};
+    bool good = json_array_size(list) == n - 1;
+    for (uint32_t i = 0; i < n; i++)
+        f.lock[i] = -1;
+    for (uint32_t i = 1; good && i < n; i++) {
+        const char *path = json_string_value(json_array_get(list, i - 1));
+        f.path[i] = path && path[0] == '/' ? hs_strdup(path) : NULL;
+        good = f.path[i];
+    }
+    if (good && ret)
+        *ret = f;
+    else
+        hs__pk_folders_close(&f);
+    return good ? 0 : hs_err_set(err, -EINVAL, "%s: folders is malformed", where);
+}
+
+int hs__pk_state_read(const char *dst, hs__pk_recipe *ret, hs__pk_folders *folders, hs_err *err)
 {
     hs__pk_recipe r = {0};
     json_t *j = NULL;
@@ -81,6 +140,10 @@ int hs__pk_state_read(const char *dst, hs__pk_recipe *ret, hs_err *err)
     if (e == 0)
         e = hs_json_int(j, path, "shard_bytes", 1, INT64_MAX, &shard_bytes, err);
     bool keep_raw = json_is_true(json_object_get(j, "keep_raw"));
+    if (e == 0)
+        e = read_stripe(j, path, &r.stripe, err);
+    if (e == 0)
+        e = read_folders(j, path, r.stripe.n, folders, err);
     json_decref(j);
     hs_free(path);
     if (e < 0)
@@ -93,15 +156,24 @@ int hs__pk_state_read(const char *dst, hs__pk_recipe *ret, hs_err *err)
     return 0;
 }
 
-int hs__pk_state_write(const char *dst, const hs__pk_recipe *r, hs_err *err)
+int hs__pk_state_write(const char *dst, const hs__pk_recipe *r, const hs__pk_folders *folders, hs_err *err)
 {
-    char stamp[33], text[400];
+    char stamp[33];
     hs__pk_hex(r->stamp, 16, stamp);
-    int n = snprintf(text, sizeof text,
-                     "{\"format\": \"" STATE_FORMAT "\", \"source_stamp\": \"%s\", \"compress\": %u, \"level\": %d, "
-                     "\"shard_bytes\": %llu, \"keep_raw\": %s}\n",
-                     stamp, r->codecs, r->level, (unsigned long long)r->shard_bytes, r->keep_raw ? "true" : "false");
-    return hs__pk_write(dst, HS__PK_STATE, text, (size_t)n, 0644, err);
+    json_t *j =
+        json_pack("{s:s, s:s, s:I, s:i, s:I, s:b, s:o*, s:o*}", "format", STATE_FORMAT, "source_stamp", stamp,
+                  "compress", (json_int_t)r->codecs, "level", r->level, "shard_bytes", (json_int_t)r->shard_bytes,
+                  "keep_raw", r->keep_raw, "stripe", stripe_json(&r->stripe), "folders", folders_json(folders));
+    if (folders->n > 1 && json_array_size(json_object_get(j, "folders")) != folders->n - 1) {
+        json_decref(j);
+        return hs_err_set(err, -EINVAL, "%s: the path of a folder to stripe over is not UTF-8", dst);
+    }
+    char *text = j ? json_dumps(j, JSON_PRESERVE_ORDER) : NULL;
+    int e = text ? hs__pk_write(dst, HS__PK_STATE, text, strlen(text), 0644, err)
+                 : hs_err_set(err, -ENOMEM, "%s: out of memory", dst);
+    free(text);
+    json_decref(j);
+    return e;
 }
 
 /* ---- manifest ---- */
@@ -186,6 +258,9 @@ int hs__pk_manifest_recipe(const json_t *m, const char *path, hs__pk_recipe *ret
     ret->level = (int)level;
     ret->shard_bytes = (uint64_t)shard_bytes;
     ret->keep_raw = json_is_true(json_object_get(o, "keep_raw"));
+    r = read_stripe(o, path, &ret->stripe, err);
+    if (r < 0)
+        return r;
     *ret_source = json_string_value(json_object_get(m, "source"));
     return 0;
 }
@@ -212,13 +287,13 @@ static json_t *manifest_json(const hs__pk_plan *p, const hs__pk_recipe *r, const
         stored += p->shards[i].raw ? 0 : info[i].stored_bytes;
         raw |= p->shards[i].raw;
     }
-    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:{s:s, s:i, s:I, s:o*}, s:o*, s:o, s:o, s:o, s:I, s:I}", "format",
-                     HS_PACK_FORMAT, "version", raw ? HS_PACK_VERSION : HS_PACK_VERSION_PLAIN, "identity", identity,
-                     "source_stamp", stamp, "created_by", "hotset " HOTSET_VERSION, "options", "codec",
+    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:{s:s, s:i, s:I, s:o*, s:o*}, s:o*, s:o, s:o, s:o, s:I, s:I}",
+                     "format", HS_PACK_FORMAT, "version", raw ? HS_PACK_VERSION : HS_PACK_VERSION_PLAIN, "identity",
+                     identity, "source_stamp", stamp, "created_by", "hotset " HOTSET_VERSION, "options", "codec",
                      codec_names[r->codecs], "level", r->level, "shard_bytes", (json_int_t)r->shard_bytes, "keep_raw",
-                     r->keep_raw ? json_true() : NULL, "source", source_json(p), "sources", sources_json(p), "shards",
-                     shards_json(p, info), "files", files_json(p), "raw_bytes", (json_int_t)p->source_bytes,
-                     "stored_bytes", (json_int_t)stored);
+                     r->keep_raw ? json_true() : NULL, "stripe", stripe_json(&r->stripe), "source", source_json(p),
+                     "sources", sources_json(p), "shards", shards_json(p, info), "files", files_json(p), "raw_bytes",
+                     (json_int_t)p->source_bytes, "stored_bytes", (json_int_t)stored);
 }
 
 /* Names go into JSON, which is UTF-8. */

@@ -7,7 +7,8 @@
  * WORTH is not taken: nobody packs to be as fast as before and have the cores busier.
  *
  * The drive is measured with direct reads of the source, one stream per pool thread. That is the drive of the pack only
- * when both lie on the same device; otherwise, and for a small source, a fast drive is assumed, and a note says so.
+ * when both lie on the same device; otherwise, and for a small source, a fast drive is assumed, and a note says so. Of
+ * several drives stripe.c tells what they read together.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -47,15 +48,9 @@ static void read_block(void *ctx, uint32_t index, uint32_t thread)
         atomic_fetch_add(&j->done, BLOCK);
 }
 
-/* Bytes per second; 0 = cannot be told. */
-static double drive_speed(hs__pk_work *w, const hs__pk_plan *p)
+double hs__pk_read_speed(hs__pk_work *w, const char *path, uint64_t bytes)
 {
-    const hs__pk_container *big = &p->containers[0];
-    for (uint32_t i = 1; i < p->n_containers; i++)
-        big = p->containers[i].bytes > big->bytes ? &p->containers[i] : big;
-    if (big->bytes < (uint64_t)BLOCK * BLOCKS)
-        return 0;
-    drive_job j = {.bytes = big->bytes, .fd = open(big->path, O_RDONLY | O_CLOEXEC | O_DIRECT)};
+    drive_job j = {.bytes = bytes, .fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT)};
     size_t room = (size_t)hs_pool_threads(w->pool) * BLOCK;
     j.buffers = j.fd >= 0 ? hs_map_alloc(room) : NULL;
     double speed = 0;
@@ -69,6 +64,15 @@ static double drive_speed(hs__pk_work *w, const hs__pk_plan *p)
     if (j.fd >= 0)
         close(j.fd);
     return speed;
+}
+
+/* Of the source's drive. */
+static double drive_speed(hs__pk_work *w, const hs__pk_plan *p)
+{
+    const hs__pk_container *big = &p->containers[0];
+    for (uint32_t i = 1; i < p->n_containers; i++)
+        big = p->containers[i].bytes > big->bytes ? &p->containers[i] : big;
+    return big->bytes < (uint64_t)BLOCK * BLOCKS ? 0 : hs__pk_read_speed(w, big->path, big->bytes);
 }
 
 static bool same_device(const char *a, const char *b)
@@ -136,20 +140,20 @@ static void tell(hs__pk_work *w, const char *how, double drive, uint32_t cores, 
                 best ? best->name : "compression would not make reading faster");
 }
 
-int hs__pk_decide(hs__pk_work *w, const hs_pack_options *opt, const hs__pk_plan *p, hs__pk_encoder *e,
+int hs__pk_decide(hs__pk_work *w, const hs_pack_options *opt, const hs__pk_plan *p, double measured, hs__pk_encoder *e,
                   uint32_t *ret_allowed, hs_err *err)
 {
     choice c[] = {{.allowed = HS__PK_EXPONENT, .name = "exponent"},
                   {.allowed = HS__PK_ZSTD | HS__PK_EXPONENT, .name = "any"}};
     const uint32_t n = sizeof c / sizeof *c, cores = opt->cores ? opt->cores : hs_cpu_count();
     const char *how = opt->disk_bw ? "given" : "measured";
-    double drive = (double)opt->disk_bw;
+    double drive = opt->disk_bw ? (double)opt->disk_bw : measured;
     const choice *best = NULL;
     *ret_allowed = 0;
     if (!p->n_parts)
         return 0;
     hs__pk_phase(w, HS_PACK_PHASE_MEASURE, 0);
-    if (!opt->disk_bw && opt->measure && same_device(p->containers[0].path, opt->dst))
+    if (drive <= 0 && opt->measure && !opt->n_stripe && same_device(p->containers[0].path, opt->dst))
         drive = drive_speed(w, p);
     if (drive <= 0) {
         how = "assumed: it was not measured, being another drive than the source's, or the source under 256 MiB, or "

@@ -25,6 +25,7 @@ typedef struct job {
     hs__pk_plan *plan;
     hs__pk_encoder *encoder;
     hs__pk_recipe recipe;
+    hs__pk_folders folders; /* where shards go */
     uint8_t identity[16];
     hs__pk_shard_info *info; /* [2 * plan->n_shards, raw ones included] */
     int lock;
@@ -58,23 +59,30 @@ static const uint32_t codecs_of[] = {[HS_PACK_ZSTD] = HS__PK_ZSTD,
                                      [HS_PACK_ANY] = HS__PK_ZSTD | HS__PK_EXPONENT,
                                      [HS_PACK_RAW] = 0};
 
-/* What options and, when going on, the state file say. */
+static bool same_shares(const hs_pack_options *o, const hs__pk_stripe *s)
+{
+    bool same = true;
+    for (uint32_t i = 0; same && o->shares && i < s->n; i++)
+        same = o->shares[i] == s->share[i];
+    return same;
+}
+
+/* What options and, when going on, the state file, which is in j->recipe, say. */
 static int choose_recipe(job *j, dst_kind kind, hs_err *err)
 {
     const hs_pack_options *o = j->opt;
     hs__pk_recipe *r = &j->recipe;
+    double speed = 0;
     bool decided = false;
     if (kind == DST_UNFINISHED) {
-        int e = hs__pk_state_read(o->dst, r, err);
-        if (e < 0)
-            return e;
         if (memcmp(r->stamp, j->plan->stamp, sizeof r->stamp))
             return hs_err_set(
                 err, -EEXIST,
                 "%s holds an unfinished pack of another source (or %s was changed since): remove it first", o->dst,
                 o->src);
         if ((o->codec != HS_PACK_AUTO && codecs_of[o->codec] != r->codecs) || (o->level && o->level != r->level) ||
-            (o->shard_bytes && o->shard_bytes != r->shard_bytes) || (o->keep_raw && r->codecs && !r->keep_raw))
+            (o->shard_bytes && o->shard_bytes != r->shard_bytes) || (o->keep_raw && r->codecs && !r->keep_raw) ||
+            (o->n_stripe && !same_shares(o, &r->stripe)))
             return hs_err_set(err, -EEXIST,
                               "%s holds an unfinished pack with other options: give the same ones, or remove it first",
                               o->dst);
@@ -83,10 +91,11 @@ static int choose_recipe(job *j, dst_kind kind, hs_err *err)
         memcpy(r->stamp, j->plan->stamp, sizeof r->stamp);
         r->level = o->level ? o->level : 1;
         r->shard_bytes = o->shard_bytes ? o->shard_bytes : HS_PACK_SHARD_BYTES;
+        hs__pk_stripe_weigh(&j->work, &j->folders, o, j->plan->source_bytes, &r->stripe, &speed);
     }
     int e = hs__pk_encoder_create(&j->work, r->level, &j->encoder, err);
     if (e == 0 && !decided && o->codec == HS_PACK_AUTO)
-        e = hs__pk_decide(&j->work, o, j->plan, j->encoder, &r->codecs, err);
+        e = hs__pk_decide(&j->work, o, j->plan, speed, j->encoder, &r->codecs, err);
     else if (!decided)
         r->codecs = codecs_of[o->codec];
     if (!decided)
@@ -95,53 +104,82 @@ static int choose_recipe(job *j, dst_kind kind, hs_err *err)
     return e;
 }
 
-/* A shard that an earlier run finished, and that is what this one would write. */
-static int find_shard(job *j, uint32_t shard, bool *ret_found, hs_err *err)
+/* dst/NAME is a link to the shard, which lies on another drive. */
+static int link_shard(const job *j, const hs__pk_shard_plan *s, const char *path, hs_err *err)
 {
-    static const hs_pack_monitor deaf;
-    const hs__pk_shard_plan *s = &j->plan->shards[shard];
-    hs__pk_work quiet = {.monitor = &deaf};
-    hs__pk_shard sh = {.name = s->name, .fd = -1, .path = hs__pk_path(j->opt->dst, s->name, err)};
-    if (!sh.path)
+    char is[PATH_MAX], *link = hs__pk_path(j->opt->dst, s->name, err);
+    if (!link)
         return -ENOMEM;
-    int r = 0;
-    bool same = false;
-    if (access(sh.path, F_OK) == 0) {
-        r = hs__pk_shard_open(&quiet, &sh, j->identity, err);
-        same = r == 0 && sh.usable && sh.header.n_records == s->n_records;
-    }
-    hs__pk_shard_info info = {.bytes = sh.bytes, .records = sh.header.n_records, .header_hash = sh.header.header_hash};
+    ssize_t n = readlink(link, is, sizeof is);
+    bool there = n > 0 && (size_t)n == strlen(path) && !memcmp(is, path, (size_t)n);
+    hs_free(link);
+    return there ? 0 : hs__pk_link(j->opt->dst, s->name, path, err);
+}
+
+/* Is it what this run would write? Then *ret is filled. */
+static bool is_planned_shard(const job *j, const hs__pk_shard_plan *s, const hs__pk_shard *sh, hs__pk_shard_info *ret)
+{
+    hs__pk_shard_info info = {
+        .bytes = sh->bytes, .records = sh->header.n_records, .header_hash = sh->header.header_hash};
+    bool same = sh->usable && sh->header.n_records == s->n_records;
     for (uint32_t i = 0; same && i < s->n_records; i++) {
         const hs__pk_record *want = &j->plan->records[hs__pk_record_of(s, i)];
-        const hs_shard_record *got = &sh.records[i];
+        const hs_shard_record *got = &sh->records[i];
         same = got->n_parts == want->n_parts;
         for (uint32_t k = 0; same && k < want->n_parts; k++) {
             const hs__pk_part *a = &j->plan->parts[want->first_part + k];
-            const hs_shard_part *b = &sh.parts[got->first_part + k];
+            const hs_shard_part *b = &sh->parts[got->first_part + k];
             same = a->source == b->source && a->offset == b->source_offset && a->bytes == b->bytes;
         }
         info.raw_bytes += got->raw_bytes;
         info.stored_bytes += got->stored_bytes;
     }
+    if (same)
+        *ret = info;
+    return same;
+}
+
+/* A shard that an earlier run finished, and that is what this one would write. What else has its name beside dst is not
+ * ours. */
+static int find_shard(job *j, uint32_t shard, bool *ret_found, hs_err *err)
+{
+    static const hs_pack_monitor deaf;
+    const hs__pk_shard_plan *s = &j->plan->shards[shard];
+    hs__pk_work quiet = {.monitor = &deaf};
+    hs__pk_shard sh = {.name = s->name, .fd = -1, .path = hs__pk_path(j->folders.path[s->drive], s->name, err)};
+    if (!sh.path)
+        return -ENOMEM;
+    struct stat st;
+    int r = 0;
+    bool there = lstat(sh.path, &st) == 0, same = false;
+    if (there && !(s->drive && S_ISLNK(st.st_mode)) && (r = hs__pk_shard_open(&quiet, &sh, j->identity, err)) == 0)
+        same = is_planned_shard(j, s, &sh, &j->info[shard]);
+    if (r == 0 && s->drive && there && !same)
+        r = hs_err_set(err, -EEXIST, "%s is not of this pack: choose another folder, or remove it", sh.path);
+    if (r == 0 && s->drive && same)
+        r = link_shard(j, s, sh.path, err);
     hs__pk_shard_close(&sh);
     *ret_found = same;
-    if (same)
-        j->info[shard] = info;
     return r;
 }
 
 static int write_shard(job *j, uint32_t shard, hs_err *err)
 {
     const hs__pk_shard_plan *s = &j->plan->shards[shard];
+    const char *folder = j->folders.path[s->drive];
     hs__pk_writer *w = NULL;
-    int r = hs__pk_writer_create(j->plan, shard, j->opt->dst, j->identity, &w, err);
+    char *path = hs__pk_path(folder, s->name, err);
+    int r = path ? hs__pk_writer_create(j->plan, shard, folder, j->identity, &w, err) : -ENOMEM;
     for (uint32_t i = 0; r == 0 && i < s->n_records; i++)
         r = hs__pk_encode_record(j->encoder, j->plan, hs__pk_record_of(s, i), s->raw ? 0 : j->recipe.codecs, w, err);
     if (r == 0)
         r = hs__pk_plan_unchanged(j->plan, err);
     if (r == 0)
         r = hs__pk_writer_finish(w, &j->info[shard], err);
+    if (r == 0 && s->drive)
+        r = link_shard(j, s, path, err);
     hs__pk_writer_destroy(&w);
+    hs_free(path);
     return r;
 }
 
@@ -268,12 +306,22 @@ static int check_nothing_else(const job *j, hs_err *err)
 /* After lock: everything that is written. */
 static int fill_dst(job *j, dst_kind kind, hs_err *err)
 {
+    hs__pk_folders begun = {0};
+    int r = kind == DST_UNFINISHED ? hs__pk_state_read(j->opt->dst, &j->recipe, &begun, err) : 0;
+    if (r == 0)
+        r = hs__pk_folders_open(&j->folders, j->opt, begun.n ? &begun : NULL, err);
+    hs__pk_folders_close(&begun);
+    if (r == 0)
+        r = choose_recipe(j, kind, err);
+    if (r == 0)
+        r = hs__pk_plan_stripe(j->plan, &j->recipe.stripe, j->recipe.shard_bytes, err);
+    if (r < 0)
+        return r;
     j->info = hs_calloc(2u * j->plan->n_shards + 1u, sizeof *j->info);
     if (!j->info)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", j->opt->dst);
-    int r = choose_recipe(j, kind, err);
-    if (r == 0 && kind == DST_EMPTY)
-        r = hs__pk_state_write(j->opt->dst, &j->recipe, err);
+    if (kind == DST_EMPTY)
+        r = hs__pk_state_write(j->opt->dst, &j->recipe, &j->folders, err);
     if (r < 0)
         return r;
     hs__pk_phase(&j->work, HS_PACK_PHASE_PACK,
@@ -316,6 +364,19 @@ static void remove_leftovers(job *j)
     }
 }
 
+/* Is a complete pack striped as it is asked for? */
+static int check_place(const job *j, const hs__pk_packed *packed, hs_err *err)
+{
+    const hs_pack_options *o = j->opt;
+    const char *source;
+    hs__pk_recipe recipe;
+    int r = o->n_stripe ? hs__pk_manifest_recipe(packed->manifest, packed->path, &recipe, &source, err) : 0;
+    if (r == 0 && o->n_stripe && (recipe.stripe.n != o->n_stripe + 1 || !same_shares(o, &recipe.stripe)))
+        r = hs_err_set(err, -EEXIST, "%s is a complete pack over %u drive%s%s: remove it first, or leave it as it is",
+                       o->dst, recipe.stripe.n, recipe.stripe.n == 1 ? "" : "s", o->shares ? " in other shares" : "");
+    return r == 0 ? hs__pk_folders_check(o, packed, err) : r;
+}
+
 /* dst has a manifest: fine if it is a pack of this very source. */
 static int meet_pack(job *j, hs_err *err)
 {
@@ -332,6 +393,8 @@ static int meet_pack(job *j, hs_err *err)
                        j->opt->dst);
     if (r == 0 && j->work.problems)
         r = hs_err_set(err, -EBADMSG, "%s is packed already, but damaged: %.380s", j->opt->dst, j->work.first);
+    if (r == 0)
+        r = check_place(j, packed, err);
     if (r == 0)
         r = hs__pk_compare_outside(&j->work, packed, j->plan, &same, err);
     if (r == 0 && !j->work.problems && !same)
@@ -353,6 +416,8 @@ static int check(job *j, hs_err *err)
     hs__pk_packed *packed = NULL;
     bool same;
     int r = hs__pk_packed_open(j->opt->dst, &packed, err);
+    if (r == 0)
+        r = check_place(j, packed, err);
     if (r == 0)
         r = hs__pk_verify(&j->work, packed, err);
     if (r == 0)
@@ -395,6 +460,18 @@ static int check_options(const hs_pack_options *o, hs_err *err)
     if (o->shard_bytes && o->shard_bytes < 1u << 20)
         return hs_err_set(err, -EINVAL, "pack: shards of %llu bytes; at least 1 MiB is needed",
                           (unsigned long long)o->shard_bytes);
+    if (o->n_stripe > HS_PACK_MAX_STRIPE)
+        return hs_err_set(err, -EINVAL, "pack: %u folders to stripe over; at most %u are possible", o->n_stripe,
+                          HS_PACK_MAX_STRIPE);
+    uint64_t shares = 0;
+    for (uint32_t i = 0; o->shares && i < o->n_stripe + 1; i++) {
+        shares += o->shares[i];
+        if (o->shares[i] > HS_PACK_MAX_SHARE)
+            return hs_err_set(err, -EINVAL, "pack: a share of %u; at most %u is possible", o->shares[i],
+                              HS_PACK_MAX_SHARE);
+    }
+    if (o->shares && (!o->n_stripe || !shares))
+        return hs_err_set(err, -EINVAL, "pack: shares are for the folders of stripe, and one must be more than 0");
     if (o->keep_raw && o->codec == HS_PACK_RAW)
         return hs_err_set(err, -EINVAL, "pack: with codec raw every record is raw: keep_raw would add nothing");
     if (o->threads > HS_PACK_THREADS_MAX)
@@ -412,7 +489,7 @@ int hs_pack(const hs_pack_options *opt, hs_err *err)
     /* What is given for going on decides how the plan is cut. */
     uint64_t shard_bytes = opt->shard_bytes ? opt->shard_bytes : HS_PACK_SHARD_BYTES;
     hs__pk_recipe begun;
-    if (r == 0 && !opt->shard_bytes && hs__pk_state_read(opt->dst, &begun, NULL) == 0)
+    if (r == 0 && !opt->shard_bytes && hs__pk_state_read(opt->dst, &begun, NULL, NULL) == 0)
         shard_bytes = begun.shard_bytes;
     if (r == 0)
         r = hs__pk_plan_create(opt->src, shard_bytes, &j.work, &j.plan, err);
@@ -427,6 +504,7 @@ int hs_pack(const hs_pack_options *opt, hs_err *err)
     }
     if (r == 0)
         r = opt->check ? check(&j, err) : pack_into(&j, err);
+    hs__pk_folders_close(&j.folders);
     hs__pk_unlock(opt->dst, &j.lock);
     hs__pk_encoder_destroy(&j.encoder);
     hs__pk_plan_destroy(&j.plan);

@@ -22,6 +22,8 @@
 #define HS_PACK_THREADS_MAX  256u
 #define HS_PACK_MAX_PROBLEMS 1000u /* that are reported one by one; the rest is counted */
 #define HS_PACK_ANY_RECORD   (-1)
+#define HS_PACK_MAX_STRIPE   7u       /* folders beside dst */
+#define HS_PACK_MAX_SHARE    1000000u /* of one drive */
 
 typedef enum hs_pack_phase {
     HS_PACK_PHASE_MEASURE, /* of drive and decoder */
@@ -68,9 +70,14 @@ typedef struct hs_pack_options {
     uint64_t shard_bytes; /* raw bytes per experts shard, at least 1 MiB; 0 = HS_PACK_SHARD_BYTES */
     hs_pool *pool;        /* NULL = an own one of `threads` */
     uint32_t threads;     /* 0 = hs_cpu_count() */
+    /* Further folders, there or new, on other drives: each gets its share of every layer's experts, and dst a symbolic
+     * link to each shard there. Going on with an unfinished pack, none = those that it was begun with. */
+    const char *const *stripe; /* [n_stripe] */
+    uint32_t n_stripe;
+    const uint32_t *shares; /* [n_stripe + 1], dst's first; NULL = by how fast each reads (measure; else the same) */
     /* HS_PACK_AUTO: compression loses when `cores` decode slower than the drive of dst reads. Neither measured nor
      * given: the drive counts as a fast one (HS_PACK_FAST_DRIVE). */
-    bool measure;     /* measure the drive (when src is on the same one) */
+    bool measure;     /* measure the drive (when src is on the same one), and those of stripe */
     uint64_t disk_bw; /* bytes/s; given: not measured */
     uint32_t cores;   /* of the machine that serves; 0 = hs_cpu_count() */
     bool check;       /* write nothing: verify dst and compare it with src */
@@ -81,9 +88,9 @@ typedef struct hs_pack_options {
  * Packs src into dst. Interrupted at any point, by a signal, a full disk or a power cut, it leaves a folder that does
  * not load, and running it again with the same options (or none) continues after the last finished shard. 0 also when
  * dst is a complete pack of this source already. Errors: -EEXIST dst holds something else, or a pack without the raw
- * records that are asked for; -EBUSY another pack is at work on dst; -EINVAL src is no model or dst lies inside it;
- * -ESTALE src changed meanwhile; -ECANCELED; -EBADMSG (check) dst is damaged or differs from src; else the errno of the
- * failed operation.
+ * records that are asked for, or not in the folders of stripe, or one of these has a shard of another pack; -EBUSY
+ * another pack is at work on dst; -EINVAL src is no model or dst lies inside it; -ESTALE src changed meanwhile;
+ * -ECANCELED; -EBADMSG (check) dst is damaged or differs from src; else the errno of the failed operation.
  */
 int hs_pack(const hs_pack_options *opt, hs_err *err) HS_MUST_CHECK;
 

@@ -84,6 +84,8 @@ int hs__pk_copy(hs__pk_work *w, const char *from_folder, const char *from, const
 /* Writes a small file the same way. */
 int hs__pk_write(const char *folder, const char *name, const void *data, size_t len, uint32_t mode,
                  hs_err *err) HS_MUST_CHECK;
+/* Makes folder/name a symbolic link to target, in the place of whatever is there. */
+int hs__pk_link(const char *folder, const char *name, const char *target, hs_err *err) HS_MUST_CHECK;
 /* fsync, close, rename tmp to path, fsync folder. fd is closed in any case. */
 int hs__pk_commit(int fd, const char *tmp, const char *path, hs_err *err) HS_MUST_CHECK;
 
@@ -121,7 +123,8 @@ typedef struct hs__pk_record {
 typedef struct hs__pk_shard_plan {
     char name[32];
     bool dense;
-    bool raw; /* of another shard's records those that are compressed there */
+    bool raw;      /* of another shard's records those that are compressed there */
+    uint8_t drive; /* 0: dst; else a folder of stripe */
     uint32_t first_record, n_records;
     uint32_t *chosen;      /* if raw: [n_records] of the plan's records; else they follow one another */
     uint64_t source_bytes; /* of the parts, without padding */
@@ -153,6 +156,8 @@ static inline uint32_t hs__pk_record_of(const hs__pk_shard_plan *s, uint32_t i)
 {
     return s->raw ? s->chosen[i] : s->first_record + i;
 }
+/* Adds an empty shard that begins with `record`. */
+int hs__pk_plan_shard(hs__pk_plan *p, bool dense, uint32_t number, uint32_t record, hs_err *err) HS_MUST_CHECK;
 struct hs__pk_shard;
 /* Adds the raw shard of a written one, if any of its records is compressed. */
 int hs__pk_plan_raw(hs__pk_plan *p, uint32_t shard, const struct hs__pk_shard *written, hs_err *err) HS_MUST_CHECK;
@@ -244,8 +249,12 @@ int hs__pk_try(hs__pk_encoder *e, const hs__pk_plan *p, uint32_t part, uint32_t 
 
 /* ---- measure.c ---- */
 
-/* HS_PACK_AUTO: the codecs with which this machine gets weights fastest; 0 = raw ones. The reason is told as a note. */
-int hs__pk_decide(hs__pk_work *w, const hs_pack_options *opt, const hs__pk_plan *p, hs__pk_encoder *e,
+/* Bytes per second with direct reads all over a file; 0 = cannot be told. */
+double hs__pk_read_speed(hs__pk_work *w, const char *path, uint64_t bytes);
+
+/* HS_PACK_AUTO: the codecs with which this machine gets weights fastest; 0 = raw ones. The reason is told as a note.
+ * measured: bytes/s of the drives of dst; 0 = find out. */
+int hs__pk_decide(hs__pk_work *w, const hs_pack_options *opt, const hs__pk_plan *p, double measured, hs__pk_encoder *e,
                   uint32_t *ret_allowed, hs_err *err) HS_MUST_CHECK;
 
 /* ---- writer.c: one shard ---- */
@@ -341,6 +350,18 @@ int hs__pk_check_zero(const hs__pk_shard *sh, uint64_t from, uint64_t to, hs_err
 
 /* ---- manifest.c ---- */
 
+/* How experts are dealt out to drives, dst first; n = 1: to dst alone. */
+typedef struct hs__pk_stripe {
+    uint32_t n, share[HS_PACK_MAX_STRIPE + 1];
+} hs__pk_stripe;
+
+/* Where shards lie; dst first. */
+typedef struct hs__pk_folders {
+    char *path[HS_PACK_MAX_STRIPE + 1]; /* [n] absolute; of a state file the first is NULL */
+    int lock[HS_PACK_MAX_STRIPE + 1];   /* -1: none; dst's is its packer's */
+    uint32_t n;
+} hs__pk_folders;
+
 /* What a pack is made with, once decided. */
 typedef struct hs__pk_recipe {
     uint8_t stamp[16];
@@ -348,12 +369,14 @@ typedef struct hs__pk_recipe {
     int level;
     uint64_t shard_bytes;
     bool keep_raw; /* false if nothing is compressed */
+    hs__pk_stripe stripe;
 } hs__pk_recipe;
 
 void hs__pk_identity(const hs__pk_recipe *r, uint8_t ret[16]);
-/* The state file of an unfinished pack: -ENOENT, -EINVAL. */
-int hs__pk_state_read(const char *dst, hs__pk_recipe *ret, hs_err *err) HS_MUST_CHECK;
-int hs__pk_state_write(const char *dst, const hs__pk_recipe *r, hs_err *err) HS_MUST_CHECK;
+/* The state file of an unfinished pack: -ENOENT, -EINVAL. folders (may be NULL): close them. */
+int hs__pk_state_read(const char *dst, hs__pk_recipe *ret, hs__pk_folders *folders, hs_err *err) HS_MUST_CHECK;
+int hs__pk_state_write(const char *dst, const hs__pk_recipe *r, const hs__pk_folders *folders,
+                       hs_err *err) HS_MUST_CHECK;
 int hs__pk_manifest_write(const char *dst, const hs__pk_plan *p, const hs__pk_recipe *r,
                           const hs__pk_shard_info *shards, hs_err *err) HS_MUST_CHECK;
 /* With what a pack was made, and from where (borrowed), as its manifest says; the stamp is left alone. */
@@ -365,6 +388,22 @@ void hs__pk_hex(const uint8_t *bytes, size_t n, char *ret);
 void hs__pk_hex64(uint64_t v, char ret[17]);
 bool hs__pk_parse_hex(const char *text, uint8_t *ret, size_t n);
 bool hs__pk_parse_hex64(const char *text, uint64_t *ret);
+
+/* ---- stripe.c: experts over several drives ---- */
+
+/* Resolves and locks the folders of dst, which exists, and stripe; makes these, unless an unfinished pack has begun in
+ * them: then they must be its own. close is due whatever comes back. */
+int hs__pk_folders_open(hs__pk_folders *f, const hs_pack_options *o, const hs__pk_folders *begun,
+                        hs_err *err) HS_MUST_CHECK;
+void hs__pk_folders_close(hs__pk_folders *f);
+/* -EEXIST if stripe is given and a shard of a complete pack lies elsewhere. */
+int hs__pk_folders_check(const hs_pack_options *o, const hs__pk_packed *p, hs_err *err) HS_MUST_CHECK;
+/* The folders' shares as given, or by the speed of their drives, measured with a file of 256 MiB in each; else equal.
+ * *ret_speed: bytes/s of all, if measured, else 0. bytes: of the model. */
+void hs__pk_stripe_weigh(hs__pk_work *w, const hs__pk_folders *f, const hs_pack_options *o, uint64_t bytes,
+                         hs__pk_stripe *ret, double *ret_speed);
+/* Cuts the plan's experts shards anew, by drive. */
+int hs__pk_plan_stripe(hs__pk_plan *p, const hs__pk_stripe *s, uint64_t shard_bytes, hs_err *err) HS_MUST_CHECK;
 
 /* ---- remake.c: what the source of a pack gives again ---- */
 

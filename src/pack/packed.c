@@ -328,8 +328,11 @@ int hs__pk_shard_open(hs__pk_work *w, hs__pk_shard *sh, const uint8_t identity[1
     sh->fd = hs__pk_open(sh->path, &st, &e);
     if (sh->fd < 0) {
         sh->fd = -1;
-        hs__pk_problem(w, sh->name, HS_PACK_ANY_RECORD, "%s: %s", sh->name,
-                       e.code == -ENOENT ? "missing" : hs_strerror(e.code));
+        if (lstat(sh->path, &st) == 0 && S_ISLNK(st.st_mode))
+            hs__pk_problem(w, sh->name, HS_PACK_ANY_RECORD, "%s", e.text);
+        else
+            hs__pk_problem(w, sh->name, HS_PACK_ANY_RECORD, "%s: %s", sh->name,
+                           e.code == -ENOENT ? "missing" : hs_strerror(e.code));
         return 0;
     }
     sh->bytes = (uint64_t)st.st_size;

@@ -266,7 +266,7 @@ static bool same_object(const item *a, const item *b)
            !memcmp(a->t->name, b->t->name, a->x.prefix);
 }
 
-static int new_shard(hs__pk_plan *p, bool dense, uint32_t number, uint32_t record, hs_err *err)
+int hs__pk_plan_shard(hs__pk_plan *p, bool dense, uint32_t number, uint32_t record, hs_err *err)
 {
     if (p->n_shards == HS__PK_MAX_FILES)
         return hs_err_set(err, -E2BIG, "%s: more than %u shards: raise the shard size", p->src, HS__PK_MAX_FILES);
@@ -295,13 +295,14 @@ int hs__pk_plan_raw(hs__pk_plan *p, uint32_t shard, const hs__pk_shard *written,
         n += is_compressed(written, i);
     if (!n)
         return 0;
-    int r = new_shard(p, false, 0, 0, err);
+    int r = hs__pk_plan_shard(p, false, 0, 0, err);
     if (r < 0)
         return r;
     const hs__pk_shard_plan *of = &p->shards[shard];
     hs__pk_shard_plan *s = &p->shards[p->n_shards - 1];
     snprintf(s->name, sizeof s->name, "raw%s", strchr(of->name, '-'));
     s->raw = true;
+    s->drive = of->drive;
     s->chosen = hs_calloc(n, sizeof *s->chosen);
     if (!s->chosen)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
@@ -331,7 +332,7 @@ static int end_record(hs__pk_plan *p, uint32_t n, bool dense, const char *name, 
     bool fits = s && s->dense == dense && (dense || s->source_bytes + bytes <= shard_bytes);
     if (!fits) {
         uint32_t number = s && s->dense == dense ? (uint32_t)strtoul(strchr(s->name, '-') + 1, NULL, 10) + 1 : 0;
-        int r = new_shard(p, dense, number, p->n_records, err);
+        int r = hs__pk_plan_shard(p, dense, number, p->n_records, err);
         if (r < 0)
             return r;
         s = &p->shards[p->n_shards - 1];

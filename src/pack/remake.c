@@ -59,6 +59,8 @@ int hs__pk_remaker_create(hs__pk_work *w, const hs__pk_packed *p, hs__pk_remaker
     r = m->pages ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", p->path);
     if (r == 0)
         r = hs__pk_plan_create(source, recipe.shard_bytes, w, &m->plan, err);
+    if (r == 0)
+        r = hs__pk_plan_stripe(m->plan, &recipe.stripe, recipe.shard_bytes, err);
     if (r == 0) {
         memcpy(recipe.stamp, m->plan->stamp, sizeof recipe.stamp);
         r = check_source(m, &recipe, err);

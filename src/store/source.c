@@ -54,7 +54,7 @@ int hs__file_open(hs_source *s, const char *name, hs__file *ret, hs_err *err)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
     int fd = open(ret->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) < 0) {
-        int r = hs_err_set(err, -errno, "%s: %s", ret->path, hs_strerror(errno));
+        int r = hs_file_unopened(ret->path, -errno, err);
         if (fd >= 0)
             close(fd);
         return r;

@@ -103,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     hs_source_close(&s);
     unpack(dst, pool, size == 0);
     scratch_write("hotset-pack.state", data, size, size);
-    (void)!hs__pk_state_read(scratch_path, &recipe, &err);
+    (void)!hs__pk_state_read(scratch_path, &recipe, NULL, &err);
     unlink(scratch_file("hotset-pack.state"));
     hs_pool_destroy(&pool);
     return 0;
