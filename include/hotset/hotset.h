@@ -47,13 +47,14 @@ typedef struct hs_engine_options {
     uint64_t memory_limit;   /* the whole process; 0 = what machine and cgroup leave, less a reserve */
     uint64_t memory_outside; /* what the rest of the process (server, other models) may take at its maxima */
     hs_cache_kind cache_kind;
-    uint64_t cache_bytes;                /* HS_CACHE_BYTES */
-    double cache_percent;                /* HS_CACHE_PERCENT: floor(experts x percent / 100) slots */
-    const char *policy;                  /* NULL = "ewma" */
-    bool cache_by_layer;                 /* each layer has its share of the cache */
-    const char *io_engine;               /* NULL, "auto", "io_uring", "pread" */
-    bool io_buffered;                    /* no O_DIRECT */
-    bool io_direct;                      /* O_DIRECT even if calibration finds the drive faster without */
+    uint64_t cache_bytes;  /* HS_CACHE_BYTES */
+    double cache_percent;  /* HS_CACHE_PERCENT: floor(experts x percent / 100) slots */
+    const char *policy;    /* NULL = "ewma" */
+    bool cache_by_layer;   /* each layer has its share of the cache */
+    bool warm_tier;        /* a packed model's compressed experts stay so in the cache, and are decoded for each use */
+    const char *io_engine; /* NULL, "auto", "io_uring", "pread" */
+    bool io_buffered;      /* no O_DIRECT */
+    bool io_direct;        /* O_DIRECT even if calibration finds the drive faster without */
     uint64_t io_read_size, io_in_flight; /* 0 = calibrated, or default */
     hs_calibrate_mode io_calibrate;
     bool io_verify_always; /* raw records of a packed model are checked at every read */
@@ -93,6 +94,7 @@ typedef struct hs_plan {
     uint64_t model_bytes; /* of all tensors, as they are without compression */
     uint32_t moe_layers;
     bool packed, gguf;
+    bool warm;     /* the cache holds experts compressed; staging is where they are decoded */
     bool is_shape; /* of a configuration, without files */
     char arch[32];
 } hs_plan;
@@ -261,7 +263,8 @@ typedef struct hs_engine_stats {
     uint64_t io_reads, io_errors;
     uint64_t mirror_reads; /* pieces that a mirror brought because another copy was bad */
     uint64_t prefetch_issued, prefetch_useful, prefetch_wasted;
-    uint64_t unpacked; /* experts of a compressed model that were read raw */
+    uint64_t unpacked;  /* experts of a compressed model that were read raw */
+    uint64_t warm_hits; /* experts that were decoded from memory */
     uint64_t predict_guessed, predict_correct, predict_actual;
     uint64_t miss_predicted;
     uint64_t disk_wait_ns, expand_ns;

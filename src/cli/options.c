@@ -88,6 +88,7 @@ void hs_engine_options_from_config(const hs_config *c, hs_engine_options *ret)
 {
     *ret = (hs_engine_options){.memory_limit = hs_config_size(c, "memory", "limit"),
                                .policy = hs_config_str(c, "cache", "policy"),
+                               .warm_tier = !strcmp(hs_config_str(c, "cache", "warm_tier"), "on"),
                                .cache_by_layer = !strcmp(hs_config_str(c, "cache", "scope"), "layer"),
                                .io_engine = hs_config_str(c, "io", "engine"),
                                .io_buffered = !strcmp(hs_config_str(c, "io", "direct"), "no"),

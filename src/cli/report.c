@@ -13,15 +13,16 @@ typedef struct line {
 
 void hs_plan_format(const hs_plan *p, const char *path, hs_buf *out)
 {
-    const line parts[] = {{"dense", p->dense, "weights that every token needs"},
-                          {"cache", p->cache, NULL},
-                          {"kv", p->kv, "keys and values"},
-                          {"scratch", p->scratch, "activations, tiles, logits"},
-                          {"staging", p->staging, "compressed experts on their way"},
-                          {"tables", p->tables, "index of tensors and experts"},
-                          {"text", p->text, "tokenizer and template"},
-                          {"runtime", p->runtime, "program, threads, libraries"},
-                          {"outside", p->outside, "server, other models"}};
+    const line parts[] = {
+        {"dense", p->dense, "weights that every token needs"},
+        {"cache", p->cache, NULL},
+        {"kv", p->kv, "keys and values"},
+        {"scratch", p->scratch, "activations, tiles, logits"},
+        {"staging", p->staging, p->warm ? "experts decoded for use" : "compressed experts on their way"},
+        {"tables", p->tables, "index of tensors and experts"},
+        {"text", p->text, "tokenizer and template"},
+        {"runtime", p->runtime, "program, threads, libraries"},
+        {"outside", p->outside, "server, other models"}};
     char a[32], b[32], c[32];
     bool is_mixed = p->least_slot_bytes < p->slot_bytes;
     hs_buf_printf(out, "%s (%s, %s, %s)\n", path, p->arch,
@@ -35,9 +36,9 @@ void hs_plan_format(const hs_plan *p, const char *path, hs_buf *out)
         if (parts[i].what)
             hs_buf_printf(out, "%s\n", parts[i].what);
         else
-            hs_buf_printf(out, "%u of %u experts of %s%s%s\n", p->n_slots, p->n_experts,
-                          hs_format_size(p->slot_bytes, b, sizeof b), is_mixed ? " and " : "",
-                          is_mixed ? hs_format_size(p->least_slot_bytes, c, sizeof c) : "");
+            hs_buf_printf(out, "%u of %u experts%s of %s%s%s\n", p->n_slots, p->n_experts,
+                          p->warm ? ", compressed (warm tier)," : "", hs_format_size(p->slot_bytes, b, sizeof b),
+                          is_mixed ? " and " : "", is_mixed ? hs_format_size(p->least_slot_bytes, c, sizeof c) : "");
     }
     hs_buf_printf(out, "  %-12s %12s   of a limit of %s\n", "total", hs_format_size(p->total, a, sizeof a),
                   hs_format_size(p->limit, b, sizeof b));
@@ -54,10 +55,11 @@ void hs_plan_format(const hs_plan *p, const char *path, hs_buf *out)
 json_t *hs_plan_json(const hs_plan *p, const char *path)
 {
     return json_pack(
-        "{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:I, "
         "s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:i}",
-        "path", path, "arch", p->arch, "packed", p->packed, "dense", (json_int_t)p->dense, "cache",
-        (json_int_t)p->cache, "kv", (json_int_t)p->kv, "scratch", (json_int_t)p->scratch, "staging",
+        "path", path, "arch", p->arch, "packed", p->packed, "warm_tier", p->warm, "dense", (json_int_t)p->dense,
+        "cache", (json_int_t)p->cache, "kv", (json_int_t)p->kv, "scratch", (json_int_t)p->scratch, "staging",
         (json_int_t)p->staging, "tables", (json_int_t)p->tables, "text", (json_int_t)p->text, "runtime",
         (json_int_t)p->runtime, "outside", (json_int_t)p->outside, "total", (json_int_t)p->total, "floor",
         (json_int_t)p->floor, "recommended", (json_int_t)p->recommended, "limit", (json_int_t)p->limit, "slot_bytes",

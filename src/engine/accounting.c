@@ -104,6 +104,7 @@ void hs__engine_counters(const hs_engine *e, hs_engine_stats *s)
     s->prefetch_wasted = r.prefetch_wasted;
     s->miss_predicted = r.miss_predicted;
     s->unpacked = r.unpacked;
+    s->warm_hits = r.warm_hits;
     s->predict_guessed = p.guessed;
     s->predict_correct = p.correct;
     s->predict_actual = p.actual;

@@ -87,7 +87,11 @@ int hs__open(const hs_engine_options *opt, hs__opened *o, hs_err *err)
     r = hs_objects_create(o->source, o->spec->expert_parts, o->spec->n_moe_layers * o->spec->n_experts, HS_EXPERT_PARTS,
                           &o->objects, err);
     if (r == 0)
-        r = hs_residency_classes(o->objects, o->spec->n_experts, o->spec->top_k, &o->classes, err);
+        o->warm = opt->warm_tier && hs_residency_can_be_warm(o->objects);
+    if (r == 0)
+        r = hs_residency_classes(o->objects, o->spec->n_experts, o->spec->top_k, o->warm, &o->classes, err);
+    if (r == 0)
+        r = hs_residency_classes(o->objects, o->spec->n_experts, o->spec->top_k, false, &o->decoded, err);
     if (r < 0)
         goto fail;
     o->text_bytes = opt->without_text ? 0 : text_bytes(opt, o);
@@ -171,6 +175,7 @@ static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *e
                               .policy = opt->policy ? opt->policy : "ewma",
                               .by_layer = opt->cache_by_layer,
                               .n_staging = e->plan.n_staging,
+                              .warm_tier = o->warm,
                               .prefetch = opt->prefetch,
                               .prefetch_budget = opt->prefetch_budget ? opt->prefetch_budget : 256u << 20,
                               .verify_always = opt->io_verify_always,

@@ -29,7 +29,9 @@ typedef struct hs__opened {
     hs_source *source;
     hs_model_spec *spec;
     hs_objects *objects;
+    bool warm;          /* warm_tier, if some expert is compressed */
     hs_classes classes; /* sizes of their slots */
+    hs_classes decoded; /* what those would be without the warm tier */
     const hs_kernels *kernels;
     bool q8;             /* compute.activations is auto */
     uint64_t text_bytes; /* of tokenizer and template, at their peak while loading */

@@ -88,7 +88,7 @@ static void price(const hs_engine_options *opt, const hs__opened *o, const shape
     p->kv_per_token = hs_model_kv_bytes(spec, hs__kv_type(opt), 1024) / 1024;
     p->kv = s->parallel * hs_align_up(hs_model_kv_bytes(spec, hs__kv_type(opt), s->context), 4096);
     p->scratch = hs_model_scratch_bytes(spec, &mc, p->threads) + logits + request_bytes(opt, s);
-    p->staging = s->staging * hs_align_up(hs_objects_staging_bytes(o->objects), 4096);
+    p->staging = s->staging * hs_residency_staging_bytes(o->objects, o->warm);
     p->tables = hs_source_bytes(o->source) + hs_objects_table_bytes(o->objects) +
                 (uint64_t)spec->n_moe_layers * spec->n_experts * HS_EXPERT_PARTS * sizeof(uint32_t) +
                 hs_residency_overhead_bytes(o->objects, spec->n_experts, p->max_slots, s->staging, p->threads);
@@ -117,6 +117,13 @@ static int refuse(const hs_plan *p, const char *what, uint64_t have, uint64_t ne
         hs_format_size(p->floor, c, sizeof c), hs_format_size(p->recommended, d, sizeof d));
 }
 
+/* A share of the experts is the memory that it takes decoded, whatever is held in it. */
+static uint64_t slots_of_share(const hs_engine_options *opt, const hs__opened *o, const hs_plan *p)
+{
+    uint64_t n = (uint64_t)((double)p->n_experts * opt->cache_percent / 100);
+    return o->warm ? hs_classes_fit(&o->classes, hs_classes_bytes(&o->decoded, (uint32_t)n)) : n;
+}
+
 /* The number of slots an explicit cache size asks for; 0 with *ret_auto for auto. */
 static int asked_slots(const hs_engine_options *opt, const hs__opened *o, hs_plan *p, uint32_t *ret_slots,
                        bool *ret_auto, hs_err *err)
@@ -139,7 +146,7 @@ static int asked_slots(const hs_engine_options *opt, const hs__opened *o, hs_pla
     if (opt->cache_kind == HS_CACHE_BYTES)
         slots = hs_classes_fit(sizes, opt->cache_bytes);
     else if (opt->cache_kind == HS_CACHE_PERCENT)
-        slots = (uint64_t)((double)p->n_experts * opt->cache_percent / 100);
+        slots = slots_of_share(opt, o, p);
     slots = slots > p->n_experts ? p->n_experts : slots;
     if (!*ret_auto && slots < p->min_slots) {
         char a[32], b[32], c[32];
@@ -186,8 +193,8 @@ static bool shrink(const hs_engine_options *opt, const shape *least, shape *s)
 /* Staging beyond the least lets reads run ahead of decoding. */
 static uint32_t wanted_staging(const hs__opened *o, uint32_t top_k)
 {
-    uint32_t least = hs_residency_min_staging(o->objects);
-    uint64_t bytes = hs_objects_staging_bytes(o->objects);
+    uint32_t least = hs_residency_min_staging(o->objects, top_k, o->warm);
+    uint64_t bytes = hs_residency_staging_bytes(o->objects, o->warm);
     if (!least || !bytes)
         return 0;
     uint32_t n = 2 * top_k;
@@ -300,6 +307,7 @@ int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *p, hs_e
     memset(p, 0, sizeof *p);
     snprintf(p->arch, sizeof p->arch, "%s", spec->arch);
     p->packed = hs_source_is_packed(o->source);
+    p->warm = o->warm;
     p->gguf = hs_source_checkpoint(o->source)->gguf;
     p->is_shape = opt->shape != NULL;
     p->threads = opt->threads ? opt->threads : hs_cpu_count();
@@ -310,7 +318,7 @@ int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *p, hs_e
     shape least = {.context = opt->context ? opt->context : min_u32(MIN_CONTEXT, spec->max_context),
                    .parallel = 1,
                    .chunk = MIN_CHUNK,
-                   .staging = hs_residency_min_staging(o->objects),
+                   .staging = hs_residency_min_staging(o->objects, spec->top_k, o->warm),
                    .slots = p->min_slots};
     shape good = {.context = opt->context ? opt->context : min_u32(DEFAULT_CONTEXT, spec->max_context),
                   .parallel = opt->parallel ? opt->parallel : 1,

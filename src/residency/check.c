@@ -15,7 +15,8 @@ static const char *check_slot(const hs_residency *r, const hs__slab *b, uint32_t
         return "a slot is in the wrong slab";
     if (s->state == HS__EMPTY) {
         t->empty += !behind;
-        return s->object != HS__NONE || s->want != HS__NONE || s->pins ? "an EMPTY slot holds something" : NULL;
+        bool holds = s->object != HS__NONE || s->want != HS__NONE || s->pins || s->staging != HS__NONE;
+        return holds ? "an EMPTY slot holds something" : NULL;
     }
     t->leaving += behind;
     if ((slot - b->first + 1) * b->slot_bytes > b->memory_end)
@@ -34,6 +35,10 @@ static const char *check_slot(const hs_residency *r, const hs__slab *b, uint32_t
         return "a pinned slot is not READY or not asked for";
     if (loading != (s->load != HS__NONE))
         return "a slot has a load without reading, or reads without a load";
+    if (s->staging != HS__NONE && (s->state != HS__READY || r->stagings[s->staging].slot != slot))
+        return "a slot's object is not in its buffer";
+    if (s->pins && hs__must_decode(r, slot))
+        return "a pinned slot's object is not decoded";
     if (loading && r->loads[s->load].slot != slot)
         return "a slot's load is for another slot";
     if (s->kind == HS__GUESS && s->want != HS__NONE)
@@ -83,6 +88,26 @@ static const char *check_slab(const hs_residency *r, const hs__slab *b, tally *a
     return NULL;
 }
 
+/* Idle is what neither a load nor an object that is asked for has. */
+static const char *check_stagings(const hs_residency *r, uint32_t of_loads)
+{
+    uint32_t held = 0, idle = 0;
+    for (uint32_t i = 0; i < r->n_staging; i++) {
+        const hs__staging *b = &r->stagings[i];
+        if (b->slot == HS__NONE)
+            continue;
+        uint32_t want = r->slots[b->slot].want;
+        bool is_needed = want != HS__NONE && r->wants[want].state != HS__WANT_RELEASED;
+        if (r->slots[b->slot].staging != i || is_needed == b->is_idle)
+            return "a buffer holds what nobody knows of, or is idle and needed";
+        held += is_needed;
+    }
+    for (uint32_t i = r->idle_first; i != HS__NONE && idle <= r->n_staging; i = r->stagings[i].next)
+        idle++;
+    bool lost = idle != r->n_staging_free || of_loads + held + idle != r->n_staging;
+    return lost ? "staging buffers are lost" : NULL;
+}
+
 static const char *check_loads(const hs_residency *r, const tally *t)
 {
     uint32_t active = 0, unused = 0, staged = 0;
@@ -96,13 +121,13 @@ static const char *check_loads(const hs_residency *r, const tally *t)
         return "loads are lost";
     if (t->leaving != r->n_leaving)
         return "slots that are leaving are lost";
-    if (staged + r->n_staging_free != r->n_staging)
-        return "staging buffers are lost";
     if (t->guesses != r->n_guessed || r->n_guessed > r->guessed_room)
         return "guesses are lost";
     if (t->ready != hs_residency_resident(r))
         return "the number of READY slots is wrong";
-    return r->speculative_flying > r->sweep_budget ? "the prefetch budget is exceeded" : NULL;
+    if (r->speculative_flying > r->sweep_budget)
+        return "the prefetch budget is exceeded";
+    return check_stagings(r, staged);
 }
 
 static const char *check_layers(const hs_residency *r)

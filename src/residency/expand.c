@@ -2,7 +2,8 @@
  * expand.c - frames are checked and decoded by whoever waits: the engine thread, with the pool's help.
  *
  * Frames of a record are taken in order as its bytes arrive, so that decoding overlaps with the rest of the read. A
- * task touches its own frame, its thread's decoder, and bytes of staging and slot that no other frame has.
+ * task touches its own frame, its thread's decoder, and bytes of staging and slot that no other frame has. In the warm
+ * tier it is from slot to staging, and only for what is asked for.
  * Frames of a raw record are checksums and nothing else: of records that were right before a sample is checked by the
  * engine thread, one by one, and only instead of sleeping.
  */
@@ -17,8 +18,9 @@ static void run_task(void *ctx, uint32_t index, uint32_t thread)
     hs__task *t = &r->tasks[index];
     const hs__load *l = t->load;
     uint8_t *slot = hs__slot_memory(r, l->slot);
-    const uint8_t *stored = l->staging == HS__NONE ? slot : r->staging + l->staging * r->staging_bytes;
-    t->result = hs_object_decode_frame(r->cfg.objects, l->from, &t->frame, r->decoders[thread], stored, slot, &t->err);
+    uint8_t *staging = l->staging == HS__NONE ? slot : hs__staging_memory(r, l->staging);
+    t->result = hs_object_decode_frame(r->cfg.objects, l->from, &t->frame, r->decoders[thread],
+                                       r->warm ? slot : staging, r->warm ? staging : slot, &t->err);
 }
 
 /* Waking a thread takes longer than decoding a little. */
@@ -35,10 +37,18 @@ static void run_tasks(hs_residency *r, uint32_t n)
         run_task(r, i, 0);
 }
 
+/* In the warm tier a load takes its buffer when the first frame is there: reads may be waited for without. */
+static bool has_room(hs_residency *r, hs__load *l)
+{
+    if (l->staging == HS__NONE && hs__rests_stored(r, l->object))
+        l->staging = hs__staging_take(r);
+    return l->staging != HS__NONE || !hs__rests_stored(r, l->object);
+}
+
 /* Appends the load's frames that have arrived; returns the new number of tasks. */
 static uint32_t take_frames(hs_residency *r, hs__load *l, uint32_t n, uint32_t most)
 {
-    while (n < most && l->has_frame && l->frame.stored_offset + l->frame.stored_bytes <= l->usable) {
+    while (n < most && l->has_frame && l->frame.stored_offset + l->frame.stored_bytes <= l->usable && has_room(r, l)) {
         r->tasks[n].load = l;
         r->tasks[n++].frame = l->frame;
         l->has_frame = hs_object_next_frame(r->cfg.objects, l->from, &l->it, &l->frame);
@@ -50,7 +60,8 @@ static bool is_meant(const hs_residency *r, const hs__load *l, hs__whose whose)
 {
     bool wanted = r->slots[l->slot].want != HS__NONE;
     return !l->damaged && !l->cancelled && !l->is_known &&
-           (whose == HS__GUESSES ? !wanted : wanted && (whose == HS__WANTED || l->over));
+           (whose == HS__GUESSES ? !wanted && !hs__rests_stored(r, l->object)
+                                 : wanted && (whose == HS__WANTED || l->over));
 }
 
 bool hs__expand(hs_residency *r, hs__whose whose)

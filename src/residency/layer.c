@@ -18,6 +18,11 @@ static void put(hs__queue *q, uint32_t want)
     q->item[q->tail++] = want;
 }
 
+static bool is_left(const hs__queue *q)
+{
+    return q->head < q->tail;
+}
+
 void hs__want_ready(hs_residency *r, uint32_t want)
 {
     r->wants[want].state = HS__WANT_READY;
@@ -87,7 +92,10 @@ static bool meet(hs_residency *r, uint32_t want, uint32_t slot)
     hs__count(in_time ? &r->count.hits : &r->count.misses, 1);
     if (s->state == HS__READY) {
         r->wants[want].state = HS__WANT_READY;
-        put(r->sweep && s->kind == HS__RESIDENT ? &r->hits : &r->ready, want);
+        if (s->staging != HS__NONE)
+            hs__staging_keep(r, s->staging);
+        bool waits = hs__must_decode(r, slot) || (r->sweep && s->kind == HS__RESIDENT);
+        put(waits ? &r->hits : &r->ready, want);
         return false;
     }
     r->wants[want].state = HS__WANT_LOADING;
@@ -135,6 +143,28 @@ static void tell_policy(hs_residency *r, uint32_t object, const hs_expert_want *
         r->policy->access(r->policy_state, object, last, HS_LAST_TOKENS, r->tick);
 }
 
+/* The first of hits can be delivered as it is. */
+static bool is_hit_decoded(const hs_residency *r)
+{
+    return is_left(&r->hits) && !hs__must_decode(r, r->wants[r->hits.item[r->hits.head]].slot);
+}
+
+/* Warm tier: hits that are stored begin to be decoded, as far as buffers go; in a sweep, where reads that have ended go
+ * first, one at a time. False: none did. */
+static bool decode_hits(hs_residency *r)
+{
+    uint32_t n = 0;
+    while (is_left(&r->hits) && !is_hit_decoded(r) && !(r->sweep && n)) {
+        hs__want *w = &r->wants[r->hits.item[r->hits.head]];
+        if (!hs__load_decode(r, w->slot))
+            break;
+        w->state = HS__WANT_LOADING;
+        r->hits.head++;
+        n++;
+    }
+    return n > 0;
+}
+
 static int begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32_t n, uint8_t *ret_resident,
                  hs_err *err)
 {
@@ -166,30 +196,29 @@ static int begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32
     }
     hs__prefetch_resolve(r, layer);
     issue(r, false);
+    if (!r->sweep)
+        arrived |= decode_hits(r);
     while (arrived && hs__expand(r, HS__ARRIVED))
         ;
     return 0;
 }
 
-static bool is_left(const hs__queue *q)
-{
-    return q->head < q->tail;
-}
-
 static uint32_t deliver(hs_residency *r, hs__queue *from, uint32_t max, uint32_t *ret_index, hs_expert *ret_experts)
 {
     uint32_t n = 0;
-    for (; n < max && is_left(from); n++) {
+    for (; n < max && is_left(from) && (from != &r->hits || is_hit_decoded(r)); n++) {
         uint32_t want = from->item[from->head++];
         hs__want *w = &r->wants[want];
+        hs__slot *s = &r->slots[w->slot];
         const void *parts[HS_OBJECT_MAX_PARTS] = {0};
-        uint32_t object = r->slots[w->slot].raw ? w->object | HS_OBJECT_RAW : w->object;
-        hs_object_parts(r->cfg.objects, object, hs__slot_memory(r, w->slot), parts);
+        uint32_t object = s->raw ? w->object | HS_OBJECT_RAW : w->object;
+        const uint8_t *at = s->staging == HS__NONE ? hs__slot_memory(r, w->slot) : hs__staging_memory(r, s->staging);
+        hs_object_parts(r->cfg.objects, object, at, parts);
         for (uint32_t p = 0; p < HS_EXPERT_PARTS; p++)
             ret_experts[n].part[p] = parts[p];
         ret_index[n] = want;
         w->state = HS__WANT_DELIVERED;
-        r->slots[w->slot].pins = 1;
+        s->pins = 1;
     }
     r->n_undelivered -= n;
     return n;
@@ -283,8 +312,9 @@ static int stand(hs_residency *r, uint32_t seen, uint64_t *began, hs_err *err)
     if (!reads_under_way(r)) {
         issue(r, true);
         if (!reads_under_way(r))
-            return hs_err_set(err, -EDEADLK, "experts of layer %u: all %u slots are held by what was delivered before",
-                              r->layer, r->slabs[r->slab_of[r->layer]].n_slots);
+            return hs_err_set(err, -EDEADLK,
+                              "experts of layer %u: all %u slots, or %u buffers, are held by what was delivered before",
+                              r->layer, r->slabs[r->slab_of[r->layer]].n_slots, r->n_staging);
     }
     if (stalled_want(r))
         return stall(r, err);
@@ -322,8 +352,10 @@ static int wait_some(void *self, uint32_t max, uint32_t *ret_index, hs_expert *r
             break;
         if (hs__expand(r, HS__WANTED) || (!is_left(&r->hits) && hs__expand(r, HS__GUESSES)))
             continue;
-        if (is_left(&r->hits))
+        if (is_hit_decoded(r))
             break;
+        if (decode_hits(r))
+            continue;
         int code = stand(r, seen, &began, err);
         if (code < 0)
             return code;
@@ -332,13 +364,20 @@ static int wait_some(void *self, uint32_t max, uint32_t *ret_index, hs_expert *r
     return 0;
 }
 
+static void unpin(hs_residency *r, uint32_t slot)
+{
+    r->slots[slot].pins = 0;
+    if (r->slots[slot].staging != HS__NONE)
+        hs__staging_give(r, r->slots[slot].staging);
+}
+
 /* Nobody of the layer asks for it any more. In the order of the wants, hits first, unless slots are short: what is
  * given up next does not depend on which read ended first. */
 static void let_go(hs_residency *r, hs__want *w)
 {
     if (w->slot == HS__NONE)
         return;
-    r->slots[w->slot].pins = 0;
+    unpin(r, w->slot);
     hs__slot_unwant(r, w->slot);
     if (w->state == HS__WANT_LOADING)
         hs__load_abandon(r, &r->loads[r->slots[w->slot].load]);
@@ -352,7 +391,7 @@ static void release(void *self, uint32_t index)
     if (w->state != HS__WANT_DELIVERED)
         return;
     w->state = HS__WANT_RELEASED;
-    r->slots[w->slot].pins = 0;
+    unpin(r, w->slot);
     if (!r->sweep && !is_left(&r->pending))
         return;
     let_go(r, w); /* in a sweep for the next layer's guesses, too */

@@ -2,10 +2,11 @@
  * load.c - reads under way: starting, hearing of them, ending them.
  *
  * A load owns its request, and a staging buffer if the object is compressed, from hs__load_start until its slot is
- * READY or EMPTY again. The I/O thread reports progress and the end into the load under the lock; the engine thread
- * takes the ended ones in with hs__load_drain. A failed read or a damaged frame is read once more if somebody asks for
- * the object, where there are mirrors once more from each copy, then its want fails; the slot becomes EMPTY in any
- * case.
+ * READY or EMPTY again. In the warm tier the record lands in the slot, the buffer is what it is decoded into, if it is
+ * asked for, and stays with the slot; hs__load_decode begins where the read of such a record has ended. The I/O thread
+ * reports progress and the end into the load under the lock; the engine thread takes the ended ones in with
+ * hs__load_drain. A failed read or a damaged frame is read once more if somebody asks for the object, where there are
+ * mirrors once more from each copy, then its want fails; the slot becomes EMPTY in any case.
  */
 #include <string.h>
 
@@ -24,9 +25,6 @@ void hs__loads_init(hs_residency *r)
         r->unused = &r->loads[i];
     }
     r->n_unused = r->n_loads;
-    for (uint32_t i = 0; i < r->n_staging; i++)
-        r->staging_free[i] = r->n_staging - 1 - i;
-    r->n_staging_free = r->n_staging;
 }
 
 bool hs__load_possible(const hs_residency *r, uint32_t object, bool guess)
@@ -34,7 +32,7 @@ bool hs__load_possible(const hs_residency *r, uint32_t object, bool guess)
     uint32_t keep_loads = guess ? r->n_loads / 2 : 0, keep_staging = guess ? r->n_staging / 2 : 0;
     if (r->n_unused <= keep_loads)
         return false;
-    return r->n_staging_free > keep_staging || hs__way_is_raw(r, object) ||
+    return r->warm || r->n_staging_free > keep_staging || hs__way_is_raw(r, object) ||
            !hs_object_is_staged(r->cfg.objects, object);
 }
 
@@ -108,21 +106,30 @@ static void on_done(hs_io_req *req, int result)
 
 static uint8_t *landing(const hs_residency *r, const hs__load *l)
 {
-    return l->staging == HS__NONE ? hs__slot_memory(r, l->slot) : r->staging + l->staging * r->staging_bytes;
+    return l->staging == HS__NONE || r->warm ? hs__slot_memory(r, l->slot) : hs__staging_memory(r, l->staging);
 }
 
 /* Checksums of a raw record that was right before are no condition. With mirrors they are: another copy may be read. */
 static bool is_known(const hs_residency *r, const hs__load *l)
 {
-    return !r->cfg.verify_always && l->staging == HS__NONE && hs__is_known(r, l->object) &&
+    return !r->cfg.verify_always && !hs_object_is_staged(r->cfg.objects, l->from) && hs__is_known(r, l->object) &&
            hs_objects_copies(r->cfg.objects) == 1;
 }
 
 static void set_known(hs_residency *r, const hs__load *l, bool known)
 {
     uint8_t bit = (uint8_t)(1u << l->object % 8), *byte = &r->known[l->object / 8];
-    if (l->staging == HS__NONE && hs_object_frames(r->cfg.objects, l->from))
+    if (!hs_object_is_staged(r->cfg.objects, l->from) && hs_object_frames(r->cfg.objects, l->from))
         *byte = (uint8_t)(known ? *byte | bit : *byte & ~bit);
+}
+
+/* No frame of it is decoded. */
+static void begin_frames(const hs_residency *r, hs__load *l)
+{
+    const hs_objects *o = r->cfg.objects;
+    l->it = (hs_frame_iter){0};
+    l->frames_left = hs_object_frames(o, l->from);
+    l->has_frame = hs_object_next_frame(o, l->from, &l->it, &l->frame);
 }
 
 /* Fills the request and queues it for hs__load_submit. Nobody else sees the load now. */
@@ -133,12 +140,10 @@ static void prepare(hs_residency *r, hs__load *l, hs_io_class cls)
     l->speculative = cls == HS_IO_SPECULATIVE;
     l->arrived_contiguous = l->arrived_bytes = l->usable = 0;
     l->n_gaps = 0;
-    l->it = (hs_frame_iter){0};
-    l->frames_left = hs_object_frames(o, l->from);
+    begin_frames(r, l);
     l->is_known = is_known(r, l);
     l->is_sample = l->is_known && r->known_reads++ % SAMPLE == 0;
     l->in_frames = l->frames_left && !l->is_known;
-    l->has_frame = hs_object_next_frame(o, l->from, &l->it, &l->frame);
     memset(&l->req, 0, sizeof l->req);
     l->req.n_ranges = hs_object_ranges(o, l->from, l->req.ranges);
     l->whole_bytes = hs_object_read_bytes(o, l->from);
@@ -153,7 +158,8 @@ static void prepare(hs_residency *r, hs__load *l, hs_io_class cls)
     r->batch[r->n_batch++] = &l->req;
 }
 
-void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind, hs_io_class cls)
+/* Becomes active. */
+static hs__load *take(hs_residency *r, uint32_t slot, uint32_t object)
 {
     hs__load *l = r->unused;
     r->unused = l->next;
@@ -166,17 +172,40 @@ void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind ki
         r->active_first = l;
     r->active_last = l;
     l->slot = slot;
-    l->object = object;
+    l->object = l->from = object;
     l->attempts = 0;
+    l->staging = HS__NONE;
+    return l;
+}
+
+void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind, hs_io_class cls)
+{
+    hs__load *l = take(r, slot, object);
     bool raw = hs__way_is_raw(r, object);
     l->from = raw ? object | HS_OBJECT_RAW : object;
     r->slots[slot].raw = raw;
     hs__count(&r->count.unpacked, raw);
-    l->staging = HS__NONE;
-    if (hs_object_is_staged(r->cfg.objects, l->from))
-        l->staging = r->staging_free[--r->n_staging_free];
+    if (!r->warm && hs_object_is_staged(r->cfg.objects, l->from))
+        l->staging = hs__staging_take(r);
     hs__slot_fill(r, slot, object, kind, (uint32_t)(l - r->loads));
     prepare(r, l, cls);
+}
+
+bool hs__load_decode(hs_residency *r, uint32_t slot)
+{
+    if (!r->n_unused || !r->n_staging_free)
+        return false;
+    hs__load *l = take(r, slot, r->slots[slot].object);
+    l->staging = hs__staging_take(r);
+    l->over = true;
+    l->result = 0;
+    l->damaged = l->cancelled = l->stalled = l->dropped = l->speculative = l->is_known = l->is_sample = false;
+    l->req.used = 0; /* what it comes from is forgotten */
+    l->req.only = 0;
+    begin_frames(r, l);
+    hs__slot_decode(r, slot, (uint32_t)(l - r->loads));
+    hs__count(&r->count.warm_hits, 1);
+    return true;
 }
 
 void hs__load_submit(hs_residency *r)
@@ -212,7 +241,7 @@ static void free_load(hs_residency *r, hs__load *l)
     else
         r->active_last = l->prev;
     if (l->staging != HS__NONE)
-        r->staging_free[r->n_staging_free++] = l->staging;
+        hs__staging_give(r, l->staging);
     l->next = r->unused;
     r->unused = l;
     r->n_unused++;
@@ -230,10 +259,17 @@ static void give_up(hs_residency *r, hs__load *l, int code, const hs_err *err)
 
 void hs__load_abandon(hs_residency *r, hs__load *l)
 {
-    if (l->over) {
+    if (l->over && hs__rests_stored(r, l->object)) {
+        hs__load_settle(r, l);
+    } else if (l->over) {
         give_up(r, l, -ECANCELED, NULL);
     } else if (!l->cancelled) {
         l->cancelled = true;
+        if (r->warm && l->staging != HS__NONE) {
+            hs__staging_give(r, l->staging);
+            l->staging = HS__NONE;
+            begin_frames(r, l);
+        }
         l->attempts = 0; /* whoever asks for it next has tries of its own */
         hs_io_cancel(r->cfg.io, &l->req);
     }
@@ -275,7 +311,7 @@ static bool try_packed(hs_residency *r, hs__load *l)
     l->from = l->object;
     r->slots[l->slot].raw = false;
     if (staged)
-        l->staging = r->staging_free[--r->n_staging_free];
+        l->staging = hs__staging_take(r);
     prepare(r, l, HS_IO_DEMAND);
     return true;
 }
@@ -307,7 +343,8 @@ static void fail(hs_residency *r, hs__load *l)
 void hs__load_settle(hs_residency *r, hs__load *l)
 {
     uint32_t slot = l->slot, want = r->slots[slot].want;
-    bool whole = l->result == 0 && !l->damaged, is_left = l->frames_left && !l->is_known;
+    bool whole = l->result == 0 && !l->damaged, rests = want == HS__NONE && hs__rests_stored(r, l->object);
+    bool is_left = l->frames_left && !l->is_known && !rests;
     if (l->cancelled && want == HS__NONE && (!whole || is_left)) {
         give_up(r, l, -ECANCELED, NULL);
     } else if (l->cancelled && l->result == -ECANCELED) {
@@ -320,6 +357,10 @@ void hs__load_settle(hs_residency *r, hs__load *l)
     } else {
         if (!l->frames_left)
             set_known(r, l, true);
+        if (r->warm && !l->frames_left && l->staging != HS__NONE) {
+            hs__staging_hold(r, l->staging, slot);
+            l->staging = HS__NONE;
+        }
         free_load(r, l);
         hs__slot_ready(r, slot);
         if (want != HS__NONE)

@@ -21,30 +21,56 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 }
 
 /* Layers fall into classes by what their experts are, not by how they lie in pages; but slots hold them as they lie. */
-int hs_residency_classes(const hs_objects *o, uint32_t n_experts, uint32_t top_k, hs_classes *ret, hs_err *err)
+static uint64_t size_of(const hs_objects *o, uint32_t object, bool warm)
+{
+    bool rests = warm && hs_object_is_staged(o, object);
+    return rests ? hs_object_read_bytes(o, object) : hs_object_raw_bytes(o, object);
+}
+
+static uint64_t slot_bytes_of(const hs_objects *o, uint32_t object, bool warm)
+{
+    bool rests = warm && hs_object_is_staged(o, object);
+    return rests ? round_up(hs_object_read_bytes(o, object)) : hs_object_slot_bytes(o, object);
+}
+
+int hs_residency_classes(const hs_objects *o, uint32_t n_experts, uint32_t top_k, bool warm, hs_classes *ret,
+                         hs_err *err)
 {
     uint32_t n = hs_objects_count(o), n_layers = n / n_experts;
     uint64_t *size = hs_calloc(n_layers, sizeof *size);
     if (!size)
         return hs_err_set(err, -ENOMEM, "residency: out of memory for the sizes of %u layers", n_layers);
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t is = hs_object_raw_bytes(o, i), *most = &size[i / n_experts];
+        uint64_t is = size_of(o, i, warm), *most = &size[i / n_experts];
         *most = is > *most ? is : *most;
     }
     hs_classes_make(ret, size, n_layers, n_experts, top_k);
     for (uint32_t k = 0; k < ret->n; k++)
         ret->of[k].bytes = 0;
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t bytes = hs_object_slot_bytes(o, i), *most = &ret->of[hs_classes_find(ret, size[i / n_experts])].bytes;
+        uint64_t bytes = slot_bytes_of(o, i, warm), *most = &ret->of[hs_classes_find(ret, size[i / n_experts])].bytes;
         *most = bytes > *most ? bytes : *most;
     }
     hs_free(size);
     return 0;
 }
 
-uint32_t hs_residency_min_staging(const hs_objects *o)
+bool hs_residency_can_be_warm(const hs_objects *o)
 {
-    return hs_objects_staging_bytes(o) ? 2 : 0; /* one is read while the other is decoded */
+    return hs_objects_staging_bytes(o) > 0;
+}
+
+uint32_t hs_residency_min_staging(const hs_objects *o, uint32_t top_k, bool warm)
+{
+    if (!hs_objects_staging_bytes(o))
+        return 0;
+    return warm && top_k > 2 ? top_k : 2; /* one is read while the other is decoded */
+}
+
+uint64_t hs_residency_staging_bytes(const hs_objects *o, bool warm)
+{
+    uint64_t stored = hs_objects_staging_bytes(o);
+    return round_up(stored && warm ? hs_objects_slot_bytes(o) : stored);
 }
 
 static uint32_t loads_for(uint32_t n_slots)
@@ -61,7 +87,7 @@ uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_experts, ui
     /* Per layer there are at most n experts: the layer's tables are bounded by that. */
     uint64_t layer = n * (sizeof(hs__want) + 4 * sizeof(uint32_t) + HS__BASES * sizeof(hs__named));
     return sizeof(hs_residency) + policy + n_slots * (sizeof(hs__slot) + sizeof(uint32_t)) + n * sizeof(uint32_t) +
-           n / 8 + 1 + n_loads * (sizeof(hs__load) + sizeof(void *)) + n_staging * sizeof(uint32_t) + layer +
+           n / 8 + 1 + n_loads * (sizeof(hs__load) + sizeof(void *)) + n_staging * sizeof(hs__staging) + layer +
            n / n_experts * (sizeof(hs__ahead) + sizeof(uint8_t)) + HS__MAX_TASKS * sizeof(hs__task) +
            n_threads * (hs_decoder_bytes() + sizeof(void *));
 }
@@ -73,15 +99,17 @@ static int check_config(const hs_residency_config *c, hs_classes *ret_classes, c
     if (!c->n_experts || (uint64_t)c->n_layers * c->n_experts != n)
         return hs_err_set(err, -EINVAL, "residency: %u layers of %u experts are not %u objects", c->n_layers,
                           c->n_experts, n);
-    int e = hs_residency_classes(c->objects, c->n_experts, c->top_k, ret_classes, err);
+    if (c->warm_tier && !hs_residency_can_be_warm(c->objects))
+        return hs_err_set(err, -EINVAL, "residency: the objects are not compressed, none can be kept so");
+    int e = hs_residency_classes(c->objects, c->n_experts, c->top_k, c->warm_tier, ret_classes, err);
     if (e < 0)
         return e;
     if (c->n_slots < hs_classes_floor(ret_classes))
         return hs_err_set(err, -EINVAL, "residency: %u slots are under the floor of %u", c->n_slots,
                           hs_classes_floor(ret_classes));
-    if (c->n_staging < hs_residency_min_staging(c->objects))
-        return hs_err_set(err, -EINVAL, "residency: %u staging buffers are under the floor of %u", c->n_staging,
-                          hs_residency_min_staging(c->objects));
+    uint32_t least = hs_residency_min_staging(c->objects, c->top_k, c->warm_tier);
+    if (c->n_staging < least)
+        return hs_err_set(err, -EINVAL, "residency: %u staging buffers are under the floor of %u", c->n_staging, least);
     char names[200] = "";
     for (unsigned i = 0; hs_policy_at(i); i++) {
         const char *name = hs_policy_at(i)->name;
@@ -135,7 +163,7 @@ static bool allocate(hs_residency *r)
     r->slot_of = hs_calloc(r->n_objects, sizeof *r->slot_of);
     r->known = hs_calloc(r->n_objects / 8 + 1, sizeof *r->known);
     r->loads = hs_calloc(r->n_loads, sizeof *r->loads);
-    r->staging_free = hs_calloc(r->n_staging, sizeof *r->staging_free);
+    r->stagings = hs_calloc(r->n_staging, sizeof *r->stagings);
     r->batch = hs_calloc(r->n_loads, sizeof *r->batch);
     r->wants = hs_calloc(c->n_experts, sizeof *r->wants);
     r->want_of = hs_calloc(c->n_experts, sizeof *r->want_of);
@@ -149,13 +177,13 @@ static bool allocate(hs_residency *r)
     r->decoders = hs_calloc(r->n_decoders, sizeof *r->decoders);
     r->tasks = hs_calloc(HS__MAX_TASKS, sizeof *r->tasks);
     if (!r->slab_of || !r->arena || (r->n_staging && !r->staging) || !r->policy_state || !r->slots || !r->slot_of ||
-        !r->known || !r->loads || !r->staging_free || !r->batch || !r->wants || !r->want_of || !r->ready.item ||
+        !r->known || !r->loads || !r->stagings || !r->batch || !r->wants || !r->want_of || !r->ready.item ||
         !r->hits.item || !r->pending.item || !r->guessed || !r->named[HS__OF_PART] || !r->named[HS__OF_WHOLE] ||
         !r->ahead || !r->decoders || !r->tasks)
         return false;
     for (uint32_t i = 0; i < r->n_objects; i++) { /* the biggest of a layer comes before the others of its class */
         uint8_t *slab = &r->slab_of[i / c->n_experts];
-        uint32_t is = hs_classes_find(&r->classes, hs_object_raw_bytes(c->objects, i));
+        uint32_t is = hs_classes_find(&r->classes, size_of(c->objects, i, r->warm));
         *slab = (uint8_t)(i % c->n_experts == 0 || is < *slab ? is : *slab);
     }
     r->policy->init(r->policy_state, &shape);
@@ -189,11 +217,14 @@ static void set_sizes(hs_residency *r)
     r->max_slots = min_u32(c->max_slots > c->n_slots ? c->max_slots : c->n_slots, r->n_objects);
     r->asked_slots = r->shown_slots = r->n_slots;
     r->n_loads = loads_for(r->max_slots);
-    r->slot_bytes = round_up(hs_objects_slot_bytes(c->objects));
-    r->staging_bytes = round_up(hs_objects_staging_bytes(c->objects));
+    r->warm = c->warm_tier;
+    r->slot_bytes = 0;
+    for (uint32_t k = 0; k < r->classes.n; k++)
+        r->slot_bytes = r->classes.of[k].bytes > r->slot_bytes ? r->classes.of[k].bytes : r->slot_bytes;
+    r->staging_bytes = hs_residency_staging_bytes(c->objects, r->warm);
     r->n_staging = r->staging_bytes ? c->n_staging : 0;
     r->n_decoders = hs_pool_threads(c->pool);
-    uint64_t biggest = r->slot_bytes > r->staging_bytes ? r->slot_bytes : r->staging_bytes;
+    uint64_t biggest = r->slot_bytes > r->staging_bytes || r->warm ? r->slot_bytes : r->staging_bytes;
     if (c->prefetch_budget < biggest)
         r->cfg.prefetch_budget = biggest;
     r->guessed_room = HS__MAX_LOADS / 2;
@@ -243,6 +274,7 @@ int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_e
         return e;
     }
     hs__slots_init(r);
+    hs__stagings_init(r);
     hs__loads_init(r);
     hs__ways_init(r);
     memset(r->want_of, 0xff, cfg->n_experts * sizeof *r->want_of);
@@ -298,7 +330,7 @@ void hs_residency_destroy(hs_residency **residency)
                             r->slot_of,
                             r->known,
                             r->loads,
-                            r->staging_free,
+                            r->stagings,
                             r->batch,
                             r->wants,
                             r->want_of,
@@ -326,7 +358,7 @@ hs_experts hs_residency_experts(hs_residency *r)
 uint32_t hs_residency_buffers(const hs_residency *r, struct iovec *iov, uint32_t max)
 {
     uint32_t n = 0;
-    if (r->n_staging && n < max)
+    if (r->n_staging && !r->warm && n < max)
         iov[n++] = (struct iovec){.iov_base = r->staging, .iov_len = r->n_staging * r->staging_bytes};
     if (!r->cfg.max_slots && n < max)
         iov[n++] = (struct iovec){.iov_base = r->arena, .iov_len = r->arena_bytes};

@@ -32,6 +32,9 @@ typedef struct hs_residency_config {
     const char *policy; /* of those in cache/policy.c */
     bool by_layer;      /* each layer has its share of the slots */
     uint32_t n_staging; /* staging buffers; 0 if nothing is staged */
+    /* Slots hold records as they are stored, and are as big; what is asked for is decoded into staging buffers, which
+     * are as big as what they hold then. Only if hs_residency_can_be_warm. */
+    bool warm_tier;
     bool prefetch;
     uint64_t prefetch_budget; /* speculative bytes outstanding at most; raised to one expert if less */
     /* Asked now and then while the engine thread waits for the drive; true: the wait fails with -ECANCELED. May be
@@ -44,11 +47,15 @@ typedef struct hs_residency_config {
     uint64_t seed;
 } hs_residency_config;
 
+/* Whether some object is compressed. */
+bool hs_residency_can_be_warm(const hs_objects *o);
 /* The sizes of slots that the objects call for, and how many of each there are of so many in all. */
-int hs_residency_classes(const hs_objects *o, uint32_t n_experts, uint32_t top_k, hs_classes *ret,
+int hs_residency_classes(const hs_objects *o, uint32_t n_experts, uint32_t top_k, bool warm, hs_classes *ret,
                          hs_err *err) HS_MUST_CHECK;
-/* Least number of staging buffers with which any layer can be served (the floor). */
-uint32_t hs_residency_min_staging(const hs_objects *o);
+/* Least number of staging buffers with which any layer can be served (the floor), and what each takes. In the warm tier
+ * that is top_k: as many may be delivered and not yet released while more are waited for. */
+uint32_t hs_residency_min_staging(const hs_objects *o, uint32_t top_k, bool warm);
+uint64_t hs_residency_staging_bytes(const hs_objects *o, bool warm);
 /* Memory besides slots and staging: tables, policy state, decoders. */
 uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_experts, uint32_t n_slots, uint32_t n_staging,
                                      uint32_t n_threads);
@@ -59,7 +66,7 @@ void hs_residency_attach_io(hs_residency *r, hs_io *io);
 void hs_residency_destroy(hs_residency **r);
 /* The vtable for the model; valid while the residency lives. */
 hs_experts hs_residency_experts(hs_residency *r);
-/* Memory that reads land in, for hs_io_config.buffers: staging if there is any, then the arena unless its size may
+/* Memory that reads land in, for hs_io_config.buffers: staging if reads go there, then the arena unless its size may
  * change; at most max entries, the number is returned. Mapped until destroy; no read of the residency is under way
  * after that. */
 uint32_t hs_residency_buffers(const hs_residency *r, struct iovec *iov, uint32_t max);
@@ -101,6 +108,7 @@ typedef struct hs_residency_stats {
     uint64_t wait_ns;        /* engine thread stood in wait without anything to decode */
     uint64_t decode_ns;      /* engine thread spent decoding frames */
     uint64_t unpacked;       /* experts of a compressed model that were read raw, because that is faster here */
+    uint64_t warm_hits;      /* experts that were decoded from memory: the warm tier's */
     uint64_t errors;         /* reads that failed or brought damaged frames, first tries included */
     uint64_t shrinks, grows; /* changes of the number of slots */
     uint64_t moves;          /* experts copied into a slot that stays */

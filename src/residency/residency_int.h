@@ -35,6 +35,7 @@ typedef struct hs__slot {
     uint32_t want;       /* place in the layer under way, from begin to release; HS__NONE = not asked for */
     uint32_t load;       /* READING, DECODING */
     uint32_t guess;      /* protected while equal to hs_residency.guess_no */
+    uint32_t staging;    /* warm tier: the buffer that has it decoded, HS__NONE = there is none */
     uint32_t next, prev; /* in the list of EMPTY or of loose slots */
     uint8_t state, kind, pins, slab;
     bool raw;     /* it holds, or gets, the object as it was before packing (HS_OBJECT_RAW) */
@@ -57,14 +58,22 @@ typedef struct hs__slab {
     uint64_t memory_end;              /* bytes of its memory behind which nothing is touched */
 } hs__slab;
 
-/* A read under way, and the decoding of what it brings. */
+/* Memory besides the slots, each for one object: stored, on its way into a slot; in the warm tier decoded, out of one.
+ * Idle: nobody needs it, it may be taken; until then it goes on holding what was decoded. */
+typedef struct hs__staging {
+    uint32_t slot;       /* warm tier: of the object that it holds decoded, HS__NONE = nothing */
+    uint32_t next, prev; /* if idle */
+    bool is_idle;
+} hs__staging;
+
+/* A read under way, and the decoding of what it brings; in the warm tier also the decoding of what a slot holds. */
 typedef struct hs__load {
     hs_io_req req; /* the I/O thread's from submit to on_done */
     struct hs_residency *r;
     struct hs__load *next, *prev; /* among the unused, or the active in order of their start */
     uint32_t slot, object;
     uint32_t from;     /* object, with HS_OBJECT_RAW if that way is taken */
-    uint32_t staging;  /* number of the staging buffer, HS__NONE = straight into the slot */
+    uint32_t staging;  /* number of the staging buffer, HS__NONE = there is none (yet, in the warm tier) */
     uint32_t attempts; /* that failed */
     bool speculative;  /* submitted as such and not promoted since */
     bool cancelled;
@@ -197,6 +206,7 @@ typedef struct hs__task {
     X(wait_ns)                                                                                                         \
     X(decode_ns)                                                                                                       \
     X(unpacked)                                                                                                        \
+    X(warm_hits)                                                                                                       \
     X(errors)                                                                                                          \
     X(shrinks)                                                                                                         \
     X(grows)                                                                                                           \
@@ -220,6 +230,7 @@ struct hs_residency {
     uint64_t slot_bytes, staging_bytes;        /* of the biggest */
     uint64_t arena_bytes;
     uint8_t *arena, *staging;
+    bool warm; /* slots hold records as they are stored */
 
     const hs_policy *policy;
     void *policy_state;
@@ -238,8 +249,9 @@ struct hs_residency {
     hs__load *loads;
     hs__load *unused, *active_first, *active_last;
     uint32_t n_unused;
-    uint32_t *staging_free, n_staging_free;
-    hs_io_req **batch; /* [n_loads] to be submitted together */
+    hs__staging *stagings;                          /* [n_staging] */
+    uint32_t idle_first, idle_last, n_staging_free; /* the idle: first to be taken first */
+    hs_io_req **batch;                              /* [n_loads] to be submitted together */
     uint32_t n_batch;
 
     /* The layer under way. */
@@ -247,7 +259,7 @@ struct hs_residency {
     uint32_t layer, n_wants, n_undelivered;
     hs__want *wants;                /* [n_experts] */
     uint32_t *want_of;              /* [n_experts] */
-    hs__queue ready, hits, pending; /* hits: of a sweep; what is in memory anyway, for when nothing else is ready */
+    hs__queue ready, hits, pending; /* hits: of a sweep, or not decoded; for when nothing else is ready */
     int failed;                     /* negative errno of the first want that failed */
     hs_err failure;
 
@@ -323,6 +335,23 @@ static inline bool hs__is_protected(const hs_residency *r, const hs__slot *s)
     return s->guess == r->guess_no && !r->ignore_guesses;
 }
 
+static inline uint8_t *hs__staging_memory(const hs_residency *r, uint32_t staging)
+{
+    return r->staging + staging * r->staging_bytes;
+}
+
+/* Whether a slot holds the object as it is stored, to be decoded into a staging buffer. */
+static inline bool hs__rests_stored(const hs_residency *r, uint32_t object)
+{
+    return r->warm && hs_object_is_staged(r->cfg.objects, object);
+}
+
+/* A READY slot's object has to be decoded before it can be delivered. */
+static inline bool hs__must_decode(const hs_residency *r, uint32_t slot)
+{
+    return r->slots[slot].staging == HS__NONE && hs__rests_stored(r, r->slots[slot].object);
+}
+
 /* ---- slots.c ---- */
 void hs__slots_init(hs_residency *r);
 /* An EMPTY slot for a demanded object and how it is to be held; one is evicted if need be. HS__NONE: all are in use, or
@@ -336,6 +365,8 @@ bool hs__slot_would_admit(hs_residency *r, uint32_t object);
 void hs__slot_fill(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind, uint32_t load);
 /* READING or DECODING -> READY. */
 void hs__slot_ready(hs_residency *r, uint32_t slot);
+/* READY -> DECODING, of a slot that is asked for. */
+void hs__slot_decode(hs_residency *r, uint32_t slot, uint32_t load);
 /* Any -> EMPTY; nobody asks for it. */
 void hs__slot_clear(hs_residency *r, uint32_t slot);
 /* It is (no longer) asked for by place `want` of the layer. */
@@ -356,18 +387,32 @@ bool hs__slot_leave(hs_residency *r, uint32_t slot);
 /* Divides the slots among the slabs, and sets what depends on their number. */
 void hs__set_shares(hs_residency *r);
 
+/* ---- staging.c ---- */
+void hs__stagings_init(hs_residency *r);
+/* One that is idle, empty if possible, else the one that has been idle for longest; HS__NONE: there is none. */
+uint32_t hs__staging_take(hs_residency *r);
+/* It is not needed any more; what it holds decoded stays until somebody takes it. No effect if it is idle. */
+void hs__staging_give(hs_residency *r, uint32_t staging);
+/* What it holds decoded is asked for again. */
+void hs__staging_keep(hs_residency *r, uint32_t staging);
+/* It holds the slot's object from now on; or not any more. */
+void hs__staging_hold(hs_residency *r, uint32_t staging, uint32_t slot);
+void hs__staging_drop(hs_residency *r, uint32_t staging);
+
 /* ---- resize.c ---- */
 /* Follows hs_residency_resize; costs a few loads if there is nothing to do. */
 void hs__resize(hs_residency *r);
 
 /* ---- load.c ---- */
 void hs__loads_init(hs_residency *r);
-/* Whether a load of the object could start: a load, and a staging buffer if it needs one. Guesses leave half of both.
- */
+/* Whether a load of the object could start: a load, and a staging buffer if it needs one at once. Guesses leave half of
+ * both. */
 bool hs__load_possible(const hs_residency *r, uint32_t object, bool guess);
 /* Prepares it; hs__load_submit sends all that are prepared. */
 void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind, hs_io_class cls);
 void hs__load_submit(hs_residency *r);
+/* Warm tier: a load of what the READY slot holds, which has only to be decoded. False: no load or no buffer is free. */
+bool hs__load_decode(hs_residency *r, uint32_t slot);
 void hs__load_promote(hs_residency *r, hs__load *l);
 /* Nobody asks for it any more: what has not been read is dropped, and so is what has been read but not decoded. */
 void hs__load_abandon(hs_residency *r, hs__load *l);

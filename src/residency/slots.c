@@ -4,6 +4,7 @@
  *   EMPTY -> READING     hs__slot_fill     a load starts
  *   READING -> DECODING  hs__load_settle   all bytes are there, frames are left to check or decode
  *   READING, DECODING -> READY   hs__slot_ready
+ *   READY -> DECODING    hs__slot_decode   warm tier: what is stored is asked for
  *   any -> EMPTY         hs__slot_clear    evicted; or its load was cancelled or has failed (FAILED is not a resting
  * state)
  *
@@ -81,7 +82,8 @@ void hs__slots_init(hs_residency *r)
         hs__slab *b = &r->slabs[k];
         b->loose_first = b->loose_last = HS__NONE;
         for (uint32_t i = b->first; i < b->first + b->max_slots; i++)
-            r->slots[i] = (hs__slot){.object = HS__NONE, .want = HS__NONE, .load = HS__NONE, .slab = (uint8_t)k};
+            r->slots[i] = (hs__slot){
+                .object = HS__NONE, .want = HS__NONE, .load = HS__NONE, .staging = HS__NONE, .slab = (uint8_t)k};
     }
     hs__slots_limit(r, r->n_slots);
     for (uint32_t i = 0; i < r->n_objects; i++)
@@ -143,6 +145,14 @@ void hs__slot_ready(hs_residency *r, uint32_t slot)
     count_ready(r, s->object, 1);
 }
 
+void hs__slot_decode(hs_residency *r, uint32_t slot, uint32_t load)
+{
+    hs__slot *s = &r->slots[slot];
+    s->load = load;
+    s->state = HS__DECODING;
+    count_ready(r, s->object, -1);
+}
+
 /* It was leaving, and is EMPTY. */
 static void has_left(hs_residency *r, uint32_t slot)
 {
@@ -158,6 +168,8 @@ void hs__slot_clear(hs_residency *r, uint32_t slot)
     leave(r, slot);
     if (s->state == HS__READY)
         count_ready(r, s->object, -1);
+    if (s->staging != HS__NONE)
+        hs__staging_drop(r, s->staging);
     r->slot_of[s->object] = HS__NONE;
     s->state = HS__EMPTY;
     s->object = s->load = s->want = HS__NONE;
@@ -355,6 +367,9 @@ static void move(hs_residency *r, uint32_t from, uint32_t to)
     memcpy(hs__slot_memory(r, to), hs__slot_memory(r, from), slab_of(r, from)->slot_bytes);
     r->slots[to] = *f;
     r->slot_of[f->object] = to;
+    if (f->staging != HS__NONE)
+        r->stagings[f->staging].slot = to;
+    f->staging = HS__NONE;
     f->state = HS__EMPTY;
     f->object = HS__NONE;
     has_left(r, from);

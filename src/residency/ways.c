@@ -23,7 +23,8 @@
 
 void hs__ways_init(hs_residency *r)
 {
-    r->ways = (hs__ways){.is_possible = hs_objects_has_raw(r->cfg.objects), .period = FIRST};
+    r->ways =
+        (hs__ways){.is_possible = !r->warm && hs_objects_has_raw(r->cfg.objects), .period = FIRST, .is_told = r->warm};
 }
 
 bool hs__way_is_raw(const hs_residency *r, uint32_t object)

@@ -92,6 +92,8 @@ static const metric metrics[] = {
      STAT(prefetch_wasted)},
     {"hotset_experts_unpacked_total", "counter", "Experts of a compressed model that were read raw.", STATS_U64,
      STAT(unpacked)},
+    {"hotset_experts_warm_hits_total", "counter", "Experts that were decoded from memory (cache.warm_tier).", STATS_U64,
+     STAT(warm_hits)},
     {"hotset_stall_seconds_total", "counter", "Time computing stood still for reads.", STATS_NS, STAT(disk_wait_ns)},
     {"hotset_expand_seconds_total", "counter", "Time spent on decompression while waiting.", STATS_NS, STAT(expand_ns)},
 };

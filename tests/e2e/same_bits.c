@@ -109,6 +109,7 @@ static int run_one(char **a)
     hs_engine_options opt = {.path = a[PATH],
                              .policy = a[POLICY],
                              .cache_by_layer = is(a, SCOPE, "layer"),
+                             .warm_tier = is(a, WAY, "warm"),
                              .prefetch = is(a, PREFETCH, "on"),
                              .io_engine = a[ENGINE],
                              .io_verify_always = is(a, VERIFY, "always"),
@@ -140,14 +141,15 @@ static int run_one(char **a)
         r = run(e, is(a, BESIDE, "beside"), &hash, &err);
     hs_engine_stats st = hs_engine_get_stats(e);
     if (r == 0)
-        printf("%016" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %s\n", hash, hs_engine_plan(e)->total,
-               st.expert_misses, st.unpacked, st.prefetch_issued, hs_engine_io_name(e));
+        printf("%016" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %s\n", hash,
+               hs_engine_plan(e)->total, st.expert_misses, st.unpacked, st.warm_hits, st.prefetch_issued,
+               hs_engine_io_name(e));
     hs_engine_destroy(&e);
     return r < 0 ? fail("run", &err) : 0;
 }
 
 typedef struct result {
-    uint64_t hash, plan, misses, unpacked, prefetched, peak;
+    uint64_t hash, plan, misses, unpacked, warm, prefetched, peak;
     char io[16];
 } result;
 
@@ -168,15 +170,15 @@ static int spawn(const char *self, char **a, result *ret)
     }
     close(fd[1]);
     FILE *f = fdopen(fd[0], "r");
-    int n = fscanf(f, "%" SCNx64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %15s", &ret->hash, &ret->plan,
-                   &ret->misses, &ret->unpacked, &ret->prefetched, ret->io);
+    int n = fscanf(f, "%" SCNx64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %15s", &ret->hash,
+                   &ret->plan, &ret->misses, &ret->unpacked, &ret->warm, &ret->prefetched, ret->io);
     fclose(f);
     int status;
     struct rusage ru;
     if (wait4(pid, &status, 0, &ru) < 0 || !WIFEXITED(status) || WEXITSTATUS(status))
         return -1;
     ret->peak = (uint64_t)ru.ru_maxrss * 1024;
-    return n == 6 ? 0 : -1;
+    return n == 7 ? 0 : -1;
 }
 
 typedef struct tally {
@@ -213,6 +215,7 @@ static void judge(tally *t, char *const *a, const result *r)
         t->to_prefetch++;
     }
     if (!r->misses || (is(a, PREFETCH, "off") && r->prefetched) || is(a, WAY, "source") != (r->unpacked > 0) ||
+        (is(a, WAY, "warm") ? is(a, CACHE, "25") && !r->warm : r->warm > 0) ||
         (!is(a, ENGINE, "auto") && !is(a, ENGINE, r->io))) {
         t->otherwise++;
         tell("this combination did not do what it says", a);
@@ -253,10 +256,10 @@ static void pick(const axis *axes, uint32_t index, uint32_t at[AXES])
         at[x] = index % axis_length(&axes[x]);
 }
 
-/* Only what is packed can be read from its source. */
-static bool is_possible(const axis *axes, const uint32_t at[AXES])
+/* Only what is packed can be read from its source, or kept compressed. */
+static bool is_possible(const uint32_t at[AXES])
 {
-    return at[PATH] > 0 || strcmp(axes[WAY].value[at[WAY]], "source") != 0;
+    return at[PATH] > 0 || at[WAY] == 0;
 }
 
 /* Every choice of `strength` axes, and which of their values have met. */
@@ -321,7 +324,7 @@ static int run_all(const char *self, const axis *axes, uint32_t strength)
         /* In steps that visit each once, so that neighbours differ in many axes. */
         for (uint32_t i = 0; i < total; i++) {
             pick(axes, (uint32_t)((uint64_t)i * 7919 % total), at);
-            if (!is_possible(axes, at))
+            if (!is_possible(at))
                 continue;
             possible++;
             uint32_t new = meet(&m, at, false);
@@ -367,6 +370,7 @@ int main(int argc, char **argv)
     }
     axes[CACHE].value[1] = "25";
     axes[WAY].value[1] = "source";
+    axes[WAY].value[2] = "warm";
     axes[ENGINE] = (axis){{"pread", "io_uring"}};
     if (!can_uring(argv[1])) {
         printf("SKIP of the io_uring half: the kernel denies it here\n");

@@ -127,7 +127,7 @@ uint32_t hs_objects_count(const hs_objects *o)
 uint64_t hs_objects_slot_bytes(const hs_objects *o)
 {
     (void)o;
-    return FAKE_PADDED;
+    return FAKE_PADDED + (fake.layer_objects ? FAKE_TAIL : 0);
 }
 uint64_t hs_object_slot_bytes(const hs_objects *o, uint32_t object)
 {

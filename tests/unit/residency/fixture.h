@@ -16,7 +16,8 @@ typedef struct fixture {
 #define LAYERS  4u
 
 /* 4 layers of 16 experts, top 4; reads are pumped by hand unless the test calls fake_start. */
-static inline void fixture_open(fixture *f, int kind, const char *policy, uint32_t n_slots, uint64_t budget)
+static inline void fixture_open_as(fixture *f, int kind, const char *policy, uint32_t n_slots, uint64_t budget,
+                                   bool warm)
 {
     hs_err err = {0};
     fake_reset(kind, 7);
@@ -30,11 +31,17 @@ static inline void fixture_open(fixture *f, int kind, const char *policy, uint32
                                .n_slots = n_slots,
                                .policy = policy,
                                .n_staging = 8,
+                               .warm_tier = warm,
                                .prefetch = budget > 0,
                                .prefetch_budget = budget};
     if (hs_residency_create(&cfg, &f->r, &err) < 0)
         fail_msg("%s", err.text);
     f->x = hs_residency_experts(f->r);
+}
+
+static inline void fixture_open(fixture *f, int kind, const char *policy, uint32_t n_slots, uint64_t budget)
+{
+    fixture_open_as(f, kind, policy, n_slots, budget, false);
 }
 
 static inline void fixture_check(fixture *f)

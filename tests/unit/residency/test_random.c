@@ -24,7 +24,7 @@ typedef struct world {
     uint32_t rng;
     uint64_t asked;
     uint32_t errors;
-    bool failing, resizing;
+    bool failing, resizing, warm;
 } world;
 
 static uint32_t below(world *w, uint32_t n)
@@ -86,7 +86,9 @@ static bool consume(world *w, uint32_t layer, const hs_expert_want *wants, uint3
 {
     uint32_t held[N_EXPERTS], n_held = 0;
     for (uint32_t got = 0; got < n;) {
-        uint32_t index[N_EXPERTS], k = 0, most = slots_of(w, layer) < n || w->resizing ? 1 : n;
+        uint32_t index[N_EXPERTS], k = 0;
+        bool is_short = slots_of(w, layer) < n || w->resizing || (w->warm && w->r->n_staging < n);
+        uint32_t most = is_short ? 1 : n;
         hs_expert e[N_EXPERTS];
         hs_err err = {0};
         resize(w);
@@ -141,14 +143,14 @@ static void layer(world *w, uint32_t l, uint32_t n)
 }
 
 static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, bool failing, bool resizing, bool mixed,
-                uint32_t seed)
+                bool warm, uint32_t seed)
 {
-    world w = {.objects.n = OBJECTS, .rng = seed, .failing = failing, .resizing = resizing};
+    world w = {.objects.n = OBJECTS, .rng = seed, .failing = failing, .resizing = resizing, .warm = warm};
     hs_err err;
     fake_reset(kind, seed);
     fake.layer_objects = mixed ? N_EXPERTS : 0;
-    print_message("policy %s, kind %d, %u slots, prefetch %d, failing %d, resizing %d, mixed %d, seed %u\n", policy,
-                  kind, n_slots, prefetch, failing, resizing, mixed, seed);
+    print_message("policy %s, kind %d, %u slots, prefetch %d, failing %d, resizing %d, mixed %d, warm %d, seed %u\n",
+                  policy, kind, n_slots, prefetch, failing, resizing, mixed, warm, seed);
     assert_int_equal(hs_pool_create(2, &w.pool, &err), 0);
     hs_residency_config cfg = {.objects = &w.objects,
                                .pool = w.pool,
@@ -159,12 +161,13 @@ static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, b
                                .max_slots = resizing ? OBJECTS : 0,
                                .policy = policy,
                                .by_layer = seed / 2 % 2,
-                               .n_staging = hs_residency_min_staging(&w.objects) + below(&w, 4),
+                               .n_staging = hs_residency_min_staging(&w.objects, TOP_K, warm) + below(&w, 4),
+                               .warm_tier = warm,
                                .prefetch = prefetch,
                                .prefetch_budget = 4 * FAKE_PADDED,
                                .verify_always = failing};
     assert_int_equal(hs_residency_create(&cfg, &w.r, &err), 0);
-    assert_int_equal(w.r->classes.n, mixed ? 2 : 1);
+    assert_int_equal(w.r->classes.n, mixed && !(warm && kind == FAKE_STAGED) ? 2 : 1); /* stored, they are of a size */
     w.x = hs_residency_experts(w.r);
     fake_start();
     for (uint32_t token = 0; token < 40; token++) {
@@ -177,6 +180,7 @@ static void run(const char *policy, int kind, uint32_t n_slots, bool prefetch, b
     }
     hs_residency_stats s = hs_residency_get_stats(w.r);
     assert_int_equal(s.hits + s.misses, w.asked);
+    assert_true(warm ? s.warm_hits > 0 || n_slots < 30 : s.warm_hits == 0);
     uint64_t settled = s.prefetch_useful + s.prefetch_late + s.prefetch_wasted + s.prefetch_dropped;
     for (const hs__load *l = w.r->active_first; l; l = l->next)
         settled += l->dropped && !l->over;
@@ -207,7 +211,9 @@ static void every_setting(void **state)
                     uint32_t n_slots = mixed && slots[s] < OBJECTS ? slots[s] + TOP_K : slots[s];
                     bool is_taken = (p + s + (uint32_t)kind + of) % 2;
                     if (is_taken || !(SANITIZED || mixed))
-                        run(policies[p], kind, n_slots, seed % 3 != 0, seed % 2 == 0, resizing, mixed, seed);
+                        run(policies[p], kind, n_slots, seed % 3 != 0, seed % 2 == 0, resizing, mixed, false, seed);
+                    if (kind >= FAKE_STAGED && (is_taken || !SANITIZED))
+                        run(policies[p], kind, n_slots, seed % 3 != 0, seed % 2 == 0, resizing, mixed, true, seed);
                 }
 }
 
