@@ -86,7 +86,7 @@ static void on_status(void *ctx, const char *stage, uint64_t done, uint64_t tota
 
 static void transcribe(const uint8_t *data, size_t size, bool whole, const json_t *messages, hs_buf *out)
 {
-    hs_chat_wishes none = {-1, -1, -1, -1, -1, -1};
+    hs_chat_wishes none = {-1, -1, -1, -1, -1, -1, NULL};
     hs_chat_sink sink = {out, on_text, on_status};
     hs_chat_cost cost;
     hs_chat *chat;

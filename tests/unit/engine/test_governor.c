@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "machine.h"
 #include "tale.h"
 
@@ -171,6 +172,60 @@ static void a_request_does_not_notice(void **state)
     assert_true(s.cache_shrinks >= 3 && s.cache_grows >= 3);
 }
 
+typedef struct wish {
+    hs_engine *e;
+    uint32_t layer, slots;
+} wish;
+
+static void shrink_at(void *ctx, const hs_route_event *ev)
+{
+    const wish *w = ctx;
+    if (ev->decode && ev->layer == w->layer)
+        hs__engine_resize(w->e, w->slots);
+}
+
+static void decode_as_golden(const hs_engine *e, hs_session *s, const tale_prompt *p, uint32_t *at, float *logits)
+{
+    hs_err err = {0};
+    assert_int_equal(hs_session_decode(&s, &p->greedy[(*at)++], 1, logits, &err), 0);
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < hs_engine_vocab(e); i++)
+        best = logits[i] > logits[best] ? i : best;
+    assert_int_equal(best, p->greedy[*at]);
+}
+
+/* What is to go has gone when the token is done in which memory got short; of its last layer with the next one. */
+static void it_takes_no_longer_than_a_token(void **state)
+{
+    (void)state;
+    hs_err err = {0};
+    hs_engine *e =
+        tale_create((hs_engine_options){.governed = true, .cache_kind = HS_CACHE_PERCENT, .cache_percent = 100});
+    const tale_prompt *p = &tale_prompts(e)[0];
+    float *logits = hs_calloc(hs_engine_vocab(e), sizeof *logits);
+    hs_session *s = NULL;
+    assert_int_equal(hs_session_create(e, &s, &err), 0);
+    assert_int_equal(hs_session_prefill(s, p->ids, p->n, logits, 1, NULL, NULL, &err), 0);
+    const uint32_t *numbers;
+    uint32_t n = hs_engine_moe_layers(e, &numbers), at = 0;
+    wish w = {.e = e, .slots = e->plan.n_slots};
+    for (uint32_t i = 0; i < 2 * n; i++) {
+        w.layer = numbers[i % n];
+        w.slots -= w.slots / 8;
+        hs_engine_on_route(e, shrink_at, &w);
+        decode_as_golden(e, s, p, &at, logits);
+        hs_engine_on_route(e, NULL, NULL);
+        if (i % n == n - 1)
+            decode_as_golden(e, s, p, &at, logits);
+        assert_int_equal(hs_residency_slots(e->residency), w.slots);
+        assert_false(hs_residency_is_resizing(e->residency));
+        assert_true(hs_residency_resident(e->residency) <= w.slots);
+    }
+    hs_free(logits);
+    hs_session_destroy(&s);
+    hs_engine_destroy(&e);
+}
+
 static void a_control_group_is_obeyed(void **state)
 {
     (void)state;
@@ -298,6 +353,7 @@ int main(void)
         CASE(what_stays_as_it_is_changes_nothing),
         CASE(memory_is_given_back_and_taken_again),
         CASE(a_request_does_not_notice),
+        CASE(it_takes_no_longer_than_a_token),
         CASE(a_control_group_is_obeyed),
         CASE(the_limit_can_be_changed),
         CASE(at_the_floor_requests_are_served),
