@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cache/heap.h"
+#include "cache/layer_time.h"
 
 enum { ABSENT, RESIDENT, LOOSE };
 
@@ -24,7 +25,7 @@ typedef struct replay {
     uint32_t set;
     hs__layer_classes classes;
     uint32_t n_used[HS_CLASSES_MAX], n_slots[HS_CLASSES_MAX];
-    double now_s, asked_s, read_s; /* the clock; when the last layer's experts were known; when the drive is through */
+    hs_layer_clock clock;
 } replay;
 
 static uint32_t layers_of(const hs_replay_trace *t)
@@ -228,16 +229,10 @@ static void use_set(replay *r, const uint32_t *object, uint64_t n, uint64_t now,
 static void pass_layer(replay *r, uint64_t uses, uint64_t misses, uint64_t bytes)
 {
     const hs_replay_trace *t = r->trace;
-    double begin = r->now_s + t->layer_s, asked = t->overlapped ? r->asked_s : begin;
-    double each = misses && t->bytes_per_s > 0 ? (double)bytes / (double)misses / t->bytes_per_s : 0;
-    r->asked_s = begin;
-    r->now_s = begin + (double)(uses - misses) * t->expert_s;
-    if (asked >= r->read_s && misses)
-        r->read_s = asked + t->latency_s;
-    for (uint64_t i = 0; i < misses; i++) {
-        r->read_s += each;
-        r->now_s = (r->read_s > r->now_s ? r->read_s : r->now_s) + t->expand_s + t->expert_s;
-    }
+    hs_layer_costs c = {.before_s = t->layer_s, .expert_s = t->expert_s, .expand_s = t->expand_s};
+    c.first_s = t->latency_s;
+    c.each_s = misses && t->bytes_per_s > 0 ? (double)bytes / (double)misses / t->bytes_per_s : 0;
+    hs_layer_pass(&r->clock, &c, (uint32_t)(uses - misses), (uint32_t)misses, t->overlapped);
 }
 
 static bool same_layer(const hs_replay_trace *t, uint64_t i, uint64_t k)
@@ -268,10 +263,10 @@ hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, ui
         if (t->token_misses)
             t->token_misses[t->token[i]] += (uint32_t)(count->accesses - count->hits - missed);
         if (end == t->n || !same_layer(t, i, end)) {
-            double begun = r.now_s;
+            double begun = r.clock.now_s;
             uint64_t uses = count->accesses - before.accesses, hits = count->hits - before.hits;
             pass_layer(&r, uses, uses - hits, count->bytes_read - before.bytes_read);
-            count->seconds += r.now_s - begun;
+            count->seconds += r.clock.now_s - begun;
             before = end < t->n && t->token[end] >= t->first_counted ? counted : *count;
         }
         i = end;

@@ -19,11 +19,9 @@ typedef struct hs_replay_trace {
     uint32_t layer_least;        /* slots that a layer needs for that: its top-k */
     const uint16_t *turn;        /* [n] conversation: where it begins, so does a session; NULL = not told */
     bool by_layer;               /* each layer has its share of the slots (hs_policy_layered); not for belady */
-    /* For the time it takes, as the daemon works: a layer of a token computes layer_s (attention, router; as shares
-     * also what comes once per token), asks for its experts, computes those that are there, expert_s each, while the
-     * others are read: the first has arrived after latency_s and its own time at bytes_per_s, each further one after
-     * its own time; then it takes expand_s and expert_s, too. overlapped: as if what the next layer lacks were known as
-     * soon as this one's experts are: the bound for reading ahead. bytes_per_s == 0: reads take no time. */
+    /* For the time it takes, see layer_time.h: layer_s is what comes before a layer's experts are known, and its share
+     * of what comes once per token; an expert that lacks is read latency_s, for the first of a layer, and its bytes at
+     * bytes_per_s, 0: no time. overlapped: the bound for reading ahead. */
     double layer_s, expert_s, expand_s, latency_s, bytes_per_s;
     bool overlapped;
     uint32_t *token_misses; /* [last token + 1] written to: the misses of each token are added; NULL = not asked for */

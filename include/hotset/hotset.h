@@ -109,13 +109,15 @@ int hs_plan_make(const hs_engine_options *opt, hs_plan *ret_plan, struct hs_err 
 /* What this machine computes of a model, measured on some of its layers with zeros for weights: time does not depend on
  * them. Seconds; every matrix is in memory. */
 typedef struct hs_speed {
-    double decode_s;         /* one generated token at HS_SPEED_CONTEXT tokens of context */
-    double decode_experts_s; /* of it, its routed experts */
-    double decode_shared_s;  /* of it, the experts that every token uses */
-    double prompt_token_s;   /* one prompt token without its routed experts */
-    double prompt_end_s;     /* what a prompt costs besides its tokens: the logits of the last one */
-    double prompt_expert_s;  /* one expert of a chunk, and for */
-    double prompt_use_s;     /* each of its tokens that much more */
+    double decode_s;          /* one generated token at HS_SPEED_CONTEXT tokens of context */
+    double decode_experts_s;  /* of it, its routed experts */
+    double decode_shared_s;   /* of it, the experts that every token uses */
+    double prompt_token_s;    /* one prompt token without its routed experts */
+    double prompt_end_s;      /* what a prompt costs besides its tokens: the logits of the last one */
+    double prompt_expert_s;   /* one expert of a chunk, and for */
+    double prompt_use_s;      /* each of its tokens that much more */
+    double expand_s;          /* decoding one expert of a packed model; 0: there is nothing to decode */
+    double fresh_bytes_per_s; /* of memory that this process has not had before: the machine clears it; 0 = no time */
     double memory_bytes_per_s;
     uint64_t decode_bytes; /* of weights that a generated token reads from memory */
 } hs_speed;
@@ -125,8 +127,8 @@ typedef struct hs_speed {
  * is what the biggest tensor takes, at least 256 MiB, or -ENOMEM if it is not free. */
 int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, uint32_t n_prompt, hs_speed *ret_speed,
                      struct hs_err *err);
-/* From `measured` threads to n_cores like them, which together read memory_bytes_per_s (0: in proportion); a token takes
- * no less than memory allows. */
+/* From `measured` threads to n_cores like them, which together read memory_bytes_per_s (0: in proportion); a token
+ * takes no less than memory allows. */
 void hs_speed_scale(hs_speed *s, uint32_t n_cores, uint32_t measured, double memory_bytes_per_s);
 
 /* How a drive reads experts. */
@@ -161,8 +163,11 @@ typedef struct hs_forecast {
     double prompt_experts;           /* that it uses */
     double decode_io_s, prompt_io_s; /* per token, per chunk; 0 = the drive's speed is not known, or nothing is read */
     double decode_stall_s;           /* what of decode_io_s is not hidden behind computing */
+    double prompt_compute_s;         /* of it all, decoding included */
     double decode_tokens_per_s, prompt_tokens_per_s;
-    double first_prompt_tokens_per_s; /* of a prompt that finds no expert in memory */
+    double ahead_tokens_per_s; /* decode where routes can be foretold as recorded ones, and are */
+    double
+        first_prompt_tokens_per_s; /* of a prompt that finds no expert in memory, and memory that is not cleared yet */
     hs_limit decode_limit, prompt_limit;
 } hs_forecast;
 

@@ -185,7 +185,7 @@ static hs_use use_of(const hs_expectation *x, const hs_plan *p)
 void hs_expect(const hs_args *a, const hs_engine_options *opt, const hs_plan *p, hs_expectation *x)
 {
     const char *routing = hs_args_text(a, "routing"), *path = hs_args_text(a, "disk");
-    *x = (hs_expectation){.is_hit_rate_given = hs_args_has(a, "hit-rate")};
+    *x = (hs_expectation){.is_hit_rate_given = hs_args_has(a, "hit-rate"), .reads_ahead = opt->prefetch};
     x->use = (hs_use){.hit_rate = hs_args_number(a, "hit-rate", 0),
                       .routing = routing && !strcmp(routing, "uniform") ? HS_ROUTING_UNIFORM : HS_ROUTING_REAL,
                       .prompt_tokens = (uint32_t)hs_args_int(a, "prompt", 0),
@@ -240,20 +240,25 @@ json_t *hs_expectation_json(const hs_expectation *x)
     const hs_forecast *f = &x->now;
     const char *routing = x->is_hit_rate_given ? "given" : x->use.routing == HS_ROUTING_UNIFORM ? "uniform" : "real";
     json_t *o =
-        json_pack("{s:s, s:f, s:f, s:s, s:o, s:f, s:f, s:o}", "routing", routing, "hit_rate", f->hit_rate,
+        json_pack("{s:s, s:f, s:f, s:s, s:o, s:f, s:f, s:o, s:o, s:o}", "routing", routing, "hit_rate", f->hit_rate,
                   "miss_bytes_per_token", f->miss_bytes, "disk", source_word(x->source), "disk_bytes_per_s",
                   number_or_null(true, x->drive.bytes_per_s), "disk_first_s", x->drive.first_s, "disk_expert_s",
-                  x->drive.each_s, "memory_bytes_per_s", number_or_null(x->is_computed, x->speed.memory_bytes_per_s));
-    json_t *decode = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "decode_io_s", number_or_null(true, f->decode_io_s), "decode_stall_s",
-        number_or_null(true, f->decode_stall_s), "decode_compute_s", number_or_null(x->is_computed, x->speed.decode_s),
-        "decode_tokens_per_s", number_or_null(all, f->decode_tokens_per_s), "decode_limit",
-        all ? json_string(limit_word(f->decode_limit)) : json_null(), "with_twice_the_drive",
-        number_or_null(all, x->twice_drive.decode_tokens_per_s), "with_twice_the_memory",
-        number_or_null(all && !x->is_hit_rate_given, x->twice_memory.decode_tokens_per_s));
-    json_t *prompt = json_pack("{s:i, s:f, s:f, s:o, s:o, s:o, s:o}", "prefill_chunk", (int)f->prompt_tokens,
+                  x->drive.each_s, "memory_bytes_per_s", number_or_null(x->is_computed, x->speed.memory_bytes_per_s),
+                  "fresh_bytes_per_s", number_or_null(x->is_computed, x->speed.fresh_bytes_per_s), "expand_expert_s",
+                  number_or_null(x->is_computed, x->speed.expand_s));
+    json_t *decode =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "decode_io_s", number_or_null(true, f->decode_io_s),
+                  "decode_stall_s", number_or_null(true, f->decode_stall_s), "decode_compute_s",
+                  number_or_null(x->is_computed, x->speed.decode_s), "decode_tokens_per_s",
+                  number_or_null(all, f->decode_tokens_per_s), "decode_ahead_tokens_per_s",
+                  number_or_null(all && x->reads_ahead, f->ahead_tokens_per_s), "decode_limit",
+                  all ? json_string(limit_word(f->decode_limit)) : json_null(), "with_twice_the_drive",
+                  number_or_null(all, x->twice_drive.decode_tokens_per_s), "with_twice_the_memory",
+                  number_or_null(all && !x->is_hit_rate_given, x->twice_memory.decode_tokens_per_s));
+    json_t *prompt = json_pack("{s:i, s:f, s:f, s:o, s:o, s:o, s:o, s:o}", "prefill_chunk", (int)f->prompt_tokens,
                                "prefill_experts", f->prompt_experts, "prefill_bytes", f->prompt_bytes, "prefill_io_s",
-                               number_or_null(true, f->prompt_io_s), "prefill_tokens_per_s",
+                               number_or_null(true, f->prompt_io_s), "prefill_compute_s",
+                               number_or_null(x->is_computed, f->prompt_compute_s), "prefill_tokens_per_s",
                                number_or_null(all, f->prompt_tokens_per_s), "first_prefill_tokens_per_s",
                                number_or_null(x->drive.bytes_per_s > 0 && x->is_computed, f->first_prompt_tokens_per_s),
                                "prefill_limit", all ? json_string(limit_word(f->prompt_limit)) : json_null());
@@ -315,7 +320,13 @@ void hs_expectation_print(const hs_expectation *x)
     printf("  decode  %7.2f tokens/s, limited by %s (per token: computing %.0f ms, reading %.0f ms, %.0f of it "
            "meanwhile)\n",
            f->decode_tokens_per_s, limit_word(f->decode_limit), x->speed.decode_s * 1e3, f->decode_io_s * 1e3,
-           (f->decode_io_s - f->decode_stall_s) * 1e3);
+           fmax(f->decode_io_s - f->decode_stall_s, 0) * 1e3);
+    if (x->speed.expand_s > 0 && f->miss_bytes > 0)
+        printf("          of a packed model: decoding takes %.1f ms of each expert that is read\n",
+               x->speed.expand_s * 1e3);
+    if (x->reads_ahead && f->ahead_tokens_per_s > 1.01 * f->decode_tokens_per_s)
+        printf("          with reading ahead up to %.2f, where routes can be foretold as recorded ones can\n",
+               f->ahead_tokens_per_s);
     printf("  prefill %7.2f tokens/s for %u tokens, limited by %s", f->prompt_tokens_per_s, f->prompt_tokens,
            limit_word(f->prompt_limit));
     if (x->drive.bytes_per_s > 0)

@@ -9,7 +9,7 @@
 typedef enum hs_drive_source { HS_DRIVE_UNKNOWN, HS_DRIVE_GIVEN, HS_DRIVE_KEPT, HS_DRIVE_MEASURED } hs_drive_source;
 
 typedef struct hs_expectation {
-    bool is_hit_rate_given;
+    bool is_hit_rate_given, reads_ahead;
     hs_use use;
     hs_drive_source source;
     hs_drive drive;

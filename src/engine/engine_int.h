@@ -42,6 +42,9 @@ void hs__close(hs__opened *o);
 hs_kv_type hs__kv_type(const hs_engine_options *opt);
 /* The plan for an opened model; see hs_plan_make. */
 int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *ret, hs_err *err) HS_MUST_CHECK;
+/* Seconds that the pool takes to decode one expert, on average; 0: none is stored compressed. -EBADMSG: one is damaged.
+ */
+int hs__measure_expanding(const hs_objects *objects, hs_pool *pool, double *ret_s, hs_err *err) HS_MUST_CHECK;
 void hs__model_config(const hs_plan *p, const hs__opened *o, bool predict, hs_model_config *ret);
 
 typedef struct hs__heat hs__heat;

@@ -6,7 +6,8 @@
  * makes the whole model. Consecutive matrices take consecutive parts of the region, which is bigger than processors'
  * caches, so that memory is read as in earnest. With zeros all tokens choose the same experts: prompts of FEW and of
  * MANY tokens tell what an expert costs, and what each of its tokens. Of prompts only the fewer layers are run: what
- * their layers without experts have more than others is known from the generated token.
+ * their layers without experts have more than others is known from the generated token. Of a packed model some experts
+ * are read and decoded.
  *
  * One thread and the pool.
  */
@@ -23,7 +24,7 @@
 #define MOST_CONTEXT 1024u
 #define USUAL_BLOCK  512u /* tokens of a prompt that go through a layer together */
 #define FEW          8u
-#define MANY         32u
+#define MANY         64u
 #define ENOUGH_S     0.05 /* of a measurement */
 #define SLOW_S       0.2  /* once is enough of a prompt */
 #define TASKS        64u
@@ -33,6 +34,7 @@ typedef struct trial {
     hs_pool *pool;
     char *region;
     uint64_t region_bytes, at;
+    double fresh_s;     /* that clearing it took */
     const void **dense; /* [n_dense_tensors] */
     /* The experts' side. */
     const hs_expert_want *wants;
@@ -131,6 +133,15 @@ static void touch_part(void *ctx, uint32_t index, uint32_t thread)
     memset(t->region + index * each, 0, each); /* else all pages are one page of zeros, which fits every cache */
 }
 
+/* As the engine has memory cleared for what it reads for the first time. */
+static void clear_part(void *ctx, uint32_t index, uint32_t thread)
+{
+    trial *t = ctx;
+    uint64_t each = t->region_bytes / TASKS;
+    (void)thread;
+    hs_map_touch(t->region + index * each, each);
+}
+
 static int map_region(trial *t, hs_err *err)
 {
     const hs_model_spec *s = t->opened.spec;
@@ -149,6 +160,9 @@ static int map_region(trial *t, hs_err *err)
     if (!t->region || !t->dense || !t->logits || !t->tokens)
         return hs_err_set(err, -ENOMEM, "measuring what this machine computes needs %llu MiB of free memory",
                           (unsigned long long)(t->region_bytes >> 20));
+    uint64_t t0 = hs_now_ns();
+    hs_pool_run(t->pool, TASKS, clear_part, t);
+    t->fresh_s = (double)(hs_now_ns() - t0) * 1e-9;
     hs_pool_run(t->pool, TASKS, touch_part, t);
     for (uint32_t i = 0; i < s->n_dense_tensors; i++)
         t->dense[i] = next_bytes(t, c->tensors[s->dense_tensors[i]].nbytes);
@@ -314,6 +328,9 @@ static int measure_all(trial *t, const hs_engine_options *opt, hs_speed *ret, hs
     int r = measure_narrow(t, n1, opt->prefetch, &a, err);
     if (r == 0)
         r = measure_wide(t, n2, opt->prefetch, &z, err);
+    double expand = 0;
+    if (r == 0)
+        r = hs__measure_expanding(t->opened.objects, t->pool, &expand, err);
     if (r < 0)
         return r;
     double k = s->top_k, moe = s->n_moe_layers, more = s->n_layers - n1, n_moe = t->spec.n_moe_layers;
@@ -329,6 +346,8 @@ static int measure_all(trial *t, const hs_engine_options *opt, hs_speed *ret, hs
                       .prompt_end_s = a.many.head_s,
                       .prompt_expert_s = fmax(expert, 0),
                       .prompt_use_s = expert > 0 ? use : a.many.experts_s / (k * MANY),
+                      .expand_s = expand,
+                      .fresh_bytes_per_s = t->fresh_s > 0 ? (double)t->region_bytes / t->fresh_s : 0,
                       .memory_bytes_per_s = memory_rate(t)};
     ret->decode_s =
         fmax(ret->decode_s, ret->decode_experts_s + ret->decode_shared_s); /* a busy machine's differences */
@@ -379,4 +398,6 @@ void hs_speed_scale(hs_speed *s, uint32_t n_cores, uint32_t measured, double mem
     s->prompt_end_s *= by;
     s->prompt_expert_s *= by;
     s->prompt_use_s *= by;
+    s->expand_s *= by;
+    s->fresh_bytes_per_s /= by;
 }

@@ -132,6 +132,9 @@ expect 0 "$HOTSET" plan "$WORK/alone" --ram 1G --disk-bw 1G --config "$WORK/empt
 expect 0 "$HOTSET" plan "$MODEL" --set cache.size=25% --hit-rate 0.75 --disk-bw 1G --config "$WORK/empty.conf" --json
 [ "$(field hit_rate)" = 0.75 ] || fail "a hit rate given as 0.75 is $(field hit_rate)"
 expect 2 "$HOTSET" plan "$MODEL" --hit-rate 0.5 --routing real
+[ "$(field decode_ahead_tokens_per_s)" != null ] || fail "nothing is said of reading ahead"
+expect 0 "$HOTSET" plan "$MODEL" --set cache.size=25% --set prefetch.mode=off --disk-bw 1G --config "$WORK/empty.conf" --json
+[ "$(field decode_ahead_tokens_per_s)" = null ] || fail "reading ahead that is off brings something"
 # A cache for a quarter: uniform routing hits a quarter.
 expect 0 "$HOTSET" plan "$MODEL" --set cache.size=25% --routing uniform --config "$WORK/empty.conf" --json
 [ "$(field hit_rate)" = 0.25 ] || fail "uniform routing hits $(field hit_rate)"

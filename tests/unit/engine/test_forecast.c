@@ -99,6 +99,60 @@ static void test_decode(void **state)
     assert_true(f.decode_io_s == 0 && f.prompt_io_s == 0);
 }
 
+/* Decoding what was read: by whoever waits, before it is computed. */
+static void test_packed(void **state)
+{
+    (void)state;
+    hs_speed packed = speed;
+    packed.expand_s = 0.003;
+    hs_forecast f = at(&packed, &fast, 0, 16), raw = at(&speed, &fast, 0, 16);
+    /* Ten misses a layer, the drive is nothing: 10 x (decode + compute) - what computing them takes anyway. */
+    near(f.decode_stall_s, 10 * (0.001 + 10 * 0.0035 - 0.006));
+    near(f.prompt_compute_s - raw.prompt_compute_s, f.prompt_bytes / 1e7 * 0.003);
+    near(16 / f.prompt_tokens_per_s - 16 / raw.prompt_tokens_per_s, f.prompt_bytes / 1e7 * 0.003);
+    near(at(&packed, &slow, 0, 0).decode_stall_s, 10 * (0.001 + 10 * 0.01 + 0.003 + 0.0005 - 0.006));
+}
+
+/* Until the next layer asks the drive reads what is likely: of each read 0.6 come true. */
+static void test_ahead(void **state)
+{
+    (void)state;
+    /* Nothing is in memory: the drive stands from its last read to the next layer's first: 0.5 ms of the last expert
+     * and 4 ms before the next one's are known, in which 0.45 of an expert are read. */
+    near(1 / at(&speed, &slow, 0, 0).ahead_tokens_per_s,
+         1 / at(&speed, &slow, 0, 0).decode_tokens_per_s - 10 * 0.6 * 0.45 * 0.01);
+    /* The drive has time for all: four of ten are still missing. */
+    hs_drive quick = {1e11, 0.009, 0.0001};
+    hs_forecast f = at(&speed, &quick, 0, 0);
+    near(f.decode_stall_s, 10 * (0.009 + 0.0001 + 10 * 0.0005 - 0.006));
+    near(1 / f.ahead_tokens_per_s, 0.1 + 10 * (0.009 + 0.0001 + 4 * 0.0005 - 0.006));
+    for (double hits = 0; hits < 1.01; hits += 0.1) {
+        f = at(&speed, &slow, hits, 0);
+        assert_true(f.ahead_tokens_per_s >= f.decode_tokens_per_s && f.ahead_tokens_per_s <= 10 + 1e-9);
+    }
+    near(f.ahead_tokens_per_s, 10);
+    hs_drive none = {0};
+    near(at(&speed, &none, 0.5, 0).ahead_tokens_per_s, 10);
+}
+
+/* A first prompt's experts come into memory that is cleared for them, as many as there are slots. */
+static void test_fresh(void **state)
+{
+    (void)state;
+    hs_plan p = plan;
+    hs_speed s = speed;
+    p.expert_bytes_all = 1000 * 1000;
+    s.fresh_bytes_per_s = 1000;
+    hs_use use = {.hit_rate = 0.5, .prompt_experts = 200, .prompt_reads = 0};
+    double first = 512 / hs_forecast_make(&p, &speed, &fast, &use).first_prompt_tokens_per_s;
+    hs_forecast f = hs_forecast_make(&p, &s, &fast, &use);
+    near(512 / f.first_prompt_tokens_per_s, first + 200);
+    near(f.prompt_tokens_per_s, hs_forecast_make(&p, &speed, &fast, &use).prompt_tokens_per_s);
+    use.prompt_experts = 800;
+    near(512 / hs_forecast_make(&p, &s, &fast, &use).first_prompt_tokens_per_s,
+         512 / hs_forecast_make(&p, &speed, &fast, &use).first_prompt_tokens_per_s + 500);
+}
+
 static void test_machine_limits(void **state)
 {
     (void)state;
@@ -165,7 +219,8 @@ static void test_spread(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_hit_rate), cmocka_unit_test(test_decode),
-                                       cmocka_unit_test(test_machine_limits), cmocka_unit_test(test_prompt),
-                                       cmocka_unit_test(test_spread)};
+                                       cmocka_unit_test(test_packed),   cmocka_unit_test(test_ahead),
+                                       cmocka_unit_test(test_fresh),    cmocka_unit_test(test_machine_limits),
+                                       cmocka_unit_test(test_prompt),   cmocka_unit_test(test_spread)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

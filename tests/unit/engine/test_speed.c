@@ -58,7 +58,8 @@ static void test_tale(void **state)
     near(s.decode_shared_s / s.decode_experts_s, (double)shared / (double)routed);
     assert_true(s.decode_experts_s > 0 && s.decode_s >= s.decode_experts_s + s.decode_shared_s);
     assert_true(s.prompt_token_s > 0 && s.prompt_expert_s >= 0 && s.prompt_use_s > 0 && s.prompt_end_s > 0);
-    assert_true(s.memory_bytes_per_s > 0);
+    assert_true(s.memory_bytes_per_s > 0 && s.fresh_bytes_per_s > 0);
+    assert_true(s.expand_s == 0);
     /* Nothing but the shape is known: the same is read. */
     char *config = hs_asprintf("%s/config.json", TALE);
     hs_shape shape = {"tale", NULL, "published"};
@@ -72,6 +73,31 @@ static void test_tale(void **state)
     hs__close(&o);
 }
 
+/* Of a packed model some experts are decoded; a damaged one is not timed. */
+static void test_packed(void **state)
+{
+    (void)state;
+    hs_engine_options opt = tale_options((hs_engine_options){.path = tale_packed(), .context = 64, .threads = 2});
+    hs_plan p;
+    hs_speed s = measured(&opt, &p, 0);
+    assert_true(s.expand_s > 0);
+    char command[256];
+    hs_err err = {0};
+    snprintf(command, sizeof command,
+             "d=$(mktemp -d) && cp -r '%s'/. $d && for f in $d/*.hss; do "
+             "dd if=/dev/zero of=$f bs=64k seek=1 count=400 conv=notrunc status=none; done; echo $d",
+             tale_packed());
+    FILE *f = popen(command, "r");
+    char path[128] = "";
+    assert_true(f && fscanf(f, "%127s", path) == 1);
+    pclose(f);
+    opt.path = path;
+    assert_int_equal(hs_speed_measure(&opt, &p, 0, &s, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "damaged"));
+    snprintf(command, sizeof command, "rm -r '%s'", path);
+    assert_int_equal(system(command), 0);
+}
+
 /* As many times the processors take as much less time, and read as much faster from memory. */
 static void test_cores(void **state)
 {
@@ -83,6 +109,8 @@ static void test_cores(void **state)
                           .prompt_end_s = 0.02,
                           .prompt_expert_s = 0.04,
                           .prompt_use_s = 0.001,
+                          .expand_s = 0.008,
+                          .fresh_bytes_per_s = 1e9,
                           .memory_bytes_per_s = 1e10,
                           .decode_bytes = 2000000000};
     hs_speed s = one;
@@ -94,6 +122,8 @@ static void test_cores(void **state)
     near(s.prompt_end_s, 0.005);
     near(s.prompt_expert_s, 0.01);
     near(s.prompt_use_s, 0.00025);
+    near(s.expand_s, 0.002);
+    near(s.fresh_bytes_per_s, 4e9);
     near(s.memory_bytes_per_s, 4e10);
     assert_int_equal(s.decode_bytes, one.decode_bytes);
     /* Memory does not keep up: a token takes what its weights take; a prompt uses them more than once. */
@@ -141,7 +171,7 @@ static void test_no_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tale), cmocka_unit_test(test_cores),
-                                       cmocka_unit_test(test_no_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tale), cmocka_unit_test(test_packed),
+                                       cmocka_unit_test(test_cores), cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
