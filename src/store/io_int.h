@@ -104,6 +104,9 @@ void hs__io_depart(hs_io *io, uint32_t fd, uint64_t len, uint64_t now);
 /* The sub-read is over; well: it has brought its bytes. */
 void hs__io_arrive(hs_io *io, uint32_t fd, uint64_t len, bool well, uint64_t now);
 
+/* The calling thread is given a core before compute threads are, as far as the system allows. Threads that it starts
+ * inherit it. */
+void hs__io_thread_goes_first(void);
 /* The thread's main function; arg is the hs_io. */
 void *hs__io_main(void *arg);
 

@@ -299,6 +299,7 @@ void *hs__io_main(void *arg)
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     pthread_setname_np(pthread_self(), "hs-io");
+    hs__io_thread_goes_first();
     int r = start(io);
     hs_mutex_lock(&io->lock);
     io->start_result = r;

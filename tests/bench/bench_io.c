@@ -1,8 +1,10 @@
 /* rooms: store */
 /*
  * bench_io.c - what hs_io gets out of a drive: random ranges of expert size, as a decode that always misses would read
- * them. Prints one line of JSON. Compare with
- *   fio --name=x --filename=FILE --ioengine=io_uring --direct=1 --bs=1M --iodepth=16 --rw=randread --readonly
+ * them. Prints one line of JSON. Compare --size 1048576 --requests 64 with
+ *   GLIBC_TUNABLES=glibc.malloc.hugetlb=1 fio --name=x --filename=FILE --ioengine=io_uring --direct=1 --bs=1M
+ *     --iodepth=16 --rw=randread --readonly --mem=malloc --iomem_align=2M
+ * (huge pages for both; with small ones a piece may be more segments than the drive takes in one request).
  *
  * bench_io FILE [--engine auto|io_uring|pread] [--size BYTES] [--read-size BYTES] [--in-flight BYTES]
  *               [--requests N] [--seconds N] [--buffered] [--unregistered]
