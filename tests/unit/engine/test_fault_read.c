@@ -3,8 +3,7 @@
  * test_fault_read.c - every read that a request makes goes wrong once, in every way: the request gets its tokens or the
  * right error, nothing stays behind, and the next request gets its tokens. The same for every read of loading.
  *
- *   engine_test_fault_read [all]      without "all" every fifth read, under a sanitizer every twentieth; others for
- * each way
+ *   engine_test_fault_read [all]      without "all" every fifth read, under sanitizers fewer; others for each way
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -62,7 +61,7 @@ static question questions[PROMPTS];
 static question *being_asked;
 static const tale_prompt *prompts;
 static uint32_t injected, too_slow;
-static uint32_t every = SANITIZED ? 20 : 5;
+static uint32_t every = SANITIZED_THREADS ? 45 : SANITIZED ? 20 : 5;
 #define SLOWER (SANITIZED ? 4u : 1u) /* so much more patience: a read that does come back shall come in time */
 
 static hs_engine_options options(const bed *b)

@@ -209,7 +209,8 @@ static void every_setting(void **state)
                 for (uint32_t of = 0; of < 4; of++) {
                     bool resizing = of % 2, mixed = of / 2;
                     uint32_t n_slots = mixed && slots[s] < OBJECTS ? slots[s] + TOP_K : slots[s];
-                    bool is_taken = (p + s + (uint32_t)kind + of) % 2;
+                    uint32_t sum = p + s + (uint32_t)kind + of;
+                    bool is_taken = sum % (SANITIZED_THREADS ? 4 : 2) == 1;
                     if (is_taken || !(SANITIZED || mixed))
                         run(policies[p], kind, n_slots, seed % 3 != 0, seed % 2 == 0, resizing, mixed, false, seed);
                     if (kind >= FAKE_STAGED && (is_taken || !SANITIZED))
