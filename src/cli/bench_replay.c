@@ -58,12 +58,14 @@ static uint64_t computing(const hs_engine_stats *s)
 static void account(replay *r, const hs_engine_stats *a, uint64_t ns)
 {
     hs_engine_stats z = hs_engine_get_stats(r->engine);
-    uint64_t expert = z.expert_ns - a->expert_ns, wait = z.disk_wait_ns - a->disk_wait_ns;
+    uint64_t expert = z.expert_ns - a->expert_ns, expand = z.expand_ns - a->expand_ns;
+    uint64_t apart = expert + expand + z.disk_wait_ns - a->disk_wait_ns;
     hs_replay_token t = {.misses = (uint32_t)(z.expert_misses - a->expert_misses),
                          .layers = r->lacking,
                          .busy_s = (double)(z.io_busy_ns - a->io_busy_ns) * 1e-9,
                          .expert_s = (double)expert * 1e-9,
-                         .rest_s = ns > expert + wait ? (double)(ns - expert - wait) * 1e-9 : 0};
+                         .expand_s = (double)expand * 1e-9,
+                         .rest_s = ns > apart ? (double)(ns - apart) * 1e-9 : 0};
     hs_replay_fit_add(&r->fit, &t);
 }
 

@@ -11,13 +11,13 @@ void hs_replay_fit_add(hs_replay_fit *f, const hs_replay_token *t)
     f->layers += l;
     f->busy_s += t->busy_s;
     f->expert_s += t->expert_s;
+    f->expand_s += t->expand_s;
     f->rest_s += t->rest_s;
     f->layers_layers += l * l;
     f->layers_misses += l * m;
     f->misses_misses += m * m;
     f->busy_layers += t->busy_s * l;
     f->busy_misses += t->busy_s * m;
-    f->rest_misses += t->rest_s * m;
 }
 
 #define MOST_LATE 0.5 /* of the drive's time: few tokens or a busy machine make the lines' slopes anything */
@@ -39,9 +39,6 @@ hs_replay_costs hs_replay_fit_solve(const hs_replay_fit *f)
     double det = f->layers_layers * f->misses_misses - f->layers_misses * f->layers_misses;
     double latency = (f->busy_layers * f->misses_misses - f->busy_misses * f->layers_misses) / det;
     c.each_s = (f->busy_s - within(latency, 0, MOST_LATE * f->busy_s / f->layers) * f->layers) / f->misses;
-    double spread = f->misses_misses - f->misses * f->misses / f->n;
-    double expand = (f->rest_misses - f->rest_s * f->misses / f->n) / spread;
-    c.expand_s = within(expand, 0, f->rest_s / f->misses);
-    c.dense_s -= c.expand_s * f->misses / f->n;
+    c.expand_s = f->expand_s / f->misses;
     return c;
 }

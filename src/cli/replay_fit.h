@@ -1,9 +1,9 @@
 /*
  * replay_fit.h - what a replay through the daemon tells of this machine, as the figures that hotset sim counts with.
  *
- * Reads: a layer that lacks n experts keeps the drive busy for some time and n x each_s. What is neither standing still
- * for reads nor computing experts: dense_s per token and expand_s per missed expert. Both lines are laid through the
- * tokens' times by least squares, and through their means.
+ * Reads: a layer that lacks n experts keeps the drive busy for some time and n x each_s; the line is laid through the
+ * tokens' times by least squares, and through their means. All else is measured apart, and means: a slope over misses
+ * of what tokens take besides would take a busy machine's pauses for decoding.
  */
 #ifndef HS_CLI_REPLAY_FIT_H
 #define HS_CLI_REPLAY_FIT_H
@@ -14,13 +14,14 @@ typedef struct hs_replay_token {
     uint32_t misses, layers; /* experts that were not there; layers that lacked any */
     double busy_s;           /* of the drive */
     double expert_s;         /* computing experts */
+    double expand_s;         /* decoding them */
     double rest_s;           /* neither that nor standing still */
 } hs_replay_token;
 
 /* Sums over tokens; all zero at first. */
 typedef struct hs_replay_fit {
-    double n, misses, layers, busy_s, expert_s, rest_s;
-    double layers_layers, layers_misses, misses_misses, busy_layers, busy_misses, rest_misses;
+    double n, misses, layers, busy_s, expert_s, expand_s, rest_s;
+    double layers_layers, layers_misses, misses_misses, busy_layers, busy_misses;
 } hs_replay_fit;
 
 typedef struct hs_replay_costs {

@@ -6,7 +6,8 @@
  * The drive is a throttled engine, slow enough for reads to be most of the time, so that a busy machine matters little,
  * and the file is in the page cache, so that the real drive does not.
  * First the simulation with the options that bench --replay prints, then of a bigger cache on another drive, by what
- * the first run has measured of computing and what is known of that drive. The time's bounds are wide on purpose.
+ * the first run has measured of computing and waking, and what is known of that drive. The time's bounds are wide on
+ * purpose.
  */
 #include <math.h>
 #include <stdio.h>
@@ -165,9 +166,10 @@ static int run(const char *hotset, const char *model, const char *trace)
     if (b) {
         double expert = number(b, "bytes_read") / (number(b, "accesses") - number(b, "hits"));
         snprintf(options, sizeof options,
-                 "--sets --cache 50%% --policy ewma --expert-size %.0f --disk-bw 4000000 --disk-latency 3 --compute-ms "
-                 "%g --experts-ms %g --decode-ms %g",
-                 expert, option(sim, "--compute-ms "), option(sim, "--experts-ms "), option(sim, "--decode-ms "));
+                 "--sets --cache 50%% --policy ewma --expert-size %.0f --disk-bw 4000000 --disk-latency %g "
+                 "--compute-ms %g --experts-ms %g --decode-ms %g",
+                 expert, option(sim, "--disk-latency ") + 2, option(sim, "--compute-ms "), option(sim, "--experts-ms "),
+                 option(sim, "--decode-ms "));
         bad = compare("elsewhere", b, hotset, trace, options);
     }
     bad |= !b;

@@ -24,7 +24,8 @@ static void test_known(void **state)
         hs_replay_token t = {.misses = 3 + i % 7, .layers = 2 + i % 3};
         t.busy_s = 0.001 * t.layers + 0.004 * t.misses;
         t.expert_s = i % 2 ? 0.02 : 0.04;
-        t.rest_s = 0.05 + 0.002 * t.misses;
+        t.expand_s = 0.002 * t.misses;
+        t.rest_s = 0.05;
         hs_replay_fit_add(&f, &t);
     }
     hs_replay_costs c = hs_replay_fit_solve(&f);
@@ -57,7 +58,7 @@ static void test_noise(void **state)
     (void)state;
     hs_replay_fit f = {0};
     for (uint32_t i = 0; i < 20; i++) {
-        hs_replay_token t = {.misses = 1 + i, .layers = 1 + i % 4, .busy_s = 1.0 / (1 + i), .rest_s = 0.5 / (1 + i)};
+        hs_replay_token t = {.misses = 1 + i, .layers = 1 + i % 4, .busy_s = 1.0 / (1 + i), .rest_s = 0.5 * (1 + i)};
         hs_replay_fit_add(&f, &t);
     }
     hs_replay_costs c = hs_replay_fit_solve(&f);
