@@ -1,9 +1,10 @@
 /*
  * ewma.c - the default: an expert is worth how often it was used, over a few, some and many tokens and overall, and how
- * much each of the four says about what comes is learnt while it runs.
+ * often after the experts that its layer uses now; how much each of the five says about what comes is learnt while it
+ * runs.
  *
  *   each token:  f[i] *= 2^(-1/h[i]),  h = 2, 12, 120        each use:  f[i] += 1 - 2^(-1/h[i]),  uses += 1
- *   x         =  f[0], f[1], f[2], uses / tokens             each is a frequency in 0..1
+ *   x         =  f[0], f[1], f[2], uses / tokens, following  each is a frequency in 0..1 (follow.h has the last)
  *   score     =  w . x
  *   w         =  least squares of y on x, per layer;  y = the frequency of uses in the next 4 steps
  *
@@ -15,9 +16,10 @@
  * A layer has a clock of its own, which stands at the last token that came to it: an expert of a layer still to come
  * has not been passed over by the token under way. So the score of an object changes only when its layer is used, or
  * the weights change. Residents are in one heap per layer, rebuilt by the first victim after such a change: O(n_slots)
- * per token at most. A victim is the least of the heaps' least: O(layers + log n_slots). A use is O(1); the first of a
- * layer and token adds O(layer_objects) once in 4 tokens, for learning (see learn.h).
+ * per token at most. A victim is the least of the heaps' least: O(layers + log n_slots). A use is O(layer_objects): it
+ * adds a row of the table of what follows what; the first of a layer and token adds as much again, for learning.
  */
+#include "cache/follow.h"
 #include "cache/heap.h"
 #include "cache/learn.h"
 
@@ -48,6 +50,7 @@ typedef struct ewma {
     uint64_t tokens; /* seen */
     uint32_t n_objects, layer_objects, n_layers;
     hs__learner learner;
+    hs__follow follow;
     float step[HS__N_RATES][DECAY_STEPS];
     hs__heap heap; /* the room that the layers' heaps share */
     layer *layers; /* [n_layers] */
@@ -62,7 +65,8 @@ static uint32_t layers_of(const hs_policy_shape *s)
 static size_t ewma_bytes(const hs_policy_shape *s)
 {
     return hs__pad(sizeof(ewma)) + hs__heap_bytes(s->n_objects) + hs__pad(layers_of(s) * sizeof(layer)) +
-           hs__pad(s->n_objects * sizeof(history)) + hs__learner_bytes(s->n_objects, layers_of(s));
+           hs__pad(s->n_objects * sizeof(history)) + hs__learner_bytes(s->n_objects, layers_of(s)) +
+           hs__follow_bytes(s->layer_objects ? s->layer_objects : s->n_objects, layers_of(s));
 }
 
 static void ewma_init(void *state, const hs_policy_shape *s)
@@ -87,6 +91,7 @@ static void ewma_init(void *state, const hs_policy_shape *s)
                                .heap = hs__heap_part(&p->heap, l * p->layer_objects)};
     memset(p->of, 0, s->n_objects * sizeof(history));
     hs__learner_init(&p->learner, at, s->n_objects, p->n_layers);
+    hs__follow_init(&p->follow, at + hs__learner_bytes(s->n_objects, p->n_layers), p->layer_objects, p->n_layers);
 }
 
 static inline float decay(const ewma *p, uint32_t rate, uint32_t tokens)
@@ -104,11 +109,12 @@ static inline uint32_t age_of(const ewma *p, uint32_t object)
 static inline void features(const ewma *p, uint32_t object, float x[HS__N_FEATURES])
 {
     const history *h = &p->of[object];
-    uint64_t clock = p->layers[object / p->layer_objects].clock;
-    uint32_t age = age_of(p, object);
+    uint32_t l = object / p->layer_objects, age = age_of(p, object);
+    uint64_t clock = p->layers[l].clock;
     for (uint32_t r = 0; r < HS__N_RATES; r++)
         x[r] = h->f[r] * decay(p, r, age);
     x[HS__N_RATES] = (float)h->uses / (float)(clock ? clock : 1);
+    x[HS__N_RATES + 1] = hs__follow_rate(&p->follow, l, object, x[HS__N_RATES]);
 }
 
 static float score_of(const ewma *p, uint32_t object)
@@ -152,6 +158,10 @@ static void enter(ewma *p, uint32_t l, uint32_t span, uint64_t now)
         if (hs__learner_solve(&p->learner))
             make_stale(p);
     }
+    if (span <= HS__MOST_SPAN)
+        hs__follow_step(&p->follow, l);
+    else
+        hs__follow_break(&p->follow, l);
     here->clock = now;
     here->stale = true;
 }
@@ -169,8 +179,9 @@ static void ewma_access(void *state, uint32_t object, uint32_t uses, uint32_t sp
         h->f[r] = h->f[r] * decay(p, r, age) + rate * (1 - decay(p, r, span));
     h->last = (uint32_t)now;
     h->uses = uses > UINT32_MAX - h->uses ? UINT32_MAX : h->uses + uses;
-    if (!p->layers[l].stale && hs__heap_has(&p->heap, object))
-        hs__heap_update(&p->layers[l].heap, object, ewma_key(p, object));
+    if (span <= HS__MOST_SPAN && now == p->layers[l].clock)
+        hs__follow_use(&p->follow, l, object);
+    p->layers[l].stale = true;
     hs__learner_use(&p->learner, l, object, rate);
 }
 

@@ -12,9 +12,8 @@
 #define SHARED      2000.0 /* samples of all layers that a layer's own are added to */
 #define HALF_LIFE   2000.0 /* of the sums, in steps */
 #define SOLVE_EVERY 4      /* tokens */
-#define MOST_SPAN   32     /* tokens of a step that still teaches: a sweep tells little about single tokens */
 
-static const float first_w[N] = {0.1f, 0.3f, 0.4f, 0.2f};
+static const float first_w[N] = {0.1f, 0.3f, 0.4f, 0.2f, 0};
 
 size_t hs__learner_bytes(uint32_t n_objects, uint32_t n_layers)
 {
@@ -77,7 +76,7 @@ static void take_in(hs__learner *l, hs__lesson *lesson, uint32_t first, uint32_t
 bool hs__learner_step(hs__learner *l, uint32_t layer, uint32_t first, uint32_t end, uint32_t span)
 {
     hs__lesson *lesson = &l->lesson[layer];
-    if (span > MOST_SPAN) {
+    if (span > HS__MOST_SPAN) {
         lesson->is_written = false;
         return false;
     }

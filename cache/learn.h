@@ -11,7 +11,11 @@
 
 #include "cache/policy.h"
 
-enum { HS__N_RATES = 3, HS__N_FEATURES = HS__N_RATES + 1 };
+enum {
+    HS__N_RATES = 3,
+    HS__N_FEATURES = HS__N_RATES + 2,
+    HS__MOST_SPAN = 32 /* tokens of a step that teaches: a sweep tells little about single tokens */
+};
 
 typedef struct hs__sums {
     double xx[HS__N_FEATURES][HS__N_FEATURES], xy[HS__N_FEATURES], n; /* over samples; n: how many */
