@@ -10,8 +10,9 @@
  *   raw-NNNNN.hss          (version 2) every record of experts shard NNNNN that is compressed once more, with RAW parts
  *   every other regular file of the source, verbatim (manifest "files" maps names if one collides with ours)
  * A shard may be a symbolic link to a file elsewhere: `hotset pack --stripe` puts experts on several drives so. The
- * manifest names no folder but this one, so drives may be mounted elsewhere later, the links being made anew; and a copy
- * that follows links is the same packed folder on one drive. Shards may hold any experts of any layers, in that order.
+ * manifest names no folder but this one: drives may be mounted elsewhere later, the links being made anew, and a copy
+ * that follows links is the same packed folder on one drive. The shards of a drive then have its experts alone, and
+ * (version 3) a record those matrices of an expert that are on one drive.
  *
  * A shard (.hss), all integers little-endian:
  *   [0, 4096)              hs_shard_header, zero-padded
@@ -41,8 +42,10 @@
 #define HS_FRAME_RAW          (256u * 1024u)
 
 #define HS_PACK_FORMAT "hotset-pack" /* manifest "format" */
-/* 2: there are shards of kind "raw", behind all others. A pack without them has version 1. */
-#define HS_PACK_VERSION       2
+/* 3: an expert's matrices may be in several records, at most three. 2: there are shards of kind "raw", behind all
+ * others. A pack has the lowest version that says what it has. */
+#define HS_PACK_VERSION       3
+#define HS_PACK_VERSION_RAW   2
 #define HS_PACK_VERSION_PLAIN 1
 /* How manifest.json ends, with 16 hexadecimal digits between the two: XXH3_64bits of all the text before. */
 #define HS_PACK_SEAL_BEGIN ",\n \"manifest_xxh3\": \""
@@ -150,8 +153,9 @@ static_assert(sizeof(hs_shard_frame) == 8, "layout");
  * manifest.json:
  * { "format": "hotset-pack", "version": 1, "identity": "32 hex digits", "source_stamp": "32 hex", "created_by": "hotset
  * 0.1.0", "source": "/absolute/path" (optional: where the source lay; never needed), "options": {"codec": "zstd"|"raw",
- * "level": N, "shard_bytes": N, "keep_raw": true (version 2), "stripe": [N, ...] (the drives' shares; of no meaning to a
- * reader)}, "sources": [{"name": "model.safetensors", "bytes": N,
+ * "level": N, "shard_bytes": N, "keep_raw": true (version 2), "stripe": [N, ...], "split_bytes": N (drives' shares, and
+ * from what size on matrices are dealt out; of no meaning to a reader)}, "sources": [{"name": "model.safetensors",
+ * "bytes": N,
  * "mtime_ns": N, "data_start": N, "mode": 420, "header": "model.safetensors.header", "header_xxh3": "16 hex"}],
  * "shards":
  * [{"name": "dense-00000.hss", "kind": "dense"|"experts"|"raw", "bytes": N, "records": N, "header_hash": "16 hex"}],

@@ -130,7 +130,8 @@ static bool read_stripe(const hs_args *a, stripe *s, hs_pack_options *o)
         s->shares[i] = (uint32_t)n;
         shares = end + 1;
     }
-    return !shares || o->n_stripe;
+    o->split_bytes = hs_args_size(a, "split", 0);
+    return o->n_stripe || (!shares && !o->split_bytes);
 }
 
 static int run_pack(const hs_args *a)
@@ -157,7 +158,7 @@ static int run_pack(const hs_args *a)
         hs_free(over.text);
         return hs_fail_usage(a->verb,
                              "--stripe is a list of at most %u folders, DIR[,DIR...], and --shares one of numbers to "
-                             "%u, of DST and of each DIR",
+                             "%u, of DST and of each DIR; --shares and --split go with it",
                              HS_PACK_MAX_STRIPE, HS_PACK_MAX_SHARE);
     }
     o.measure = true;
@@ -190,6 +191,9 @@ static const hs_flag pack_flags[] = {
      "experts, and all are read at once; DST has links to the shards there"},
     {"shares", HS_FLAG_TEXT, "N[,N...]", 0, 0,
      "with --stripe: what DST and each DIR get, as 2,1; default: by how fast each reads, measured"},
+    {"split", HS_FLAG_SIZE, "SIZE", 1, 0,
+     "with --stripe: an expert whose matrices are at least that big is on several drives itself, so that even one that "
+     "is missing comes from more than one; default 512k"},
     {"disk-bw", HS_FLAG_SIZE, "SIZE", 1, 0,
      "bytes per second of the drive that will serve, for auto; default: measured"},
     {"cores", HS_FLAG_INT, "N", 1, HS_PACK_THREADS_MAX,

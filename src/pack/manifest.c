@@ -49,11 +49,13 @@ bool hs__pk_parse_hex64(const char *text, uint64_t *ret)
 void hs__pk_identity(const hs__pk_recipe *r, uint8_t ret[16])
 {
     uint64_t options[3] = {r->codecs | (uint64_t)r->keep_raw << 8, r->codecs ? (uint64_t)r->level : 0, r->shard_bytes};
-    uint8_t all[sizeof r->stamp + sizeof options + sizeof r->stripe.share];
+    uint8_t all[sizeof r->stamp + sizeof options + sizeof r->stripe];
     size_t len = sizeof r->stamp + sizeof options;
     memcpy(all, r->stamp, sizeof r->stamp);
     memcpy(all + sizeof r->stamp, options, sizeof options);
     if (r->stripe.n > 1) {
+        memcpy(all + len, &r->stripe.split_bytes, sizeof r->stripe.split_bytes);
+        len += sizeof r->stripe.split_bytes;
         memcpy(all + len, r->stripe.share, r->stripe.n * sizeof *r->stripe.share);
         len += r->stripe.n * sizeof *r->stripe.share;
     }
@@ -62,13 +64,18 @@ void hs__pk_identity(const hs__pk_recipe *r, uint8_t ret[16])
     memcpy(ret, c.digest, 16);
 }
 
-/* NULL: one drive. */
+/* NULL: one drive, and then the next one too. */
 static json_t *stripe_json(const hs__pk_stripe *s)
 {
     json_t *list = s->n > 1 ? json_array() : NULL;
     for (uint32_t i = 0; list && i < s->n; i++)
         json_array_append_new(list, json_integer(s->share[i]));
     return list;
+}
+
+static json_t *split_json(const hs__pk_stripe *s)
+{
+    return s->n > 1 ? json_integer((json_int_t)s->split_bytes) : NULL;
 }
 
 static int read_stripe(const json_t *o, const char *where, hs__pk_stripe *ret, hs_err *err)
@@ -85,7 +92,12 @@ static int read_stripe(const json_t *o, const char *where, hs__pk_stripe *ret, h
         ret->share[i] = (uint32_t)share;
         sum += share;
     }
-    return good && sum ? 0 : hs_err_set(err, -EINVAL, "%s: stripe is malformed", where);
+    int64_t split = 0;
+    if (!good || !sum)
+        return hs_err_set(err, -EINVAL, "%s: stripe is malformed", where);
+    int r = list ? hs_json_int(o, where, "split_bytes", 1, INT64_MAX, &split, err) : 0;
+    ret->split_bytes = (uint64_t)split;
+    return r;
 }
 
 /* ---- state ---- */
@@ -160,10 +172,10 @@ int hs__pk_state_write(const char *dst, const hs__pk_recipe *r, const hs__pk_fol
 {
     char stamp[33];
     hs__pk_hex(r->stamp, 16, stamp);
-    json_t *j =
-        json_pack("{s:s, s:s, s:I, s:i, s:I, s:b, s:o*, s:o*}", "format", STATE_FORMAT, "source_stamp", stamp,
-                  "compress", (json_int_t)r->codecs, "level", r->level, "shard_bytes", (json_int_t)r->shard_bytes,
-                  "keep_raw", r->keep_raw, "stripe", stripe_json(&r->stripe), "folders", folders_json(folders));
+    json_t *j = json_pack("{s:s, s:s, s:I, s:i, s:I, s:b, s:o*, s:o*, s:o*}", "format", STATE_FORMAT, "source_stamp",
+                          stamp, "compress", (json_int_t)r->codecs, "level", r->level, "shard_bytes",
+                          (json_int_t)r->shard_bytes, "keep_raw", r->keep_raw, "stripe", stripe_json(&r->stripe),
+                          "split_bytes", split_json(&r->stripe), "folders", folders_json(folders));
     if (folders->n > 1 && json_array_size(json_object_get(j, "folders")) != folders->n - 1) {
         json_decref(j);
         return hs_err_set(err, -EINVAL, "%s: the path of a folder to stripe over is not UTF-8", dst);
@@ -287,11 +299,12 @@ static json_t *manifest_json(const hs__pk_plan *p, const hs__pk_recipe *r, const
         stored += p->shards[i].raw ? 0 : info[i].stored_bytes;
         raw |= p->shards[i].raw;
     }
-    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:{s:s, s:i, s:I, s:o*, s:o*}, s:o*, s:o, s:o, s:o, s:I, s:I}",
-                     "format", HS_PACK_FORMAT, "version", raw ? HS_PACK_VERSION : HS_PACK_VERSION_PLAIN, "identity",
-                     identity, "source_stamp", stamp, "created_by", "hotset " HOTSET_VERSION, "options", "codec",
-                     codec_names[r->codecs], "level", r->level, "shard_bytes", (json_int_t)r->shard_bytes, "keep_raw",
-                     r->keep_raw ? json_true() : NULL, "stripe", stripe_json(&r->stripe), "source", source_json(p),
+    int version = p->split ? HS_PACK_VERSION : raw ? HS_PACK_VERSION_RAW : HS_PACK_VERSION_PLAIN;
+    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:{s:s, s:i, s:I, s:o*, s:o*, s:o*}, s:o*, s:o, s:o, s:o, s:I, s:I}",
+                     "format", HS_PACK_FORMAT, "version", version, "identity", identity, "source_stamp", stamp,
+                     "created_by", "hotset " HOTSET_VERSION, "options", "codec", codec_names[r->codecs], "level",
+                     r->level, "shard_bytes", (json_int_t)r->shard_bytes, "keep_raw", r->keep_raw ? json_true() : NULL,
+                     "stripe", stripe_json(&r->stripe), "split_bytes", split_json(&r->stripe), "source", source_json(p),
                      "sources", sources_json(p), "shards", shards_json(p, info), "files", files_json(p), "raw_bytes",
                      (json_int_t)p->source_bytes, "stored_bytes", (json_int_t)stored);
 }

@@ -59,9 +59,9 @@ static const uint32_t codecs_of[] = {[HS_PACK_ZSTD] = HS__PK_ZSTD,
                                      [HS_PACK_ANY] = HS__PK_ZSTD | HS__PK_EXPONENT,
                                      [HS_PACK_RAW] = 0};
 
-static bool same_shares(const hs_pack_options *o, const hs__pk_stripe *s)
+static bool same_stripe(const hs_pack_options *o, const hs__pk_stripe *s)
 {
-    bool same = true;
+    bool same = !o->split_bytes || o->split_bytes == s->split_bytes;
     for (uint32_t i = 0; same && o->shares && i < s->n; i++)
         same = o->shares[i] == s->share[i];
     return same;
@@ -82,7 +82,7 @@ static int choose_recipe(job *j, dst_kind kind, hs_err *err)
                 o->src);
         if ((o->codec != HS_PACK_AUTO && codecs_of[o->codec] != r->codecs) || (o->level && o->level != r->level) ||
             (o->shard_bytes && o->shard_bytes != r->shard_bytes) || (o->keep_raw && r->codecs && !r->keep_raw) ||
-            (o->n_stripe && !same_shares(o, &r->stripe)))
+            (o->n_stripe && !same_stripe(o, &r->stripe)))
             return hs_err_set(err, -EEXIST,
                               "%s holds an unfinished pack with other options: give the same ones, or remove it first",
                               o->dst);
@@ -371,9 +371,10 @@ static int check_place(const job *j, const hs__pk_packed *packed, hs_err *err)
     const char *source;
     hs__pk_recipe recipe;
     int r = o->n_stripe ? hs__pk_manifest_recipe(packed->manifest, packed->path, &recipe, &source, err) : 0;
-    if (r == 0 && o->n_stripe && (recipe.stripe.n != o->n_stripe + 1 || !same_shares(o, &recipe.stripe)))
+    if (r == 0 && o->n_stripe && (recipe.stripe.n != o->n_stripe + 1 || !same_stripe(o, &recipe.stripe)))
         r = hs_err_set(err, -EEXIST, "%s is a complete pack over %u drive%s%s: remove it first, or leave it as it is",
-                       o->dst, recipe.stripe.n, recipe.stripe.n == 1 ? "" : "s", o->shares ? " in other shares" : "");
+                       o->dst, recipe.stripe.n, recipe.stripe.n == 1 ? "" : "s",
+                       o->shares || o->split_bytes ? " in other shares or sizes" : "");
     return r == 0 ? hs__pk_folders_check(o, packed, err) : r;
 }
 
@@ -472,6 +473,8 @@ static int check_options(const hs_pack_options *o, hs_err *err)
     }
     if (o->shares && (!o->n_stripe || !shares))
         return hs_err_set(err, -EINVAL, "pack: shares are for the folders of stripe, and one must be more than 0");
+    if (o->split_bytes && !o->n_stripe)
+        return hs_err_set(err, -EINVAL, "pack: split_bytes is for the folders of stripe");
     if (o->keep_raw && o->codec == HS_PACK_RAW)
         return hs_err_set(err, -EINVAL, "pack: with codec raw every record is raw: keep_raw would add nothing");
     if (o->threads > HS_PACK_THREADS_MAX)

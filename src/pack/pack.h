@@ -22,8 +22,9 @@
 #define HS_PACK_THREADS_MAX  256u
 #define HS_PACK_MAX_PROBLEMS 1000u /* that are reported one by one; the rest is counted */
 #define HS_PACK_ANY_RECORD   (-1)
-#define HS_PACK_MAX_STRIPE   7u       /* folders beside dst */
-#define HS_PACK_MAX_SHARE    1000000u /* of one drive */
+#define HS_PACK_MAX_STRIPE   7u             /* folders beside dst */
+#define HS_PACK_SPLIT_BYTES  (512ull << 10) /* a read's size: smaller matrices would be more reads, not shorter ones */
+#define HS_PACK_MAX_SHARE    1000000u       /* of one drive */
 
 typedef enum hs_pack_phase {
     HS_PACK_PHASE_MEASURE, /* of drive and decoder */
@@ -75,6 +76,8 @@ typedef struct hs_pack_options {
     const char *const *stripe; /* [n_stripe] */
     uint32_t n_stripe;
     const uint32_t *shares; /* [n_stripe + 1], dst's first; NULL = by how fast each reads (measure; else the same) */
+    uint64_t
+        split_bytes; /* an expert's matrices may be on different drives if none is smaller; 0 = HS_PACK_SPLIT_BYTES */
     /* HS_PACK_AUTO: compression loses when `cores` decode slower than the drive of dst reads. Neither measured nor
      * given: the drive counts as a fast one (HS_PACK_FAST_DRIVE). */
     bool measure;     /* measure the drive (when src is on the same one), and those of stripe */

@@ -111,6 +111,7 @@ typedef struct hs__pk_container {
 typedef struct hs__pk_part {
     uint32_t source;
     uint32_t element; /* bytes of an element; 0 = unknown */
+    uint32_t matrix;  /* of an expert: hs__pk_expert_name's */
     uint64_t offset;  /* in the container */
     uint64_t bytes;
 } hs__pk_part;
@@ -142,6 +143,7 @@ typedef struct hs__pk_plan {
     uint32_t n_records;
     hs__pk_shard_plan *shards; /* raw ones last: they are added when the others are written */
     uint32_t n_shards;
+    bool split;            /* some expert is several records */
     uint64_t source_bytes; /* of the parts */
     uint64_t file_bytes;   /* of the other files */
     uint32_t shard_mode;   /* what every container may be read with */
@@ -353,6 +355,7 @@ int hs__pk_check_zero(const hs__pk_shard *sh, uint64_t from, uint64_t to, hs_err
 /* How experts are dealt out to drives, dst first; n = 1: to dst alone. */
 typedef struct hs__pk_stripe {
     uint32_t n, share[HS_PACK_MAX_STRIPE + 1];
+    uint64_t split_bytes; /* an expert whose matrices are all that big is dealt out by these */
 } hs__pk_stripe;
 
 /* Where shards lie; dst first. */

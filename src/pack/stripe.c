@@ -1,10 +1,10 @@
 /*
  * stripe.c - experts over several drives: the folders, what share each gets, and the plan cut accordingly.
  *
- * The experts of every layer are dealt out, neighbours to different drives, so that those which a token misses come
- * from all drives at once; each gets as much as it reads in the time of the others. dst is the first drive and has a
- * symbolic link to every shard elsewhere, made when that shard is complete: no reader needs to know of them. Owns the
- * folders' locks.
+ * The experts of every layer are dealt out, or the matrices of each if these are big, so that what a token misses comes
+ * from all drives at once; each drive gets as much as it reads in the time of the others. dst is the first drive and
+ * has a symbolic link to every shard elsewhere, made when that shard is complete: no reader needs to know of them. Owns
+ * the folders' locks.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -146,7 +146,7 @@ void hs__pk_stripe_weigh(hs__pk_work *w, const hs__pk_folders *f, const hs_pack_
         known = speed[i] >= MEGA;
         sum += speed[i];
     }
-    *ret = (hs__pk_stripe){.n = f->n};
+    *ret = (hs__pk_stripe){.n = f->n, .split_bytes = o->split_bytes ? o->split_bytes : HS_PACK_SPLIT_BYTES};
     *ret_speed = known ? sum : 0;
     for (uint32_t i = 0; i < f->n; i++) {
         double share = known ? speed[i] / MEGA + 0.5 : 1;
@@ -164,77 +164,135 @@ void hs__pk_stripe_weigh(hs__pk_work *w, const hs__pk_folders *f, const hs_pack_
 
 /* ---- plan ---- */
 
-static uint64_t bytes_of(const hs__pk_plan *p, const hs__pk_record *rec)
+/* What goes to one drive of an expert: all of it, or neighbouring matrices. */
+typedef struct piece {
+    hs__pk_record rec;
+    uint64_t bytes;
+    uint32_t drive;
+} piece;
+
+static void add_part(piece *x, const hs__pk_part *part)
 {
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < rec->n_parts; i++)
-        bytes += p->parts[rec->first_part + i].bytes;
-    return bytes;
+    x->rec.n_parts++;
+    x->rec.raw_bytes += hs__pk_padded(part->bytes);
+    x->bytes += part->bytes;
 }
 
-/* The drive of each of n records: the one that would be done first with it and all that it has. */
-static void deal(const hs__pk_plan *p, const hs__pk_record *records, uint32_t n, const hs__pk_stripe *s, uint8_t *ret)
+/* The expert's matrices; the whole of it if one is too small, or their names are not known. Their number. */
+static uint32_t take_apart(const hs__pk_plan *p, const hs__pk_record *rec, uint64_t split_bytes, piece *ret)
 {
-    double load[HS_PACK_MAX_STRIPE + 1] = {0};
-    for (uint32_t i = 0; i < n; i++) {
-        double bytes = (double)bytes_of(p, &records[i]), best_time = 0;
-        uint32_t best = s->n;
-        for (uint32_t d = 0; d < s->n; d++) {
-            double time = s->share[d] ? (load[d] + bytes) / s->share[d] : 0;
-            if (s->share[d] && (best == s->n || time < best_time)) {
-                best = d;
-                best_time = time;
-            }
-        }
-        load[best] += bytes;
-        ret[i] = (uint8_t)best;
+    uint32_t n = 0;
+    bool big = true;
+    piece all = {.rec.first_part = rec->first_part};
+    for (uint32_t i = rec->first_part; i < rec->first_part + rec->n_parts; i++) {
+        if (i == rec->first_part || p->parts[i].matrix != p->parts[i - 1].matrix)
+            ret[n++] = (piece){.rec.first_part = i};
+        add_part(&ret[n - 1], &p->parts[i]);
+        add_part(&all, &p->parts[i]);
+        big &= p->parts[i].matrix < 3;
     }
+    for (uint32_t i = 0; i < n; i++)
+        big &= ret[i].bytes >= split_bytes;
+    if (big)
+        return n;
+    ret[0] = all;
+    return 1;
 }
 
-/* records [first, first + n) of drive d, which have their places, become shards. */
-static int cut(hs__pk_plan *p, uint32_t first, uint32_t n, uint32_t d, uint64_t shard_bytes, uint32_t *number,
+/* The drive that would be done first with so much more and all that it has. */
+static uint32_t choose(const hs__pk_stripe *s, const double *load, uint64_t bytes)
+{
+    uint32_t best = s->n;
+    double best_time = 0;
+    for (uint32_t d = 0; d < s->n; d++) {
+        double time = s->share[d] ? (load[d] + (double)bytes) / s->share[d] : 0;
+        if (s->share[d] && (best == s->n || time < best_time)) {
+            best = d;
+            best_time = time;
+        }
+    }
+    return best;
+}
+
+/* Gives n pieces of an expert their drives. Those of one drive are made neighbours, and one record; turned: the last
+ * drive first, so that of two experts not both begin on the same. The number of records. */
+static uint32_t place(const hs__pk_stripe *s, piece *x, uint32_t n, bool turned, double *load)
+{
+    double would[HS_PACK_MAX_STRIPE + 1];
+    uint32_t count[HS_PACK_MAX_STRIPE + 1] = {0}, at = 0, records = 0;
+    memcpy(would, load, sizeof would);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t d = choose(s, would, x[i].bytes);
+        would[d] += (double)x[i].bytes;
+        count[d]++;
+    }
+    for (uint32_t k = 0; k < s->n; k++) {
+        uint32_t d = turned ? s->n - 1 - k : k;
+        if (!count[d])
+            continue;
+        piece whole = {.rec.first_part = x[at].rec.first_part, .drive = d};
+        for (uint32_t end = at + count[d]; at < end; at++) {
+            whole.rec.n_parts += x[at].rec.n_parts;
+            whole.rec.raw_bytes += x[at].rec.raw_bytes;
+            whole.bytes += x[at].bytes;
+        }
+        load[d] += (double)whole.bytes;
+        x[records++] = whole;
+    }
+    return records;
+}
+
+/* The next n records, which are pieces of drive d, become shards. */
+static int cut(hs__pk_plan *p, const piece *x, uint32_t n, uint32_t d, uint64_t shard_bytes, uint32_t *number,
                hs_err *err)
 {
     hs__pk_shard_plan *s = NULL;
-    for (uint32_t i = first; i < first + n; i++) {
-        uint64_t bytes = bytes_of(p, &p->records[i]);
-        if (!s || s->source_bytes + bytes > shard_bytes) {
-            int r = hs__pk_plan_shard(p, false, (*number)++, i, err);
+    for (uint32_t i = 0; i < n; i++) {
+        if (x[i].drive != d)
+            continue;
+        if (!s || s->source_bytes + x[i].bytes > shard_bytes) {
+            int r = hs__pk_plan_shard(p, false, (*number)++, p->n_records, err);
             if (r < 0)
                 return r;
             s = &p->shards[p->n_shards - 1];
             s->drive = (uint8_t)d;
         }
-        s->source_bytes += bytes;
+        s->source_bytes += x[i].bytes;
         s->n_records++;
+        p->records[p->n_records++] = x[i].rec;
     }
     return 0;
 }
 
 int hs__pk_plan_stripe(hs__pk_plan *p, const hs__pk_stripe *s, uint64_t shard_bytes, hs_err *err)
 {
-    uint32_t dense = 0, number = 0;
+    uint32_t dense = 0, number = 0, n = 0;
+    double load[HS_PACK_MAX_STRIPE + 1] = {0};
     while (dense < p->n_shards && p->shards[dense].dense)
         dense++;
     if (s->n < 2 || dense == p->n_shards)
         return 0;
-    uint32_t first = p->shards[dense].first_record, n = p->n_records - first, at = first;
-    uint8_t *drive = hs_malloc(n);
-    hs__pk_record *was = hs_calloc(n, sizeof *was);
-    int r = drive && was ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
-    if (r == 0) {
-        memcpy(was, p->records + first, n * sizeof *was);
-        deal(p, was, n, s, drive);
-        p->n_shards = dense;
+    uint32_t first = p->shards[dense].first_record;
+    piece *x = hs_calloc(p->n_parts + 1u, sizeof *x);
+    hs__pk_record *records = hs_calloc(first + (size_t)p->n_parts + 1u, sizeof *records);
+    if (!x || !records) {
+        hs_free(x);
+        hs_free(records);
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
     }
-    for (uint32_t d = 0; r == 0 && d < s->n; d++) {
-        uint32_t begin = at;
-        for (uint32_t i = 0; i < n; i++)
-            if (drive[i] == d)
-                p->records[at++] = was[i];
-        r = cut(p, begin, at - begin, d, shard_bytes, &number, err);
+    for (uint32_t i = first; i < p->n_records; i++) {
+        uint32_t k = place(s, x + n, take_apart(p, &p->records[i], s->split_bytes, x + n), (i - first) % 2, load);
+        p->split |= k > 1;
+        n += k;
     }
-    hs_free(drive);
-    hs_free(was);
+    memcpy(records, p->records, first * sizeof *records);
+    hs_free(p->records);
+    p->records = records;
+    p->n_records = first;
+    p->n_shards = dense;
+    int r = 0;
+    for (uint32_t d = 0; r == 0 && d < s->n; d++)
+        r = cut(p, x, n, d, shard_bytes, &number, err);
+    hs_free(x);
     return r;
 }

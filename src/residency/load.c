@@ -79,10 +79,8 @@ static void on_progress(hs_io_req *req, uint32_t range, uint64_t off, uint64_t l
     hs_mutex_lock(&r->lock);
     r->heard_ns = hs_now_ns();
     uint64_t before = l->arrived_contiguous;
-    if (range == 0)
-        note_arrival(l, off, off + len);
-    else
-        l->arrived_bytes += len;
+    off += req->ranges[range].dst_offset;
+    note_arrival(l, off, off + len);
     if (l->arrived_contiguous > before && l->in_frames && l->arrived_bytes < l->whole_bytes)
         wake_engine(r); /* with the last piece comes on_done, which wakes */
     hs_mutex_unlock(&r->lock);

@@ -17,15 +17,21 @@
 #include "store/decode.h"
 #include "store/store_int.h"
 
-#define ALIGN     4096ull
-#define MERGE_GAP (64ull << 10)
+#define ALIGN      4096ull
+#define MERGE_GAP  (64ull << 10)
+#define MAX_PIECES 3 /* an expert's matrices: striped, each may be on another drive */
+
+/* One record of a packed object; they lie one after the other, each from a page's start. */
+typedef struct piece {
+    uint32_t shard, record;
+    uint32_t first_part;         /* within the shard's parts */
+    uint64_t stored_at, slot_at; /* where it begins: in staging, in the slot */
+} piece;
 
 typedef struct object {
     uint64_t read_bytes, raw_bytes, slot_bytes;
-    uint32_t record; /* packed: record within shard */
-    uint16_t file;   /* packed: the shard */
     uint8_t staged, n_ranges;
-    uint32_t first_part; /* packed: of the record, within the shard's parts */
+    piece pieces[MAX_PIECES]; /* packed: [n_ranges] */
 } object;
 
 struct hs_objects {
@@ -100,33 +106,48 @@ static int add_plain(hs_objects *o, uint32_t obj, hs_err *err)
     return 0;
 }
 
+static const hs_shard_record *record_of(const hs_objects *o, const piece *x)
+{
+    return &o->s->shards[x->shard].records[x->record];
+}
+
+/* The piece of the object that has the tensor; NULL: none. */
+static piece *piece_of(const hs_objects *o, object *x, uint32_t tensor)
+{
+    const hs__place *at = &o->s->places[tensor];
+    for (uint32_t k = 0; k < x->n_ranges; k++)
+        if (x->pieces[k].shard == at->shard && x->pieces[k].record == at->record)
+            return &x->pieces[k];
+    return NULL;
+}
+
+/* Another record of the object. */
+static void add_piece(hs_objects *o, object *x, const hs__place *at)
+{
+    const hs__shard *sh = &o->s->shards[at->shard];
+    const hs_shard_record *rec = &sh->records[at->record];
+    x->pieces[x->n_ranges++] = (piece){at->shard, at->record, rec->first_part, x->read_bytes, x->slot_bytes};
+    x->slot_bytes += hs_align_up(rec->raw_bytes, ALIGN);
+    x->read_bytes += hs_align_up(rec->stored_bytes, ALIGN);
+    for (uint32_t i = 0; i < rec->n_parts; i++)
+        x->staged |= sh->parts[rec->first_part + i].codec != HS_CODEC_RAW;
+}
+
 static int add_packed(hs_objects *o, uint32_t obj, hs_err *err)
 {
     object *x = &o->objects[obj];
-    const hs__place *first = NULL;
     for (uint32_t p = 0; p < o->n_parts; p++) {
         uint32_t t = o->parts[(size_t)obj * o->n_parts + p];
-        if (t == HS_NO_TENSOR)
+        if (t == HS_NO_TENSOR || piece_of(o, x, t))
             continue;
         const hs__place *at = &o->s->places[t];
-        if (!first)
-            first = at;
-        if (at->shard != first->shard || at->record != first->record)
-            return hs_err_set(err, -EBADMSG, "%s: tensor %s is not in one record with the rest of its expert",
-                              o->s->files[at->shard].path, o->s->tensors[t].name);
+        if (x->n_ranges == MAX_PIECES)
+            return hs_err_set(err, -EBADMSG, "%s: tensor %s is not in one of %d records with the rest of its expert",
+                              o->s->files[at->shard].path, o->s->tensors[t].name, MAX_PIECES);
+        add_piece(o, x, at);
     }
-    if (!first)
+    if (!x->n_ranges)
         return hs_err_set(err, -EINVAL, "object %u has no tensors", obj);
-    const hs__shard *sh = &o->s->shards[first->shard];
-    const hs_shard_record *rec = &sh->records[first->record];
-    x->file = (uint16_t)first->shard;
-    x->record = first->record;
-    x->first_part = rec->first_part;
-    x->n_ranges = 1;
-    x->slot_bytes = hs_align_up(rec->raw_bytes, ALIGN);
-    x->read_bytes = hs_align_up(rec->stored_bytes, ALIGN);
-    for (uint32_t i = 0; i < rec->n_parts; i++)
-        x->staged |= sh->parts[rec->first_part + i].codec != HS_CODEC_RAW;
     if (x->staged && x->read_bytes > o->staging_bytes)
         o->staging_bytes = x->read_bytes;
     return 0;
@@ -283,8 +304,12 @@ uint32_t hs_object_ranges(const hs_objects *o, uint32_t obj, hs_range ranges[HS_
         uint64_t where[HS_OBJECT_MAX_PARTS], end;
         return plain_ranges(o, obj, ranges, where, &end);
     }
-    ranges[0] = (hs_range){x->file, o->s->shards[x->file].records[x->record].offset, x->read_bytes, 0};
-    return 1;
+    for (uint32_t k = 0; k < x->n_ranges; k++) {
+        const hs_shard_record *rec = record_of(o, &x->pieces[k]);
+        ranges[k] =
+            (hs_range){x->pieces[k].shard, rec->offset, hs_align_up(rec->stored_bytes, ALIGN), x->pieces[k].stored_at};
+    }
+    return x->n_ranges;
 }
 
 bool hs_object_is_staged(const hs_objects *o, uint32_t obj)
@@ -316,27 +341,34 @@ uint32_t hs_object_frames(const hs_objects *o, uint32_t obj)
 {
     o = index_of(o, &obj);
     const object *x = &o->objects[obj];
-    return o->s->packed ? o->s->shards[x->file].records[x->record].n_frames : 0;
+    uint32_t n = 0;
+    for (uint32_t k = 0; o->s->packed && k < x->n_ranges; k++)
+        n += record_of(o, &x->pieces[k])->n_frames;
+    return n;
 }
 
 bool hs_object_next_frame(const hs_objects *o, uint32_t obj, hs_frame_iter *it, hs_frame *ret)
 {
     o = index_of(o, &obj);
     const object *x = &o->objects[obj];
-    if (it->next == hs_object_frames(o, obj))
+    uint32_t n = o->s->packed ? x->n_ranges : 0;
+    while (it->piece < n && it->next == record_of(o, &x->pieces[it->piece])->n_frames)
+        *it = (hs_frame_iter){.piece = it->piece + 1};
+    if (it->piece == n)
         return false;
-    const hs__shard *sh = &o->s->shards[x->file];
-    const hs_shard_record *rec = &sh->records[x->record];
-    const hs_shard_part *p = &sh->parts[x->first_part + it->part];
+    const piece *at = &x->pieces[it->piece];
+    const hs__shard *sh = &o->s->shards[at->shard];
+    const hs_shard_record *rec = record_of(o, at);
+    const hs_shard_part *p = &sh->parts[at->first_part + it->part];
     uint64_t end = p->raw_offset + hs__part_padded(p);
     while (it->raw_offset == end) { /* the part is through (or empty) */
-        p = &sh->parts[x->first_part + ++it->part];
+        p = &sh->parts[at->first_part + ++it->part];
         end = p->raw_offset + hs__part_padded(p);
     }
     uint64_t left = end - it->raw_offset;
-    *ret = (hs_frame){.stored_offset = it->stored_offset,
+    *ret = (hs_frame){.stored_offset = at->stored_at + it->stored_offset,
                       .stored_bytes = sh->frames[rec->first_frame + it->next].stored_bytes,
-                      .raw_offset = it->raw_offset,
+                      .raw_offset = at->slot_at + it->raw_offset,
                       .raw_bytes = left < HS_FRAME_RAW ? (uint32_t)left : HS_FRAME_RAW,
                       .codec = (uint8_t)p->codec,
                       .check = sh->frames[rec->first_frame + it->next].check};
@@ -344,6 +376,19 @@ bool hs_object_next_frame(const hs_objects *o, uint32_t obj, hs_frame_iter *it, 
     it->stored_offset += ret->stored_bytes;
     it->raw_offset += ret->raw_bytes;
     return true;
+}
+
+/* Record k of a packed object. */
+static void describe_piece(const hs_objects *o, uint32_t obj, uint32_t k, char *buf, size_t cap)
+{
+    object *x = &o->objects[obj];
+    const char *name = "";
+    for (uint32_t p = 0; p < o->n_parts && !*name; p++) {
+        uint32_t t = o->parts[(size_t)obj * o->n_parts + p];
+        if (t != HS_NO_TENSOR && piece_of(o, x, t) == &x->pieces[k])
+            name = o->s->tensors[t].name;
+    }
+    snprintf(buf, cap, "%s, record %u (%s …)", o->s->files[x->pieces[k].shard].name, x->pieces[k].record, name);
 }
 
 int hs_object_decode_frame(const hs_objects *o, uint32_t obj, const hs_frame *f, hs_decoder *d, const void *stored,
@@ -354,9 +399,14 @@ int hs_object_decode_frame(const hs_objects *o, uint32_t obj, const hs_frame *f,
     int r = hs__frame_decode(d, (hs_codec)f->codec, f->check, from, f->stored_bytes, to, f->raw_bytes);
     if (r < 0) {
         char what[300];
-        hs_object_describe(o, obj, what, sizeof what);
+        o = index_of(o, &obj);
+        const object *x = &o->objects[obj];
+        uint32_t k = x->n_ranges - 1u;
+        while (k && x->pieces[k].stored_at > f->stored_offset)
+            k--;
+        describe_piece(o, obj, k, what, sizeof what);
         return hs_err_set(err, r, "%s: damaged (checksum) at byte %llu of the record", what,
-                          (unsigned long long)f->stored_offset);
+                          (unsigned long long)(f->stored_offset - x->pieces[k].stored_at));
     }
     return 0;
 }
@@ -371,7 +421,9 @@ void hs_object_parts(const hs_objects *o, uint32_t obj, const void *slot, const 
     }
     for (uint32_t p = 0; p < o->n_parts; p++) {
         uint32_t t = o->parts[(size_t)obj * o->n_parts + p];
-        uint64_t at = t == HS_NO_TENSOR ? 0 : o->s->packed ? o->s->tensors[t].offset : where[p];
+        uint64_t at = t == HS_NO_TENSOR ? 0
+                      : o->s->packed    ? piece_of(o, &o->objects[obj], t)->slot_at + o->s->tensors[t].offset
+                                        : where[p];
         ret_parts[p] = t == HS_NO_TENSOR ? NULL : (const uint8_t *)slot + at;
     }
 }
@@ -379,7 +431,10 @@ void hs_object_parts(const hs_objects *o, uint32_t obj, const void *slot, const 
 void hs_object_describe(const hs_objects *o, uint32_t obj, char *buf, size_t cap)
 {
     o = index_of(o, &obj);
-    const object *x = &o->objects[obj];
+    if (o->s->packed) {
+        describe_piece(o, obj, 0, buf, cap);
+        return;
+    }
     const char *name = "", *file = "";
     for (uint32_t p = 0; p < o->n_parts; p++) {
         uint32_t t = o->parts[(size_t)obj * o->n_parts + p];
@@ -389,8 +444,5 @@ void hs_object_describe(const hs_objects *o, uint32_t obj, char *buf, size_t cap
             break;
         }
     }
-    if (o->s->packed)
-        snprintf(buf, cap, "%s, record %u (%s …)", o->s->files[x->file].name, x->record, name);
-    else
-        snprintf(buf, cap, "%s, tensor %s", file, name);
+    snprintf(buf, cap, "%s, tensor %s", file, name);
 }

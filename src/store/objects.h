@@ -8,8 +8,9 @@
  * Three kinds, decided per object:
  *   - safetensors: ranges are rounded out to 4096 and land directly in the slot, each at a 4096-aligned place (tensor
  * bytes start at the skew inside); adjacent or nearly adjacent tensors are merged into one range. No frames.
- *   - packed, all parts RAW: one range, directly into the slot; frames only carry checksums.
- *   - packed, some part compressed: one range into a staging buffer; frames are decoded from staging into the slot.
+ *   - packed, all parts RAW: one range (striped: one of each drive that has matrices of it), directly into the slot;
+ * frames only carry checksums.
+ *   - packed, some part compressed: the same into a staging buffer; frames are decoded from staging into the slot.
  */
 #ifndef HS_STORE_OBJECTS_H
 #define HS_STORE_OBJECTS_H
@@ -42,7 +43,7 @@ typedef struct hs_frame {
 } hs_frame;
 
 /* parts: [n_objects][n_parts] tensor indexes of the source's checkpoint; HS_NO_TENSOR = that part does not exist.
- * The array is copied as far as needed. In a packed source all parts of an object must lie in one record. */
+ * The array is copied as far as needed. In a packed source the parts of an object must lie in at most three records. */
 int hs_objects_create(const hs_source *s, const uint32_t *parts, uint32_t n_objects, uint32_t n_parts,
                       hs_objects **ret_objects, hs_err *err) HS_MUST_CHECK;
 void hs_objects_destroy(hs_objects **objects);
@@ -73,6 +74,7 @@ uint64_t hs_object_raw_bytes(const hs_objects *o, uint32_t object); /* of its te
 uint32_t hs_object_frames(const hs_objects *o, uint32_t object);    /* 0 = nothing to check or decode */
 /* Iterating frames 0..n-1 in order is O(1) per step with *it zeroed before the first call. */
 typedef struct hs_frame_iter {
+    uint32_t piece; /* record of the object; the others: within it */
     uint32_t next;
     uint64_t stored_offset;
     uint64_t raw_offset;

@@ -358,12 +358,19 @@ int main(int argc, char **argv)
         return run_all(argv[0], axes, 3);
     if (argc != 3)
         return 2;
-    static char packed[2][1024];
+    static char packed[2][1024], other[1024];
     hs_err err = {0};
     mkdir(argv[2], 0777);
+    snprintf(other, sizeof other, "%s/other", argv[2]);
     for (int i = 0; i < 2; i++) {
         snprintf(packed[i], sizeof packed[i], "%s/%s", argv[2], i ? "exponent" : "zstd");
-        hs_pack_options po = {.src = argv[1], .dst = packed[i], .codec = i ? HS_PACK_EXPONENT : HS_PACK_ZSTD};
+        /* The one as it is, the other with experts' matrices in two folders. */
+        hs_pack_options po = {.src = argv[1],
+                              .dst = packed[i],
+                              .codec = i ? HS_PACK_EXPONENT : HS_PACK_ZSTD,
+                              .stripe = (const char *const[]){other},
+                              .n_stripe = (uint32_t)i,
+                              .split_bytes = (uint64_t)i};
         if (hs_pack(&po, &err) < 0)
             return fail("pack", &err);
         axes[PATH].value[1 + i] = packed[i];

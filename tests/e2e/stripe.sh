@@ -33,11 +33,23 @@ there=$(cat "$WORK"/b/experts-* | wc -c)
 [ $((there * 10)) -gt $((here * 18)) ] && [ $((there * 10)) -lt $((here * 22)) ] ||
     fail "shares 1,2 gave $here and $there bytes"
 
-# Everything takes it.
-for set in cache.size=5% cache.size=100% io.engine=pread; do
-    expect 0 answer "$WORK/p" --set $set
-    [ "$(field greedy)" = "$right" ] || fail "other tokens with $set"
+# Everything takes it; so it does where the matrices of one expert lie on several drives.
+expect 0 pack "$WORK/s" "$WORK/sb,$WORK/sc" --split 16k
+grep -q '"version": 3' "$WORK/s/manifest.json" || fail "split experts need version 3"
+for packed in p s; do
+    for set in cache.size=5% cache.size=100% io.engine=pread prefetch.mode=off; do
+        expect 0 answer "$WORK/$packed" --set $set
+        [ "$(field greedy)" = "$right" ] || fail "other tokens with $set"
+    done
 done
+expect 0 "$HOTSET" verify "$WORK/s"
+expect 0 "$HOTSET" unpack "$WORK/s" "$WORK/back.s"
+diff -r "$MODEL" "$WORK/back.s" || fail "unpack of split experts is not what was packed"
+damage "$(first_in "$WORK/sc")" 5000
+expect 1 "$HOTSET" verify "$WORK/s"
+says "$(basename "$(first_in "$WORK/sc")"), record 0"
+expect 1 answer "$WORK/s"
+says "$(basename "$(first_in "$WORK/sc")"), record 0"
 expect 0 "$HOTSET" inspect "$WORK/p"
 expect 0 "$HOTSET" plan "$WORK/p" --config "$WORK/empty.conf"
 expect 0 "$HOTSET" verify "$WORK/p"
@@ -86,7 +98,7 @@ mv "$WORK/away" "$WORK/b"
 
 # Usage.
 for flags in "--stripe ," "--stripe $WORK/x, --shares 1,1" "--stripe $WORK/x --shares 1" "--stripe $WORK/x --shares 1,x" \
-    "--stripe $WORK/x --shares 1,2,3" "--shares 1,1" "--stripe $WORK/x --shares 1,1000001" "--stripe $WORK/x --shares ,"; do
+    "--stripe $WORK/x --shares 1,2,3" "--shares 1,1" "--split 1M" "--stripe $WORK/x --shares 1,1000001" "--stripe $WORK/x --shares ,"; do
     expect 2 "$HOTSET" pack "$MODEL" "$WORK/none" $flags
     says "--stripe"
 done

@@ -218,6 +218,49 @@ static void a_full_drive_holds_up_no_other(void **state)
     bed_close(&b);
 }
 
+/* A striped model: of every expert three quarters are on a drive three times as fast as the other, which has the rest.
+ * Layer by layer, `missing` experts at a time. The share of both drives' bandwidth that comes of it, in their own time.
+ */
+static double striped(uint32_t missing, uint64_t in_flight)
+{
+    static bed b;
+    enum { LAYERS = 20, MOST = 8 };
+    ticket *t[MOST];
+    hs_io_req *all[MOST];
+    bed_init(&b, false);
+    b.slow.bytes_per_s[0] = 120000000;
+    b.slow.bytes_per_s[1] = 40000000;
+    bed_open(&b, &drives_ops, 1, SUB, in_flight);
+    for (uint32_t l = 0; l < LAYERS; l++) {
+        for (uint32_t i = 0; i < missing; i++) {
+            uint32_t slow = i % 2; /* which range is the slow drive's: they take turns */
+            t[i] = ticket_create(HS_IO_DEMAND, (l + i) % 8 * 4 * SUB, (slow ? 12 : 4) * SUB);
+            t[i]->req.ranges[0].file = !slow;
+            t[i]->req.ranges[1] = (hs_range){slow, l % 8 * 4 * SUB, (slow ? 4 : 12) * SUB, (slow ? 12 : 4) * SUB};
+            t[i]->req.n_ranges = 2;
+            all[i] = &t[i]->req;
+        }
+        hs_io_submit_many(b.io, all, missing);
+        for (uint32_t i = 0; i < missing; i++)
+            arrived(t[i], 0);
+    }
+    bed_close(&b);
+    assert_true(b.slow.most[0] <= in_flight && b.slow.most[1] <= in_flight);
+    return LAYERS * missing * 16.0 * SUB / 160000000 / b.slow.now;
+}
+
+static void a_striped_model_comes_from_all_drives_at_once(void **state)
+{
+    (void)state;
+    for (uint32_t missing = 1; missing <= 8; missing *= 2) {
+        double wide = striped(missing, 32 * SUB), narrow = striped(missing, 8 * SUB);
+        print_message("%u experts at once: %.2f of the drives' bandwidth; with a queue of half an expert %.2f\n",
+                      missing, wide, narrow);
+        assert_true(wide > 0.95);
+        assert_true(narrow > 0.75);
+    }
+}
+
 static void a_silent_drive_is_left_alone(void **state)
 {
     (void)state;
@@ -388,6 +431,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(drives_share_by_speed),
         cmocka_unit_test(a_full_drive_holds_up_no_other),
+        cmocka_unit_test(a_striped_model_comes_from_all_drives_at_once),
         cmocka_unit_test(a_silent_drive_is_left_alone),
         cmocka_unit_test(every_drive_has_reading_threads),
         cmocka_unit_test(a_failed_read_is_repeated_on_the_copy),

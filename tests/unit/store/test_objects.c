@@ -150,6 +150,55 @@ static void experts_come_out_of_both_kinds_of_folder(void **state)
     }
 }
 
+/* As striped packs have it: matrices of one expert in several records, compressed and raw ones, in any order. */
+static void an_object_may_be_in_several_records(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"l0.e1.down", "l0.e0.gate", "head.weight", "l0.e1.gate", "l0.e0.down"};
+    for (int i = 0; i < 2; i++) {
+        opened x;
+        hs_err err = {0};
+        uint32_t parts[5];
+        const void *at[HS_OBJECT_MAX_PARTS];
+        hs_range r[HS_OBJECT_MAX_RANGES];
+        char what[300];
+        open_model(&x, i ? &tiny_wide : &tiny_small, true);
+        hs_objects_destroy(&x.o);
+        for (int p = 0; p < 5; p++)
+            parts[p] = hs_checkpoint_find(hs_source_checkpoint(x.s), names[p]);
+        assert_int_equal(hs_objects_create(x.s, parts, 1, 5, &x.o, &err), 0);
+        free(x.slot);
+        free(x.staging);
+        x.slot = calloc(1, hs_objects_slot_bytes(x.o));
+        x.staging = calloc(1, hs_objects_staging_bytes(x.o));
+        assert_int_equal(hs_object_ranges(x.o, 0, r), 3);
+        assert_true(hs_object_is_staged(x.o, 0)); /* as one of them is */
+        read_ranges(&x, 0);
+        if (decode_all(&x, 0, &err) < 0)
+            fail_msg("%s", err.text);
+        hs_object_parts(x.o, 0, x.slot, at);
+        for (int p = 0; p < 5; p++) {
+            const tiny_tensor *t = tiny_find(x.model, names[p]);
+            uint8_t *want = malloc(tiny_nbytes(t));
+            tiny_bytes(t, want);
+            assert_memory_equal(at[p], want, tiny_nbytes(t));
+            free(want);
+        }
+        hs_object_describe(x.o, 0, what, sizeof what);
+        assert_non_null(strstr(what, "experts-00000.hss, record 1 (l0.e1.down"));
+        /* Damage is said of the record that has it. */
+        for (int k = 0; k < 3; k++) {
+            static const char *const said[] = {"record 1 (l0.e1.down", "record 0 (l0.e0.gate", "(head.weight"};
+            x.staging[r[k].dst_offset] ^= 1;
+            assert_int_equal(decode_all(&x, 0, &err), -EBADMSG);
+            if (!strstr(err.text, said[k]) || !strstr(err.text, "at byte 0 of the record"))
+                fail_msg("'%s' is not in: %s", said[k], err.text);
+            x.staging[r[k].dst_offset] ^= 1;
+        }
+        close_model(&x);
+    }
+}
+
 /* Every byte of both records, staged and not. */
 static void a_damaged_record_is_named(void **state)
 {
@@ -221,11 +270,11 @@ static void absent_parts_are_null_and_bad_tuples_refused(void **state)
         assert_non_null(strstr(err.text, "object 0 has no tensors"));
         assert_int_equal(hs_objects_create(x.s, parts, 1, 9, &o, &err), -EINVAL);
         assert_int_equal(hs_objects_create(x.s, parts, 0, 1, &o, &err), -EINVAL);
-        parts[0] = up;
-        parts[1] = other;
+        const uint32_t far[4] = {up, hs_checkpoint_find(c, "embed.weight"), hs_checkpoint_find(c, "norm.weight"),
+                                 other};
         if (packed) {
-            assert_int_equal(hs_objects_create(x.s, parts, 1, 2, &o, &err), -EBADMSG);
-            assert_non_null(strstr(err.text, "l0.e1.up is not in one record"));
+            assert_int_equal(hs_objects_create(x.s, far, 1, 4, &o, &err), -EBADMSG);
+            assert_non_null(strstr(err.text, "l0.e1.up is not in one of 3 records"));
         }
         assert_null(o);
         close_model(&x);
@@ -297,6 +346,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(experts_come_out_of_both_kinds_of_folder),
+        cmocka_unit_test(an_object_may_be_in_several_records),
         cmocka_unit_test(a_damaged_record_is_named),
         cmocka_unit_test(neighbours_are_read_as_one_range),
         cmocka_unit_test(absent_parts_are_null_and_bad_tuples_refused),

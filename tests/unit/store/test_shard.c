@@ -315,7 +315,7 @@ static void a_bad_manifest_is_refused_by_field(void **state)
     size_t n;
     char *good = read_manifest(&n);
     manifest_refused(good, "hotset-pack", "tar", "neither a packed model"); /* another tool has manifests too */
-    manifest_refused(good, "\"version\":1", "\"version\":3", "version 3");
+    manifest_refused(good, "\"version\":1", "\"version\":4", "version 4");
     manifest_refused(good, "\"version\":1", "\"version\":\"1\"", "version");
     manifest_refused(good, "a5a5", "a5g5", "identity");
     manifest_refused(good, "a5a5", "a5+5", "identity");
