@@ -82,7 +82,7 @@ def main():
     p.add_argument("--rates", default="0,1000M,300M", help="bytes per second that a drive may read; 0: as it is")
     p.add_argument("--caches", default="10,25,50,100", help="shares of all experts in memory, percent")
     p.add_argument("--prompt", type=int, default=128)
-    p.add_argument("--gen", type=int, default=32)
+    p.add_argument("--gen", type=int, default=96, help="many: the first ones fill memory that is fresh")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--prefix", default="", help="before each command, e.g. 'chrt -f 10'")
     p.add_argument("--routing", default="real", help="plan's own assumption")
