@@ -36,7 +36,7 @@ typedef struct hs_calibrate_config {
 } hs_calibrate_config;
 
 /* Reads `file` at random for at most `seconds`, from coarse to fine. A default is given up only for what was at least 5
- * % faster as a median of alternating measurements. Memory: HS_LOAD_SCRATCH_BYTES. */
+ * % faster as a median of alternating measurements. Memory: that of hs_disk_measure. */
 int hs_calibrate(const char *file, const hs_calibrate_config *cfg, hs_io_choice *ret, hs_err *err) HS_MUST_CHECK;
 
 /* The result for the drive of `file` and the running kernel in state_dir: -ENOENT if there is none. */

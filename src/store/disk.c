@@ -2,6 +2,10 @@
  * disk.c - see disk.h.
  * Threads: the caller submits and waits; on_done runs on the I/O thread and only queues the finished request under
  * lock. A bare run has no second thread.
+ *
+ * Blocks land one behind the other in more memory than caches hold, as experts do in slots: always the same few MiB
+ * would stay in a cache, and drives whose bytes a processor copies (a virtual machine's) look faster the fewer are in
+ * flight. Measured, 1 MiB each: 4 in flight 2.76 GB/s into the same 4 MiB, 2.28 into 64; 16 in flight 2.52 and 2.39.
  */
 #include "store/disk.h"
 
@@ -21,6 +25,7 @@
 
 #define MAX_REQUESTS 256u
 #define STRIDE       2654435761u /* a prime beyond any number of blocks: every block comes up */
+#define SPREAD_BYTES (64ull << 20)
 
 typedef struct measurement measurement;
 
@@ -39,7 +44,7 @@ struct measurement {
     reader *done[MAX_REQUESTS];
     uint32_t n_readers, n_done;
     int failed;
-    uint64_t n_blocks, next_block, end_ns, submitted;
+    uint64_t n_blocks, next_block, n_places, next_place, end_ns, submitted;
     uint64_t skip_ns; /* 0: all counts from now on, but for */
     hs_io_stats skipped;
 };
@@ -110,9 +115,23 @@ static uint64_t next_offset(measurement *m)
     return i * m->run->request_bytes;
 }
 
+/* Where it lands. A read that is late may share its place with a new one: nobody looks at the bytes. */
+static void *next_place(measurement *m)
+{
+    return (uint8_t *)m->arena.iov_base + m->next_place++ % m->n_places * m->run->request_bytes;
+}
+
+static void start_clock(measurement *m)
+{
+    uint64_t now = hs_now_ns();
+    m->end_ns = now + (uint64_t)(m->run->max_seconds * 1e9);
+    m->skip_ns = m->run->skip_seconds > 0 ? now + (uint64_t)(m->run->skip_seconds * 1e9) : 0;
+}
+
 static void submit(measurement *m, hs_io *io, reader *rd)
 {
     hs_io_req *q = &rd->req;
+    q->dst = next_place(m);
     q->n_ranges = 1;
     q->ranges[0] = (hs_range){.file = 0, .offset = next_offset(m), .len = m->run->request_bytes};
     q->cls = HS_IO_DEMAND;
@@ -125,6 +144,7 @@ static void submit(measurement *m, hs_io *io, reader *rd)
 static void pump(measurement *m, hs_io *io)
 {
     uint32_t in_air = m->n_readers;
+    start_clock(m);
     for (uint32_t i = 0; i < m->n_readers; i++)
         submit(m, io, &m->readers[i]);
     while (in_air) {
@@ -171,10 +191,8 @@ static int measure(measurement *m, hs_disk_result *ret, hs_err *err)
     int r = hs_io_create(&ic, &io, err);
     if (r < 0)
         return r;
-    for (uint32_t i = 0; i < m->n_readers; i++) {
+    for (uint32_t i = 0; i < m->n_readers; i++)
         m->readers[i].owner = m;
-        m->readers[i].req.dst = (uint8_t *)m->arena.iov_base + (size_t)i * run->request_bytes;
-    }
     pump(m, io);
     hs_io_stats s = hs_io_get_stats(io);
     if (s.bytes == m->skipped.bytes)
@@ -192,10 +210,9 @@ static void pump_bare(measurement *m, const hs_io_engine_ops *ops, void *engine,
     hs_io_read reads[MAX_REQUESTS], *done[MAX_REQUESTS];
     uint32_t in_air = m->n_readers;
     uint64_t start = hs_now_ns();
+    start_clock(m);
     for (uint32_t i = 0; i < m->n_readers; i++) {
-        reads[i] = (hs_io_read){.len = m->run->request_bytes,
-                                .offset = next_offset(m),
-                                .dst = (uint8_t *)m->arena.iov_base + (size_t)i * m->run->request_bytes};
+        reads[i] = (hs_io_read){.len = m->run->request_bytes, .offset = next_offset(m), .dst = next_place(m)};
         ops->submit(engine, &reads[i]);
     }
     while (in_air) {
@@ -210,6 +227,7 @@ static void pump_bare(measurement *m, const hs_io_engine_ops *ops, void *engine,
             if (!go_on || m->failed)
                 continue;
             done[i]->offset = next_offset(m);
+            done[i]->dst = next_place(m);
             ops->submit(engine, done[i]);
             in_air++;
         }
@@ -265,9 +283,10 @@ int hs_disk_measure(const char *file, const hs_disk_run *run, hs_disk_result *re
     pthread_cond_init(&m->landed, NULL);
     m->run = run;
     m->n_readers = (uint32_t)(want < 1 ? 1 : want > MAX_REQUESTS ? MAX_REQUESTS : want);
-    m->arena.iov_len = (size_t)m->n_readers * run->request_bytes;
-    m->end_ns = hs_now_ns() + (uint64_t)(run->max_seconds * 1e9);
-    m->skip_ns = run->skip_seconds > 0 ? hs_now_ns() + (uint64_t)(run->skip_seconds * 1e9) : 0;
+    uint64_t spread =
+        run->max_bytes < SPREAD_BYTES ? run->max_bytes / run->request_bytes : SPREAD_BYTES / run->request_bytes;
+    m->n_places = m->n_readers > spread ? m->n_readers : spread;
+    m->arena.iov_len = m->n_places * run->request_bytes;
     m->fd = hs__disk_open(file, run->buffered, &size, err);
     int r = m->fd < 0 ? m->fd : 0;
     m->n_blocks = size / run->request_bytes;
@@ -275,6 +294,8 @@ int hs_disk_measure(const char *file, const hs_disk_run *run, hs_disk_result *re
         r = hs_err_set(err, -EINVAL, "%s: is smaller than one request of %u bytes", file, run->request_bytes);
     if (r == 0 && !(m->arena.iov_base = hs_map_alloc(m->arena.iov_len)))
         r = hs_err_set(err, -ENOMEM, "%s: out of memory", file);
+    if (r == 0)
+        hs_map_touch(m->arena.iov_base, m->arena.iov_len);
     if (r == 0)
         r = run->bare ? measure_bare(m, ret, err) : measure(m, ret, err);
     if (r == 0 && m->failed)
