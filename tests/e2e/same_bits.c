@@ -363,7 +363,7 @@ int main(int argc, char **argv)
     mkdir(argv[2], 0777);
     snprintf(other, sizeof other, "%s/other", argv[2]);
     for (int i = 0; i < 2; i++) {
-        snprintf(packed[i], sizeof packed[i], "%s/%s", argv[2], i ? "exponent" : "zstd");
+        snprintf(packed[i], sizeof packed[i], "%s/%s", argv[2], i ? "striped" : "zstd");
         /* The one as it is, the other with experts' matrices in two folders. */
         hs_pack_options po = {.src = argv[1],
                               .dst = packed[i],

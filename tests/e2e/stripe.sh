@@ -37,7 +37,7 @@ there=$(cat "$WORK"/b/experts-* | wc -c)
 expect 0 pack "$WORK/s" "$WORK/sb,$WORK/sc" --split 16k
 grep -q '"version": 3' "$WORK/s/manifest.json" || fail "split experts need version 3"
 for packed in p s; do
-    for set in cache.size=5% cache.size=100% io.engine=pread prefetch.mode=off; do
+    for set in cache.size=5% cache.size=100% cache.warm_tier=on io.engine=pread prefetch.mode=off; do
         expect 0 answer "$WORK/$packed" --set $set
         [ "$(field greedy)" = "$right" ] || fail "other tokens with $set"
     done
