@@ -229,7 +229,7 @@ const hs_verb hs_verb_plan = {
         "Plans as hotset serve does, its server's memory included; the other verbs take less. Loads no weights and "
         "needs no tokenizer files. Computes some of the model's layers on zeros (half a second, some more for the "
         "biggest models) to see what the processors give, and unless the state directory has the drive's "
-        "calibration, reads for half a second. Exit status 1, with the figures, if the memory is under the floor.\n\n"
+        "calibration, reads for a second. Exit status 1, with the figures, if the memory is under the floor.\n\n"
         "The hit rate is that of recorded routes of DeepSeek-V2-Lite, which repeat less than those of most models. "
         "What "
         "reading ahead brings is told apart, for it hangs on how well the model's routes can be foretold.",

@@ -1,9 +1,10 @@
 /*
  * expect.c - see expect.h.
  *
- * A drive is measured twice: with as much in the air as the engine keeps there, as a prompt reads; and in waves, as
- * decoding does, with the pauses that computing makes between them, since drives (and limits of control groups) answer
- * otherwise after a pause.
+ * A drive is measured in two ways: with as much in the air as the engine keeps there, as a prompt reads; and in waves,
+ * as decoding does, with the pauses that computing makes between them, since drives (and limits of control groups)
+ * answer otherwise after a pause. The first is done before and after the second, and the better counts: others may use
+ * the drive, too.
  */
 #include "cli/expect.h"
 
@@ -102,8 +103,11 @@ hs_drive_source hs_find_drive(const char *path, const hs_engine_options *opt, co
     } else if (measure_stream(file, opt, &how, ret) < 0) {
         source = HS_DRIVE_UNKNOWN;
     } else {
+        hs_drive again = {0};
         *ret = hs_drive_of_rate(p, ret->bytes_per_s);
         (void)measure_waves(file, opt, &how, p, s, hit_rate, ret); /* a file that has no whole expert: by the rate */
+        if (measure_stream(file, opt, &how, &again) == 0)
+            ret->bytes_per_s = fmax(ret->bytes_per_s, again.bytes_per_s);
     }
     hs_free(file);
     return source;

@@ -59,7 +59,7 @@ void hs_expect(const hs_args *a, const hs_engine_options *opt, const hs_plan *p,
 json_t *hs_expectation_json(const hs_expectation *x);
 void hs_expectation_print(const hs_expectation *x);
 
-/* How the drive at path reads: as calibration has kept it, else measured for half a second at the pace of the model.
+/* How the drive at path reads: as calibration has kept it, else measured for a second, also at the pace of the model.
  * bytes_per_s is 0 if it cannot be. speed may be NULL. */
 hs_drive_source hs_find_drive(const char *path, const hs_engine_options *opt, const hs_plan *p, const hs_speed *speed,
                               double hit_rate, hs_drive *ret);

@@ -15,7 +15,8 @@
  * tokens in a row use as many experts as n ^ SPREAD that have nothing to do with each other (within a tenth for
  * DeepSeek-V2-Lite and Qwen3-30B, 8 to 64 tokens). While a layer's dense part is computed, the drive reads what the
  * window of a sweep holds; the rest is read while experts are computed. Of the time in which both might go on,
- * OVERLAP is saved: layers begin with a wait, and the I/O thread shares the processors.
+ * OVERLAP is saved: layers begin with a wait, and the I/O thread shares the processors (three models of 2.7 to 23 MB an
+ * expert, a tenth and a quarter in memory: 0.81 to 1.04, mean 0.94).
  */
 #include <math.h>
 
@@ -27,7 +28,7 @@
 #define MEMORY_BOUND  0.6 /* of the memory's bandwidth */
 #define SPREAD        0.85
 #define WINDOW        0.125 /* of the slots: what a sweep may have read ahead */
-#define OVERLAP       0.85
+#define OVERLAP       0.95
 #define COMES_TRUE    0.6
 #define MOST_K        64u  /* experts that a layer uses per token: no model is read that uses more */
 #define FIRST_S       2e-4 /* an NVMe drive, the I/O thread and the one that waits */

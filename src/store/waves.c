@@ -155,11 +155,12 @@ int hs_disk_measure_waves(const char *file, const hs_disk_waves *run, hs_disk_wa
     if (r == 0 && !w->n_blocks)
         r = hs_err_set(err, -EINVAL, "%s: is smaller than one expert of %llu bytes", file,
                        (unsigned long long)run->object_bytes);
-    if (r == 0 && !(w->arena.iov_base = hs_map_alloc(w->arena.iov_len)))
+    uint64_t room = hs_align_up(w->arena.iov_len, 2u << 20); /* whole huge pages, as in the engine's arena */
+    if (r == 0 && !(w->arena.iov_base = hs_map_alloc(room)))
         r = hs_err_set(err, -ENOMEM, "%s: out of memory", file);
     if (r == 0)
         r = run_waves(w, file, ret, err);
-    hs_map_free(w->arena.iov_base, w->arena.iov_len);
+    hs_map_free(w->arena.iov_base, room);
     if (w->fd >= 0)
         close(w->fd);
     pthread_cond_destroy(&w->landed);

@@ -171,7 +171,7 @@ static void test_prompt(void **state)
     assert_int_equal(f.prompt_tokens, 16);
     near(f.prompt_experts, 1000 * (1 - 0.18530201888518416)); /* 0.9 ^ 16 */
     near(f.prompt_tokens_per_s,
-         16 / (16 * 0.001 + f.prompt_experts * 0.002 + 1600 * 0.0001 + 0.15 * f.prompt_io_s + 0.01));
+         16 / (16 * 0.001 + f.prompt_experts * 0.002 + 1600 * 0.0001 + 0.05 * f.prompt_io_s + 0.01));
     assert_int_equal(f.prompt_limit, HS_LIMIT_COMPUTE);
     /* The drive is slower than the processors: most of the computing goes on while it reads. */
     hs_drive slower = {1e8, 0, 0.1};
@@ -180,12 +180,12 @@ static void test_prompt(void **state)
     assert_int_equal(f.prompt_tokens, 512);
     near(f.prompt_bytes, 500 * 1e7);
     near(f.prompt_io_s, 50);
-    near(f.prompt_tokens_per_s, 512 / (50 + 0.15 * computing + 0.01));
-    near(f.first_prompt_tokens_per_s, 512 / (100 + 0.15 * computing + 0.01));
+    near(f.prompt_tokens_per_s, 512 / (50 + 0.05 * computing + 0.01));
+    near(f.first_prompt_tokens_per_s, 512 / (100 + 0.05 * computing + 0.01));
     assert_int_equal(f.prompt_limit, HS_LIMIT_DRIVE);
     hs_use use = {.hit_rate = 0.5, .prompt_experts = 200, .prompt_reads = 50};
     f = hs_forecast_make(&plan, &speed, &slower, &use);
-    near(f.first_prompt_tokens_per_s, 512 / (20 + 0.15 * (0.512 + 200 * 0.002 + 5.12) + 0.01));
+    near(f.first_prompt_tokens_per_s, 512 / (20 + 0.05 * (0.512 + 200 * 0.002 + 5.12) + 0.01));
     near(f.prompt_bytes, 50 * 1e7);
     use.prompt_reads = 0;
     near(hs_forecast_make(&plan, &speed, &slower, &use).prompt_tokens_per_s,
