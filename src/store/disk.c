@@ -44,8 +44,9 @@ struct measurement {
     reader *done[MAX_REQUESTS];
     uint32_t n_readers, n_done;
     int failed;
-    uint64_t n_blocks, next_block, n_places, next_place, end_ns, submitted;
-    uint64_t skip_ns; /* 0: all counts from now on, but for */
+    uint64_t n_blocks, next_block, end_ns, submitted;
+    uint32_t n_places, turn[MAX_REQUESTS]; /* of each reader; how many blocks it has had */
+    uint64_t skip_ns;                      /* 0: all counts from now on, but for */
     hs_io_stats skipped;
 };
 
@@ -115,10 +116,11 @@ static uint64_t next_offset(measurement *m)
     return i * m->run->request_bytes;
 }
 
-/* Where it lands. A read that is late may share its place with a new one: nobody looks at the bytes. */
-static void *next_place(measurement *m)
+/* Where reader i's block lands: each has places of its own, so that no two reads that are out share one. */
+static void *next_place(measurement *m, uint32_t i)
 {
-    return (uint8_t *)m->arena.iov_base + m->next_place++ % m->n_places * m->run->request_bytes;
+    uint64_t place = (uint64_t)(m->turn[i]++ % m->n_places) * m->n_readers + i;
+    return (uint8_t *)m->arena.iov_base + place * m->run->request_bytes;
 }
 
 static void start_clock(measurement *m)
@@ -131,7 +133,7 @@ static void start_clock(measurement *m)
 static void submit(measurement *m, hs_io *io, reader *rd)
 {
     hs_io_req *q = &rd->req;
-    q->dst = next_place(m);
+    q->dst = next_place(m, (uint32_t)(rd - m->readers));
     q->n_ranges = 1;
     q->ranges[0] = (hs_range){.file = 0, .offset = next_offset(m), .len = m->run->request_bytes};
     q->cls = HS_IO_DEMAND;
@@ -212,7 +214,7 @@ static void pump_bare(measurement *m, const hs_io_engine_ops *ops, void *engine,
     uint64_t start = hs_now_ns();
     start_clock(m);
     for (uint32_t i = 0; i < m->n_readers; i++) {
-        reads[i] = (hs_io_read){.len = m->run->request_bytes, .offset = next_offset(m), .dst = next_place(m)};
+        reads[i] = (hs_io_read){.len = m->run->request_bytes, .offset = next_offset(m), .dst = next_place(m, i)};
         ops->submit(engine, &reads[i]);
     }
     while (in_air) {
@@ -227,7 +229,7 @@ static void pump_bare(measurement *m, const hs_io_engine_ops *ops, void *engine,
             if (!go_on || m->failed)
                 continue;
             done[i]->offset = next_offset(m);
-            done[i]->dst = next_place(m);
+            done[i]->dst = next_place(m, (uint32_t)(done[i] - reads));
             ops->submit(engine, done[i]);
             in_air++;
         }
@@ -285,8 +287,8 @@ int hs_disk_measure(const char *file, const hs_disk_run *run, hs_disk_result *re
     m->n_readers = (uint32_t)(want < 1 ? 1 : want > MAX_REQUESTS ? MAX_REQUESTS : want);
     uint64_t spread =
         run->max_bytes < SPREAD_BYTES ? run->max_bytes / run->request_bytes : SPREAD_BYTES / run->request_bytes;
-    m->n_places = m->n_readers > spread ? m->n_readers : spread;
-    m->arena.iov_len = m->n_places * run->request_bytes;
+    m->n_places = spread > m->n_readers ? (uint32_t)(spread / m->n_readers) : 1;
+    m->arena.iov_len = (size_t)m->n_readers * m->n_places * run->request_bytes;
     m->fd = hs__disk_open(file, run->buffered, &size, err);
     int r = m->fd < 0 ? m->fd : 0;
     m->n_blocks = size / run->request_bytes;
