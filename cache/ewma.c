@@ -1,10 +1,10 @@
 /*
  * ewma.c - the default: an expert is worth how often it was used, over a few, some and many tokens and overall, and how
- * often after the experts that its layer uses now; how much each of the five says about what comes is learnt while it
- * runs.
+ * often after the experts that its layer uses now, and how long not; how much each of the six says about what comes is
+ * learnt while it runs.
  *
  *   each token:  f[i] *= 2^(-1/h[i]),  h = 2, 12, 120        each use:  f[i] += 1 - 2^(-1/h[i]),  uses += 1
- *   x         =  f[0], f[1], f[2], uses / tokens, following  each is a frequency in 0..1 (follow.h has the last)
+ *   x         =  f[0], f[1], f[2], uses / tokens, following, 1 / (1 + tokens since / 8)      following: see follow.h
  *   score     =  w . x
  *   w         =  least squares of y on x, per layer;  y = the frequency of uses in the next 4 steps
  *
@@ -29,6 +29,7 @@
 #define N_FAST      2 /* of the rates age when a conversation begins */
 #define AGEING      0.3f
 #define CLEARLY     1.1f /* better must be what a sweep brings: it touches all, and many are worth the same */
+#define FAR         8    /* tokens since the last use that halve what it says */
 #define DECAY_STEPS 256  /* decays that are looked up instead of computed */
 
 static const float half_life[HS__N_RATES] = {2, 12, 120};
@@ -115,6 +116,7 @@ static inline void features(const ewma *p, uint32_t object, float x[HS__N_FEATUR
         x[r] = h->f[r] * decay(p, r, age);
     x[HS__N_RATES] = (float)h->uses / (float)(clock ? clock : 1);
     x[HS__N_RATES + 1] = hs__follow_rate(&p->follow, l, object, x[HS__N_RATES]);
+    x[HS__N_RATES + 2] = h->uses ? 1 / (1 + (float)age / FAR) : 0;
 }
 
 static float score_of(const ewma *p, uint32_t object)

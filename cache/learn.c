@@ -13,7 +13,7 @@
 #define HALF_LIFE   2000.0 /* of the sums, in steps */
 #define SOLVE_EVERY 4      /* tokens */
 
-static const float first_w[N] = {0.1f, 0.3f, 0.4f, 0.2f, 0};
+static const float first_w[N] = {0.1f, 0.3f, 0.4f, 0.2f};
 
 size_t hs__learner_bytes(uint32_t n_objects, uint32_t n_layers)
 {

@@ -14,15 +14,15 @@
 #define EXPERTS 20u
 #define OBJECTS (LAYERS * EXPERTS)
 #define SLOTS   12u
-#define N       5
+#define N       6
 #define UNSURE  3
 
-static const double half_life[3] = {2, 12, 120}, first_w[N] = {0.1, 0.3, 0.4, 0.2, 0};
+static const double half_life[3] = {2, 12, 120}, first_w[N] = {0.1, 0.3, 0.4, 0.2};
 
-/* Everything by its definition: frequencies decayed token by token, sums faded lesson by lesson, weights by Cramer;
- * what follows what counted by hand. */
+/* Everything by its definition: frequencies decayed token by token, sums faded lesson by lesson, weights by elimination
+ * with pivots; what follows what counted by hand. */
 typedef struct plain {
-    double f[OBJECTS][3], uses[OBJECTS], tokens[LAYERS];
+    double f[OBJECTS][3], uses[OBJECTS], age[OBJECTS], tokens[LAYERS];
     double x[OBJECTS][N], y[OBJECTS], w[LAYERS][N];
     double own[LAYERS][N][N + 1], all[N][N + 1], n_all;
     int step[LAYERS], solved;
@@ -59,6 +59,7 @@ static void plain_features(const plain *p, uint32_t o, double x[N])
     memcpy(x, p->f[o], sizeof p->f[o]);
     x[3] = p->uses[o] / fmax(p->tokens[o / EXPERTS], 1);
     x[4] = plain_following(p, o, x[3]);
+    x[5] = p->uses[o] > 0 ? 1 / (1 + p->age[o] / 8) : 0;
 }
 
 static double plain_score(const plain *p, uint32_t o)
@@ -70,39 +71,35 @@ static double plain_score(const plain *p, uint32_t o)
     return sum;
 }
 
-static double determinant(const double m[N][N], int n)
+/* m * ret = b, which is m's last column. */
+static void eliminate(double m[N][N + 1], double ret[N])
 {
-    if (n == 1)
-        return m[0][0];
-    double sum = 0;
-    for (int c = 0; c < n; c++) {
-        double minor[N][N] = {{0}};
-        for (int i = 1; i < n; i++)
-            for (int j = 0, k = 0; j < n; j++)
-                if (j != c)
-                    minor[i - 1][k++] = m[i][j];
-        sum += (c % 2 ? -1 : 1) * m[0][c] * determinant((const double(*)[N])minor, n - 1);
+    for (int c = 0; c < N; c++) {
+        int pivot = c;
+        for (int i = c; i < N; i++)
+            pivot = fabs(m[i][c]) > fabs(m[pivot][c]) ? i : pivot;
+        for (int j = 0; j <= N; j++) {
+            double other = m[c][j];
+            m[c][j] = m[pivot][j];
+            m[pivot][j] = other;
+        }
+        for (int i = 0; i < N; i++)
+            for (int j = N; i != c && j >= c; j--)
+                m[i][j] -= m[i][c] / m[c][c] * m[c][j];
     }
-    return sum;
+    for (int i = 0; i < N; i++)
+        ret[i] = m[i][N] / m[i][i];
 }
 
 static void plain_solve(plain *p)
 {
     double part = p->n_all > 2000 ? 2000 / p->n_all : 1;
     for (uint32_t l = 0; l < LAYERS; l++) {
-        double m[N][N], b[N];
-        for (int i = 0; i < N; i++) {
-            b[i] = p->own[l][i][N] + part * p->all[i][N];
-            for (int j = 0; j < N; j++)
+        double m[N][N + 1];
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j <= N; j++)
                 m[i][j] = p->own[l][i][j] + part * p->all[i][j];
-        }
-        for (int c = 0; c < N; c++) {
-            double with_b[N][N];
-            for (int i = 0; i < N; i++)
-                for (int j = 0; j < N; j++)
-                    with_b[i][j] = j == c ? b[i] : m[i][j];
-            p->w[l][c] = determinant((const double(*)[N])with_b, N) / determinant((const double(*)[N])m, N);
-        }
+        eliminate(m, p->w[l]);
     }
 }
 
@@ -153,9 +150,11 @@ static void plain_enter(plain *p, uint32_t l)
         plain_solve(p);
     plain_follow(p, l);
     p->tokens[l]++;
-    for (uint32_t o = l * EXPERTS; o < (l + 1) * EXPERTS; o++)
+    for (uint32_t o = l * EXPERTS; o < (l + 1) * EXPERTS; o++) {
+        p->age[o]++;
         for (int r = 0; r < 3; r++)
             p->f[o][r] *= exp2(-1 / half_life[r]);
+    }
 }
 
 static void plain_use(plain *p, uint32_t o)
@@ -163,6 +162,7 @@ static void plain_use(plain *p, uint32_t o)
     for (int r = 0; r < 3; r++)
         p->f[o][r] += 1 - exp2(-1 / half_life[r]);
     p->uses[o]++;
+    p->age[o] = 0;
     p->now[o / EXPERTS][p->n_now[o / EXPERTS]++] = o;
     p->y[o] += pow(0.8, p->step[o / EXPERTS]) * 0.2 / (1 - pow(0.8, 4));
 }
@@ -248,10 +248,10 @@ static void chunks(void **state)
     const hs_policy_shape shape = {.n_objects = 4, .n_slots = 2, .layer_objects = 2};
     caged a = caged_new(&hs_policy_ewma, &shape), b = caged_new(&hs_policy_ewma, &shape);
     a.policy->access(a.state, 0, 16, 32, 32);
-    for (uint64_t now = 1; now <= 32; now++)
-        b.policy->access(b.state, now % 2, 1, 1, now);
+    for (uint64_t now = 1; now <= 32; now++) /* half of the tokens, without a pattern that could be learnt */
+        b.policy->access(b.state, 0x2b4d1a74u >> (32 - now) & 1, 1, 1, now);
     double in_chunk = a.policy->score(a.state, 0, 32), spread = b.policy->score(b.state, 0, 32);
-    assert_true(fabs(in_chunk - spread) < 0.25 * spread);
+    assert_true(fabs(in_chunk - spread) < 0.4 * spread); /* one of them has learnt something on the way */
     /* A use at every token of a sweep is a frequency of 1 in all four. */
     a.policy->access(a.state, 2, 4096, 4096, 4096);
     double always = a.policy->score(a.state, 2, 4096);
