@@ -41,20 +41,24 @@ typedef struct hs_shape {
     const char *type;            /* how tensors are stored: hs_model_describe says which types there are */
 } hs_shape;
 
+/* Whether compressed experts stay so in the cache, and are decoded for each use. AUTO: if that is expected to be faster
+ * here; needs the drive's calibration. */
+typedef enum hs_warm_tier { HS_WARM_OFF, HS_WARM_ON, HS_WARM_AUTO } hs_warm_tier;
+
 typedef struct hs_engine_options {
     const char *path;        /* packed folder, safetensors folder or GGUF file */
     const char *mirror;      /* further copies of it, on other drives: paths with commas between; NULL or "" = none */
     uint64_t memory_limit;   /* the whole process; 0 = what machine and cgroup leave, less a reserve */
     uint64_t memory_outside; /* what the rest of the process (server, other models) may take at its maxima */
     hs_cache_kind cache_kind;
-    uint64_t cache_bytes;  /* HS_CACHE_BYTES */
-    double cache_percent;  /* HS_CACHE_PERCENT: floor(experts x percent / 100) slots */
-    const char *policy;    /* NULL = "ewma" */
-    bool cache_by_layer;   /* each layer has its share of the cache */
-    bool warm_tier;        /* a packed model's compressed experts stay so in the cache, and are decoded for each use */
-    const char *io_engine; /* NULL, "auto", "io_uring", "pread" */
-    bool io_buffered;      /* no O_DIRECT */
-    bool io_direct;        /* O_DIRECT even if calibration finds the drive faster without */
+    uint64_t cache_bytes;                /* HS_CACHE_BYTES */
+    double cache_percent;                /* HS_CACHE_PERCENT: floor(experts x percent / 100) slots */
+    const char *policy;                  /* NULL = "ewma" */
+    bool cache_by_layer;                 /* each layer has its share of the cache */
+    hs_warm_tier warm_tier;              /* of a packed model's compressed experts */
+    const char *io_engine;               /* NULL, "auto", "io_uring", "pread" */
+    bool io_buffered;                    /* no O_DIRECT */
+    bool io_direct;                      /* O_DIRECT even if calibration finds the drive faster without */
     uint64_t io_read_size, io_in_flight; /* 0 = calibrated, or default */
     hs_calibrate_mode io_calibrate;
     bool io_verify_always; /* raw records of a packed model are checked at every read */
@@ -173,6 +177,10 @@ typedef struct hs_forecast {
 
 /* Pure. */
 hs_forecast hs_forecast_make(const hs_plan *plan, const hs_speed *speed, const hs_drive *drive, const hs_use *use);
+/* Whether a plan with a warm tier is expected to beat one of the same memory without clearly enough; *ret_gain: of
+ * tokens per second. */
+bool hs_warm_tier_pays(const hs_plan *without, const hs_plan *with, const hs_speed *speed, const hs_drive *drive,
+                       double *ret_gain);
 /* Share of expert uses that find their expert in a cache for `share` of all experts, of which a token uses `used`. */
 double hs_forecast_hit_rate(double share, double used, hs_routing routing);
 

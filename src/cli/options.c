@@ -84,11 +84,16 @@ static void set_cache(hs_engine_options *opt, const hs_size_spec *spec)
     opt->cache_percent = spec->percent;
 }
 
+static hs_warm_tier warm_tier(const char *word)
+{
+    return !strcmp(word, "on") ? HS_WARM_ON : !strcmp(word, "off") ? HS_WARM_OFF : HS_WARM_AUTO;
+}
+
 void hs_engine_options_from_config(const hs_config *c, hs_engine_options *ret)
 {
     *ret = (hs_engine_options){.memory_limit = hs_config_size(c, "memory", "limit"),
                                .policy = hs_config_str(c, "cache", "policy"),
-                               .warm_tier = !strcmp(hs_config_str(c, "cache", "warm_tier"), "on"),
+                               .warm_tier = warm_tier(hs_config_str(c, "cache", "warm_tier")),
                                .cache_by_layer = !strcmp(hs_config_str(c, "cache", "scope"), "layer"),
                                .io_engine = hs_config_str(c, "io", "engine"),
                                .io_buffered = !strcmp(hs_config_str(c, "io", "direct"), "no"),

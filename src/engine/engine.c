@@ -87,11 +87,9 @@ int hs__open(const hs_engine_options *opt, hs__opened *o, hs_err *err)
     r = hs_objects_create(o->source, o->spec->expert_parts, o->spec->n_moe_layers * o->spec->n_experts, HS_EXPERT_PARTS,
                           &o->objects, err);
     if (r == 0)
-        o->warm = opt->warm_tier && hs_residency_can_be_warm(o->objects);
-    if (r == 0)
-        r = hs_residency_classes(o->objects, o->spec->n_experts, o->spec->top_k, o->warm, &o->classes, err);
-    if (r == 0)
         r = hs_residency_classes(o->objects, o->spec->n_experts, o->spec->top_k, false, &o->decoded, err);
+    if (r == 0)
+        r = hs__set_warm(o, opt->warm_tier == HS_WARM_ON && hs_residency_can_be_warm(o->objects), err);
     if (r < 0)
         goto fail;
     o->text_bytes = opt->without_text ? 0 : text_bytes(opt, o);
@@ -99,6 +97,12 @@ int hs__open(const hs_engine_options *opt, hs__opened *o, hs_err *err)
 fail:
     hs__close(o);
     return r;
+}
+
+int hs__set_warm(hs__opened *o, bool warm, hs_err *err)
+{
+    o->warm = warm;
+    return hs_residency_classes(o->objects, o->spec->n_experts, o->spec->top_k, warm, &o->classes, err);
 }
 
 void hs__close(hs__opened *o)
@@ -250,6 +254,8 @@ static int bring_up(hs_engine *e, const hs_engine_options *opt, hs_err *err)
         r = hs__plan(opt, &e->opened, &e->plan, err);
     if (r == 0)
         r = hs__choose_io(e, opt, err);
+    if (r == 0)
+        r = hs__choose_warm_tier(e, opt, err);
     if (r == 0)
         r = hs_pool_create(e->plan.threads, &e->pool, err);
     if (r == 0)

@@ -39,6 +39,8 @@ typedef struct hs__opened {
 
 int hs__open(const hs_engine_options *opt, hs__opened *ret, hs_err *err) HS_MUST_CHECK;
 void hs__close(hs__opened *o);
+/* Slots for experts as they are stored, or decoded: sets the sizes. */
+int hs__set_warm(hs__opened *o, bool warm, hs_err *err) HS_MUST_CHECK;
 hs_kv_type hs__kv_type(const hs_engine_options *opt);
 /* The plan for an opened model; see hs_plan_make. */
 int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *ret, hs_err *err) HS_MUST_CHECK;
@@ -61,6 +63,7 @@ struct hs_engine {
     hs__opened opened;
     hs_io_config how;  /* what options and calibration say, custom and patience; files and memory where it is used */
     char io_note[400]; /* how it reads, in words */
+    double drive_bytes_per_s; /* as calibrated; 0 = it is not */
     hs_plan plan;
     uint32_t max_queue;
     hs_pool *pool;
@@ -104,7 +107,9 @@ struct hs_engine {
     hs_engine_stats counts;  /* engine thread's own: requests and tokens */
 };
 
-/* drive.c: fills e->how and e->io_note. */
+/* warm_tier.c: decides what is left to be decided, and changes e->opened and e->plan if it is for it. */
+int hs__choose_warm_tier(hs_engine *e, const hs_engine_options *opt, hs_err *err) HS_MUST_CHECK;
+/* drive.c: fills e->how, e->io_note and e->drive_bytes_per_s. */
 int hs__choose_io(hs_engine *e, const hs_engine_options *opt, hs_err *err) HS_MUST_CHECK;
 
 /* hs_engine_create with reads done by how->custom, or how NULL. */

@@ -30,11 +30,12 @@ static const hs_option options[] = {
      "global: all layers compete for the cache. layer: each has its share and only its own experts leave for its "
      "experts.",
      false},
-    {"cache", "warm_tier", HS_OPT_ENUM, "off", 0, 0, "on|off", "",
-     "on keeps a packed model's compressed experts as they are stored: more of them are in memory (a sixth to a half), "
-     "and "
-     "each use decodes one. That pays where the drive is slow for what the processors decode. Results are the same "
-     "bits; no effect on models whose experts are not compressed.",
+    {"cache", "warm_tier", HS_OPT_ENUM, "auto", 0, 0, "auto|on|off", "",
+     "on keeps a packed model's compressed experts in memory as they are stored: a sixth to a half more of them, and "
+     "each use decodes one. That pays where the drive is slow for what the processors decode. auto computes at the "
+     "start "
+     "whether it clearly does, from the calibrated drive and what decoding and computing take here; off where the "
+     "drive is not calibrated. Results are the same bits; models whose experts are not compressed have none.",
      false},
     {"cache", "preload_seconds", HS_OPT_SECONDS, "20", 0, 3600, NULL, "seconds",
      "At the start the experts that were used most before are read into free memory, most used first, for this long at "

@@ -167,8 +167,20 @@ hs_drive hs_drive_of_rate(const hs_plan *p, double bytes_per_s)
     return d;
 }
 
-hs_forecast hs_forecast_make(const hs_plan *p, const hs_speed *s, const hs_drive *d, const hs_use *use)
+/* With a warm tier every use is decoded, wherever the expert comes from. */
+static hs_speed of_warm_tier(const hs_plan *p, hs_speed s)
 {
+    s.decode_s += p->token_cycle * s.expand_s;
+    s.decode_experts_s += p->token_cycle * s.expand_s;
+    s.prompt_expert_s += s.expand_s;
+    s.expand_s = 0;
+    return s;
+}
+
+hs_forecast hs_forecast_make(const hs_plan *p, const hs_speed *of, const hs_drive *d, const hs_use *use)
+{
+    hs_speed warm = p->warm ? of_warm_tier(p, *of) : *of;
+    const hs_speed *s = &warm;
     uint32_t n = use->prompt_tokens;
     hs_forecast f = {.hit_rate = use->hit_rate, .prompt_tokens = n && n < p->prefill_chunk ? n : p->prefill_chunk};
     f.miss_bytes = (1 - f.hit_rate) * (double)p->bytes_per_token_cold;

@@ -109,7 +109,7 @@ static int run_one(char **a)
     hs_engine_options opt = {.path = a[PATH],
                              .policy = a[POLICY],
                              .cache_by_layer = is(a, SCOPE, "layer"),
-                             .warm_tier = is(a, WAY, "warm"),
+                             .warm_tier = is(a, WAY, "warm") ? HS_WARM_ON : HS_WARM_OFF,
                              .prefetch = is(a, PREFETCH, "on"),
                              .io_engine = a[ENGINE],
                              .io_verify_always = is(a, VERIFY, "always"),

@@ -213,7 +213,7 @@ static void every_setting(void **state)
                     bool is_taken = sum % (SANITIZED_THREADS ? 4 : 2) == 1;
                     if (is_taken || !(SANITIZED || mixed))
                         run(policies[p], kind, n_slots, seed % 3 != 0, seed % 2 == 0, resizing, mixed, false, seed);
-                    if (kind >= FAKE_STAGED && (is_taken || !SANITIZED))
+                    if (kind >= FAKE_STAGED && (SANITIZED ? is_taken && resizing != (p % 2 > 0) : !mixed || is_taken))
                         run(policies[p], kind, n_slots, seed % 3 != 0, seed % 2 == 0, resizing, mixed, true, seed);
                 }
 }
