@@ -64,11 +64,14 @@ static uint32_t injected, too_slow;
 static uint32_t every = SANITIZED_THREADS ? 45 : SANITIZED ? 20 : 5;
 #define SLOWER (SANITIZED ? 4u : 1u) /* so much more patience: a read that does come back shall come in time */
 
+static bool warm; /* experts stay compressed in the cache */
+
 static hs_engine_options options(const bed *b)
 {
     return tale_options((hs_engine_options){.path = b->packed ? tale_packed() : TALE,
                                             .cache_kind = HS_CACHE_PERCENT,
                                             .cache_percent = 3,
+                                            .warm_tier = warm ? HS_WARM_ON : HS_WARM_OFF,
                                             .io_buffered = true,
                                             .io_verify_always = true,
                                             .threads = 1,
@@ -246,6 +249,18 @@ static void test_guesses(void **state)
 {
     (void)state;
     requests(true, true);
+}
+
+/* Damage that a read has brought is found when the expert is decoded, which may be later. */
+static void test_warm(void **state)
+{
+    (void)state;
+    uint32_t was = every;
+    every *= 3;
+    warm = true;
+    requests(true, true);
+    warm = false;
+    every = was;
 }
 
 /* ---- reads that never come back ---- */
@@ -563,7 +578,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_plain),         cmocka_unit_test(test_guesses),
         cmocka_unit_test(test_never_cancel),  cmocka_unit_test(test_never_patience),
         cmocka_unit_test(test_never_timeout), cmocka_unit_test(test_never_shutdown),
-        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_batch),         cmocka_unit_test(test_warm),
     };
     return cmocka_run_group_tests(tests, setup, report);
 }
