@@ -96,6 +96,18 @@ static void halves(void **state)
     assert_true(hs__follow_rate(f, 1, EXPERTS + 1, 0) < 0.2f);
 }
 
+/* The half that is kept is of both counts. */
+static void halves_evenly(void **state)
+{
+    hs__follow *f = *state;
+    for (uint32_t i = 0; i < 256; i++) {
+        step(f, 0, 1, (uint32_t[]){5});
+        step(f, 0, 1, (uint32_t[]){6});
+    }
+    step(f, 0, 1, (uint32_t[]){5});
+    expect(f, 0, 6, (128 + 1.5) / 131);
+}
+
 /* A step of more experts than are heeded does no harm. */
 static void wide(void **state)
 {
@@ -128,6 +140,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(by_hand, setup, teardown),
         cmocka_unit_test_setup_teardown(breaks, setup, teardown),
         cmocka_unit_test_setup_teardown(halves, setup, teardown),
+        cmocka_unit_test_setup_teardown(halves_evenly, setup, teardown),
         cmocka_unit_test_setup_teardown(wide, setup, teardown),
         cmocka_unit_test(too_big),
     };
