@@ -270,6 +270,7 @@ static void one_drive_is_as_before(void **state)
     assert_packs(&o);
     size_t n;
     char *text = read_file(t->dst, HS__PK_MANIFEST, &n);
+    text[n] = '\0';
     assert_null(strstr(text, "stripe"));
     free(text);
     end(t);
