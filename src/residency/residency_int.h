@@ -147,16 +147,33 @@ typedef struct hs__outcomes {
     X(wasted)                                                                                                          \
     X(stall_ns)
 
+/* How much longer layers took with guesses: sums over blocks of d, as a share of the time, and of e, by how many more
+ * experts were not there. */
+typedef struct hs__took {
+    float n, d, e, dd, de, ee;
+} hs__took;
+
+/* Steps of which a layer goes the other way in one. */
+typedef struct hs__block {
+    uint32_t period, at, turn;    /* how many steps; the present one; the one that goes the other way */
+    float ns[2], absent[2], n[2]; /* sums of the usual and of the other way */
+} hs__block;
+
 /* What is known of a layer's guesses. */
 typedef struct hs__ahead {
     hs__outcomes outcomes[HS__BASES][HS__CLASSES];
     float margin;               /* mean size of a margin */
     float window[HS__WINDOWS];  /* ns that the drive has nothing else to do, from hint to begin */
-    float gain[HS__WINDOWS];    /* ns that a hint's guesses save, less what they take to make */
+    float gain[HS__WINDOWS];    /* ns that a hint's guesses save */
     uint8_t hints[HS__WINDOWS]; /* so far; saturates */
+    float hint_ns;              /* that a hint takes to make */
+    float stood;                /* ns that the layer stands still without guesses; below 0: not known yet */
     bool pays;
-    float cost[2], absent[2]; /* lately, without and with guesses: ns stood and spent guessing; experts not there */
-    uint64_t guess_ns;        /* spent guessing for the layer's next begin */
+    hs__took took;
+    hs__block block;
+    uint32_t blocks;                         /* since the last judgement */
+    float lately_ns;                         /* that the layer takes */
+    uint64_t from_ns, from_step, from_stood; /* where its time begins: the first that was asked of it, in that step */
     struct {
 #define X(name) _Atomic uint64_t name;
         HS__AHEAD_COUNTERS(X)
@@ -287,9 +304,10 @@ struct hs_residency {
     hs__basis asked;                      /* of what it guesses, or would have; the hint that follows tells */
     uint32_t window;                      /* in which the guesses that are followed are read */
     uint64_t window_ns[HS__WINDOWS];      /* its beginning; 0: none */
-    float gain;                           /* expected of the guesses of the last hint */
+    float gain, hint_ns;                  /* that the guesses of the last hint save; that it took to make */
     uint64_t demand_ns;                   /* when the last demand read ended */
     uint64_t stood_before, absent_before; /* when the layer began */
+    hs__took took;                        /* of all layers */
 
     hs_decoder **decoders; /* [n_decoders], one per thread of the pool */
     uint32_t n_decoders;
@@ -468,8 +486,6 @@ void hs__prefetch_drop_all(hs_residency *r);
 /* ---- worth.c ---- */
 void hs__worth_init(hs_residency *r);
 bool hs__asks(void *self, uint32_t moe_layer, bool whole);
-/* Whether the layer reads ahead in this step. */
-bool hs__is_guessing(const hs_residency *r, uint32_t layer);
 /* The margin's class, and how likely a guess of it comes true. */
 uint8_t hs__class_of(hs_residency *r, uint32_t layer, float margin);
 float hs__chance(const hs_residency *r, uint32_t layer, hs__basis basis, uint8_t class);
@@ -485,5 +501,17 @@ void hs__window_begins(hs_residency *r);
 void hs__worth_step(hs_residency *r);
 void hs__worth_begin(hs_residency *r);
 void hs__worth_end(hs_residency *r);
+
+/* How long the engine thread has waited and decoded so far. */
+uint64_t hs__stood_ns(const hs_residency *r);
+
+/* ---- trial.c ---- */
+void hs__trial_init(hs_residency *r);
+/* Whether the layer reads ahead in this step. */
+bool hs__is_guessing(const hs_residency *r, uint32_t layer);
+/* What follows until the layer's end is the layer's time; only the first call in a step counts. */
+void hs__trial_from(hs_residency *r, uint32_t layer, uint64_t now);
+/* A layer of decode took so long, and so many experts were not there. */
+void hs__trial_learn(hs_residency *r, uint32_t layer, uint64_t took_ns, uint64_t absent);
 
 #endif

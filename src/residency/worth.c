@@ -1,20 +1,19 @@
 /*
- * worth.c - what a guess is worth: how likely it comes true, what it may cost, and whether a layer's guesses pay.
+ * worth.c - what a guess is worth: how likely it comes true, what it saves and what it may cost.
  *
  * The chance is learnt per layer from all that the model names and that is not resident, read or not; so it costs
  * nothing to know that guesses have become good enough. Classes are the margin over the layer's mean margin, apart for
  * guesses made of a part and of the whole of the layer before. A class without much of its own is taken for what it is
  * in other layers.
  *
- * A guess of which the drive has read W of the T ns that it takes when the layer begins saves W if it comes true, and
- * costs T - W if it does not; so its chance must be at least 1 - W/T. It must also be over the bar, which moves so that
- * WASTE guesses are wasted for each that is used.
+ * A guess of which the drive has read W of the T ns that it takes when the layer begins saves W if it comes true. If
+ * it does not, what is left of it is dropped, and costs what of it was under way: T - W, but at most what the drive is
+ * given of guesses at a time. In any case it takes a slot, which would have served a hit instead. How long the drive
+ * has for guesses varies from token to token, so W is an expectation: of windows of exponential length. A guess must
+ * also be over the bar, which moves so that WASTE guesses are wasted for each that is used.
  *
- * A hint whose guesses save less time than it takes to make them is asked for only every TRY_EVERY tokens.
- *
- * In TRIAL of PERIOD tokens a layer does it the other way, without guesses or with; what the engine thread stood still
- * and what guessing took, per expert that was not there, decides which way is taken on. Layers take their turns one
- * after the other.
+ * A hint saves at most what the layer stands still without it. One that saves less than it takes to make is asked for
+ * only every TRY_EVERY tokens. Whether all this is true is trial.c's to find out.
  */
 #include <math.h>
 
@@ -28,19 +27,17 @@
 #define BAR_LEAST 0.4f
 #define BAR_MOST  0.9f
 
-#define LEARN     64u /* hints after which a window's gain is believed */
-#define TRY_EVERY 16u
+#define ROOM 0.25f /* share of a layer's uses that would hit the slots which guesses push out, were all of them */
 
-#define PERIOD 128u
-#define TRIAL  8u
-#define ENOUGH 8.0f  /* absent experts from which on a way's cost says something */
-#define LOSES  0.95f /* reading ahead ends only if it is clearly dearer: noise is no reason */
+#define LEARN     64u /* hints after which a window's gain is believed */
+#define TRY_EVERY 32u
 
 void hs__worth_init(hs_residency *r)
 {
     r->bar = 0.7f;
     for (uint32_t i = 0; i < r->cfg.n_layers; i++)
-        r->ahead[i].pays = true;
+        r->ahead[i].stood = -1;
+    hs__trial_init(r);
 }
 
 /* ---- the chance ---- */
@@ -104,22 +101,27 @@ static bool demand_is_out(const hs_residency *r)
     return false;
 }
 
-/* What is left of the window when the drive has read what it has been given. */
-static float time_left(const hs_residency *r)
+/* ns of a read of `takes` that will be done when the layer begins: it comes after what has been given to the drive. */
+static float read_by_then(const hs_residency *r, float takes)
 {
     uint64_t since = r->window_ns[r->window] > r->demand_ns ? r->window_ns[r->window] : r->demand_ns;
-    float left = r->ahead[r->guess_layer].window[r->window] - (float)r->speculative_flying * r->ns_per_byte;
-    return demand_is_out(r) ? left : left - (float)(hs_now_ns() - since);
+    float mean = r->ahead[r->guess_layer].window[r->window], from = (float)r->speculative_flying * r->ns_per_byte;
+    if (!demand_is_out(r))
+        from += (float)(hs_now_ns() - since);
+    return mean > 0 ? mean * expf(-from / mean) * -expm1f(-takes / mean) : 0;
 }
 
 bool hs__is_worth_reading(hs_residency *r, uint32_t object, float chance)
 {
-    float takes = (float)hs_object_read_bytes(r->cfg.objects, object) * r->ns_per_byte;
-    float left = fminf(fmaxf(time_left(r), 0), takes);
-    if (chance < r->bar || chance * takes < takes - left)
+    if (chance < r->bar)
         return false;
-    r->gain += left - (1 - chance) * takes;
-    return true;
+    float takes = (float)hs_object_read_bytes(r->cfg.objects, object) * r->ns_per_byte;
+    float under_way = (float)hs_io_max_speculative(r->cfg.io) * r->ns_per_byte;
+    float saves = read_by_then(r, takes), loses = fminf(takes - saves, under_way);
+    float room = ROOM * (float)r->cfg.top_k / (float)r->n_slots * takes;
+    float gain = chance * saves - (1 - chance) * loses - room;
+    r->gain += fmaxf(gain, 0);
+    return gain >= 0;
 }
 
 /* The guesses of the last hint have had their time. */
@@ -129,6 +131,7 @@ static void settle_gain(hs_residency *r, hs__ahead *a)
         return;
     a->hints[r->window] += a->hints[r->window] < LEARN;
     a->gain[r->window] += (r->gain - a->gain[r->window]) / 16;
+    a->hint_ns += (a->hint_ns > 0 ? 1.0f / 16 : 1) * (r->hint_ns - a->hint_ns);
     r->gain = 0;
 }
 
@@ -140,12 +143,11 @@ static uint32_t window_of(const hs_residency *r, hs__basis basis)
 void hs__window_begins(hs_residency *r)
 {
     hs__ahead *a = &r->ahead[r->guess_layer];
-    uint64_t now = hs_now_ns(), took = r->asked_ns ? now - r->asked_ns : 0;
+    uint64_t now = hs_now_ns();
     settle_gain(r, a);
     r->window = window_of(r, r->basis);
     r->window_ns[r->window] = now;
-    r->gain = -(float)took;
-    a->guess_ns += took;
+    r->hint_ns = r->asked_ns ? (float)(now - r->asked_ns) : 0;
     r->asked_ns = 0;
 }
 
@@ -174,34 +176,10 @@ static void measure_drive(hs_residency *r)
     r->io_before = s;
 }
 
-/* ---- does it pay ---- */
-
-static uint64_t stood(const hs_residency *r)
+uint64_t hs__stood_ns(const hs_residency *r)
 {
     return atomic_load_explicit(&r->count.wait_ns, memory_order_relaxed) +
            atomic_load_explicit(&r->count.decode_ns, memory_order_relaxed);
-}
-
-/* Where the layer is in its period. */
-static uint64_t turn(const hs_residency *r, uint32_t layer)
-{
-    return (r->steps + ((uint64_t)layer + 1) * TRIAL) % PERIOD;
-}
-
-bool hs__is_guessing(const hs_residency *r, uint32_t layer)
-{
-    return r->ahead[layer].pays != (turn(r, layer) < TRIAL);
-}
-
-static void judge(hs_residency *r, hs__ahead *a)
-{
-    float read = (float)r->slot_bytes * r->ns_per_byte;
-    float without = a->absent[0] >= ENOUGH ? a->cost[0] / a->absent[0] : read;
-    a->pays = a->absent[1] * without >= (a->pays ? LOSES : 1) * a->cost[1];
-    for (uint32_t way = 0; way < 2; way++) {
-        a->cost[way] /= 2;
-        a->absent[way] /= 2;
-    }
 }
 
 bool hs__asks(void *self, uint32_t layer, bool whole)
@@ -213,9 +191,13 @@ bool hs__asks(void *self, uint32_t layer, bool whole)
     r->asked_ns = hs_now_ns();
     if (r->sweep)
         return true;
+    hs__trial_from(r, layer, r->asked_ns);
     const hs__ahead *a = &r->ahead[layer];
     uint32_t w = window_of(r, r->asked);
-    bool pays = r->ns_per_byte <= 0 || a->hints[w] < LEARN || a->gain[w] >= 0 || r->steps % TRY_EVERY == 0;
+    float saves = a->stood < 0 ? INFINITY : a->stood;
+    if (a->hints[w] >= LEARN)
+        saves = fminf(saves, a->gain[w]);
+    bool pays = r->ns_per_byte <= 0 || saves >= a->hint_ns || r->steps % TRY_EVERY == 0;
     return pays && hs__is_guessing(r, layer);
 }
 
@@ -236,25 +218,24 @@ static uint64_t absent(const hs_residency *r)
 void hs__worth_begin(hs_residency *r)
 {
     window_ends(r, r->layer);
-    r->stood_before = stood(r);
+    hs__trial_from(r, r->layer, hs_now_ns());
+    r->stood_before = hs__stood_ns(r);
     r->absent_before = absent(r);
 }
 
 void hs__worth_end(hs_residency *r)
 {
     hs__ahead *a = &r->ahead[r->layer];
-    uint64_t stall = stood(r) - r->stood_before, missed = absent(r) - r->absent_before;
+    uint64_t stall = hs__stood_ns(r) - r->stood_before, missed = absent(r) - r->absent_before;
     hs__count(&a->count.stall_ns, stall);
     hs__count(&a->count.absent, missed);
     hs__ways_learn(r, stall, missed);
     if (r->sweep || !r->cfg.prefetch)
         return;
-    bool way = hs__is_guessing(r, r->layer);
-    a->cost[way] += (float)(stall + a->guess_ns);
-    a->absent[way] += (float)missed;
-    a->guess_ns = 0;
-    if (turn(r, r->layer) == TRIAL - 1)
-        judge(r, a);
+    if (!hs__is_guessing(r, r->layer))
+        a->stood += (a->stood < 0 ? 1.0f : 1.0f / 16) * ((float)stall - a->stood);
+    uint64_t stood_before = r->stood_before - a->from_stood; /* for the layer before */
+    hs__trial_learn(r, r->layer, hs_now_ns() - a->from_ns - stood_before, missed);
 }
 
 void hs_residency_get_layer(const hs_residency *r, uint32_t layer, hs_residency_layer *ret)

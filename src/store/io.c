@@ -202,6 +202,11 @@ void hs_io_destroy(hs_io **io_ptr)
     tear_down(io);
 }
 
+uint64_t hs_io_max_speculative(const hs_io *io)
+{
+    return io->max_speculative;
+}
+
 uint64_t hs_io_patience_ns(const hs_io *io)
 {
     return io->patience_ns;

@@ -106,6 +106,8 @@ void hs_io_abandon(hs_io *io);
 void hs_io_destroy(hs_io **io);
 /* How long somebody who waits for reads should stand it that not a single byte arrives. */
 uint64_t hs_io_patience_ns(const hs_io *io);
+/* Bytes under way on a drive from which on nothing speculative is added. */
+uint64_t hs_io_max_speculative(const hs_io *io);
 const char *hs_io_engine_name(const hs_io *io); /* "io_uring" or "pread" (or the custom one's) */
 /* Do all files bypass the page cache? False also after a filesystem has refused an O_DIRECT read. */
 bool hs_io_is_direct(const hs_io *io);

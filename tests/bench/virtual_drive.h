@@ -166,6 +166,12 @@ void hs_io_cancel(hs_io *io, hs_io_req *q)
         q->on_done(q, -ECANCELED);
 }
 
+uint64_t hs_io_max_speculative(const hs_io *io)
+{
+    (void)io;
+    return vd.in_flight / 4;
+}
+
 uint64_t hs_io_patience_ns(const hs_io *io)
 {
     (void)io;

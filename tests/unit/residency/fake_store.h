@@ -40,13 +40,14 @@ struct hs_decoder {
 /* What a test sets while there is no thread. */
 static struct fake {
     int kind;
-    uint32_t copies;         /* 0 = 1 */
-    uint32_t bad_copies;     /* bit c: reads that go to copy c (the first, unless told otherwise) fail */
-    bool bad_by_damage;      /* they bring damaged bytes instead */
-    uint32_t layer_objects;  /* 0 = all objects are of one size */
-    bool has_raw;            /* objects can be had unpacked: they land as they are */
-    _Atomic uint32_t frames; /* checked or decoded */
-    uint64_t told_bytes;     /* hs_io_get_stats; 0 = the drive's speed is not known */
+    uint32_t copies;          /* 0 = 1 */
+    uint32_t bad_copies;      /* bit c: reads that go to copy c (the first, unless told otherwise) fail */
+    bool bad_by_damage;       /* they bring damaged bytes instead */
+    uint32_t layer_objects;   /* 0 = all objects are of one size */
+    bool has_raw;             /* objects can be had unpacked: they land as they are */
+    _Atomic uint32_t frames;  /* checked or decoded */
+    uint64_t told_bytes;      /* hs_io_get_stats; 0 = the drive's speed is not known */
+    uint64_t max_speculative; /* hs_io_max_speculative; 0 = no limit */
     bool running;
 } fake = {.kind = FAKE_MIXED};
 
@@ -424,6 +425,12 @@ hs_io_stats hs_io_get_stats(hs_io *io)
 {
     (void)io;
     return (hs_io_stats){.bytes = fake.told_bytes, .busy_ns = fake.told_bytes};
+}
+
+uint64_t hs_io_max_speculative(const hs_io *io)
+{
+    (void)io;
+    return fake.max_speculative ? fake.max_speculative : UINT64_MAX;
 }
 
 uint64_t hs_io_patience_ns(const hs_io *io)
