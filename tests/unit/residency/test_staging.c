@@ -193,6 +193,16 @@ static void an_abandoned_hit_stays_stored(void **state)
         f.x.ops->end(f.x.self);
         fixture_check(&f);
     }
+    step(&f, HS_PHASE_DECODE, 1);
+    begin(&f, 0, 0, EXPERTS);
+    for (uint32_t i = 0; i <= BUFFERS; i++) { /* the last of them begins to decode the others */
+        hs_err err = {0};
+        uint32_t index;
+        assert_int_equal(wait_for(&f, 1, &index, &err), 1);
+        f.x.ops->release(f.x.self, index);
+    }
+    assert_non_null(f.r->active_first);
+    f.x.ops->end(f.x.self);
     assert_int_equal(hs_residency_resident(f.r), LAYERS * EXPERTS);
     uint32_t reads = fake_now().reads;
     assert_int_equal(run_layer(&f, 0, 0, EXPERTS), EXPERTS);
