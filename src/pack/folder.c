@@ -261,7 +261,7 @@ static int stream(hs__pk_work *w, int in, const char *in_path, int out, const ch
 
 int hs__pk_hash_file(hs__pk_work *w, const char *path, uint64_t bytes, uint64_t *ret, hs_err *err)
 {
-    struct stat st;
+    struct stat st = {0};
     int fd = hs__pk_open(path, &st, err);
     if (fd < 0)
         return fd;
