@@ -52,9 +52,9 @@ typedef struct hs_described {
     bool gguf; /* stored as in a GGUF file; names are those of safetensors all the same */
 } hs_described;
 
-/* type: "published" (FP8 or MXFP4 where config says so, else BF16), "bf16", "q8_0", "mxfp4" (experts; the rest Q8_0), or
- * one of llama.cpp's mixes, as hs_storage_name has them. Experts of gpt-oss are MXFP4 always. A checkpoint of config and these tensors has a spec. Errors as
- * hs_model_spec_create; name is for sentences. */
+/* type: "published" (FP8 or MXFP4 where config says so, else BF16), "bf16", "q8_0", "mxfp4" (experts; the rest Q8_0),
+ * or one of llama.cpp's mixes, as hs_storage_name has them. Experts of gpt-oss are MXFP4 always. A checkpoint of config
+ * and these tensors has a spec. Errors as hs_model_spec_create; name is for sentences. */
 int hs_model_describe(const char *name, const struct json_t *config, const char *type, hs_described *ret,
                       hs_err *err) HS_MUST_CHECK;
 void hs_described_deinit(hs_described *d);
