@@ -255,9 +255,9 @@ static int bring_up(hs_engine *e, const hs_engine_options *opt, hs_err *err)
     if (r == 0)
         r = hs__choose_io(e, opt, err);
     if (r == 0)
-        r = hs__choose_warm_tier(e, opt, err);
-    if (r == 0)
         r = hs_pool_create(e->plan.threads, &e->pool, err);
+    if (r == 0)
+        r = hs__choose_warm_tier(e, opt, err);
     if (r == 0)
         r = load_text(e, opt, err);
     const void **dense = NULL;

@@ -5,10 +5,12 @@
  * Two plans of the same memory are forecast: with slots for decoded experts, and with more slots and a decoding for
  * each use. What a layer computes, and how long an expert takes to decode, is measured on this model (speed.c); the
  * drive's rate is calibration's; the hit rates are those of forecast.c's curve. All of it is uncertain, and a warm tier
- * that is wrong costs every use, so it has to win by WINS. Where the drive's rate is not known, or several drives add
- * up, there is none.
+ * that is wrong costs every use, so it has to win by WINS. Computing dilutes what is gained: only what wins without
+ * any, which milliseconds of decoding tell, has the rest measured. Where the drive's rate is not known, or several
+ * drives add up, there is none.
  */
 #include <math.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "base/log.h"
@@ -50,23 +52,29 @@ static bool is_one_drive(const hs_objects *o)
 
 static void tell(const hs_engine *e, const hs_plan *with, const hs_speed *s, double gain, bool pays)
 {
-    char rate[32];
-    hs_info("cache.warm_tier: %s: %u experts compressed instead of %u, which is expected to be %.2f times as fast "
-            "(drive %s/s, decoding an expert %.2f ms, computing a token %.0f ms)",
-            pays ? "on" : "off", with->n_slots, e->plan.n_slots, gain,
-            hs_format_size((uint64_t)e->drive_bytes_per_s, rate, sizeof rate), s->expand_s * 1e3, s->decode_s * 1e3);
+    char rate[32], computing[48] = "";
+    if (s->decode_s > 0)
+        snprintf(computing, sizeof computing, ", computing a token %.0f ms", s->decode_s * 1e3);
+    hs_info("cache.warm_tier: %s: %u experts compressed instead of %u, which is expected to be %s%.2f times as fast "
+            "(drive %s/s, decoding an expert %.2f ms%s)",
+            pays ? "on" : "off", with->n_slots, e->plan.n_slots, *computing ? "" : "at most ", gain,
+            hs_format_size((uint64_t)e->drive_bytes_per_s, rate, sizeof rate), s->expand_s * 1e3, computing);
 }
 
 /* The plan with it, and whether it pays; what cannot be measured or does not fit is no reason for it. */
 static bool pays(const hs_engine *e, const hs_engine_options *opt, hs_plan *ret_with)
 {
-    hs_speed s;
+    hs_speed s = {0};
     hs_err ignored;
     double gain;
-    if (hs__plan(opt, &e->opened, ret_with, &ignored) < 0 || hs_speed_measure(opt, &e->plan, 0, &s, &ignored) < 0)
+    if (hs__plan(opt, &e->opened, ret_with, &ignored) < 0 ||
+        hs__measure_expanding(e->opened.objects, e->pool, &s.expand_s, &ignored) < 0)
         return false;
     hs_drive d = hs_drive_of_rate(&e->plan, e->drive_bytes_per_s);
     bool is = hs_warm_tier_pays(&e->plan, ret_with, &s, &d, &gain);
+    if (is && hs_speed_measure(opt, &e->plan, 0, &s, &ignored) < 0)
+        return false;
+    is = is && hs_warm_tier_pays(&e->plan, ret_with, &s, &d, &gain);
     tell(e, ret_with, &s, gain, is);
     return is;
 }

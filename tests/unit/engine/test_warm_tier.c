@@ -67,6 +67,24 @@ static void it_does_not_pay(void **state)
     assert_false(pays);
 }
 
+/* What does not win without computing does not win with it. */
+static void computing_dilutes(void **state)
+{
+    (void)state;
+    for (double rate = 0.1e9; rate < 10e9; rate *= 1.3) {
+        double gain[2];
+        for (int free = 0; free < 2; free++) {
+            hs_plan with = without;
+            hs_speed s = free ? (hs_speed){.expand_s = speed.expand_s} : speed;
+            hs_drive d = hs_drive_of_rate(&without, rate);
+            with.warm = true;
+            with.n_slots = 333;
+            hs_warm_tier_pays(&without, &with, &s, &d, &gain[free]);
+        }
+        assert_true(gain[1] >= gain[0] || gain[0] < 1);
+    }
+}
+
 static void every_use_is_decoded(void **state)
 {
     (void)state;
@@ -122,9 +140,8 @@ static void the_plan_has_what_runs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_pays_on_slow_drives),
-        cmocka_unit_test(it_does_not_pay),
-        cmocka_unit_test(every_use_is_decoded),
+        cmocka_unit_test(it_pays_on_slow_drives), cmocka_unit_test(it_does_not_pay),
+        cmocka_unit_test(computing_dilutes),      cmocka_unit_test(every_use_is_decoded),
         cmocka_unit_test(the_plan_has_what_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
