@@ -32,7 +32,7 @@ bool hs__load_possible(const hs_residency *r, uint32_t object, bool guess)
     uint32_t keep_loads = guess ? r->n_loads / 2 : 0, keep_staging = guess ? r->n_staging / 2 : 0;
     if (r->n_unused <= keep_loads)
         return false;
-    return r->warm || r->n_staging_free > keep_staging || hs__way_is_raw(r, object) ||
+    return r->warm || r->n_staging_free > keep_staging || hs__way_is_raw(r) ||
            !hs_object_is_staged(r->cfg.objects, object);
 }
 
@@ -179,7 +179,7 @@ static hs__load *take(hs_residency *r, uint32_t slot, uint32_t object)
 void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind kind, hs_io_class cls)
 {
     hs__load *l = take(r, slot, object);
-    bool raw = hs__way_is_raw(r, object);
+    bool raw = hs__way_is_raw(r);
     l->from = raw ? object | HS_OBJECT_RAW : object;
     r->slots[slot].raw = raw;
     hs__count(&r->count.unpacked, raw);

@@ -190,12 +190,13 @@ typedef struct hs__way_cost {
 typedef struct hs__ways {
     bool is_possible;      /* both ways are there */
     bool raw;              /* the way that is taken */
-    bool is_trial;         /* every other layer goes the other way */
+    bool is_trial;         /* every other token goes the other way */
     bool is_told;          /* that there is no other way */
     uint32_t at, period;   /* decode steps since the last change; how many there are to be */
-    hs__way_cost cost[2];  /* packed, raw; since the last change */
+    hs__way_cost cost[2];  /* packed, raw; of this trial, and of draws before it */
     double stood, decoded; /* ns since the last change */
-    uint64_t decode_ns;    /* the counter when the last layer ended */
+    double token_stood, token_absent;
+    uint64_t decode_ns; /* the counter when the last layer ended */
 } hs__ways;
 
 typedef struct hs__task {
@@ -443,8 +444,8 @@ void hs__load_look(hs_residency *r);
 
 /* ---- ways.c ---- */
 void hs__ways_init(hs_residency *r);
-/* Whether the object is to be read raw now. */
-bool hs__way_is_raw(const hs_residency *r, uint32_t object);
+/* Whether experts are to be read raw now. */
+bool hs__way_is_raw(const hs_residency *r);
 /* A step begins. */
 void hs__ways_step(hs_residency *r);
 /* A layer ends: how long the engine thread stood for so many experts that were not there. */

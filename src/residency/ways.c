@@ -4,10 +4,11 @@
  * depends on the drive, on the size of an expert and on what the cores have left, and is measured.
  *
  * What counts is how long the engine thread stood, waiting or decoding, for each expert that was not there. In a trial
- * the layers of a token go one way and the other by turns, and by the other turn in the next token: both ways meet the
- * same layers on the same drive in the same moment, and a trial costs half of what is lost by the slower one. It ends
- * when the difference is SURE times its standard error, or after MOST tokens as a draw. After one that changed nothing
- * the next comes twice as late.
+ * tokens go one way and the other by turns: both ways meet the same drive at the same time, what decodes a guess amid
+ * another layer is counted where it belongs, and a trial costs half of what is lost by the slower one. It ends when the
+ * difference is SURE times its standard error, or after MOST tokens, when LIKELY will do: a wrong change costs little
+ * where little is between them. After one that changed nothing the next comes twice as late; after a draw it goes on
+ * counting from there, for a difference of a tenth may take more than one to tell.
  */
 #include "base/log.h"
 #include "residency/residency_int.h"
@@ -17,7 +18,9 @@
 #define LATEST 7680u /* after many that changed nothing */
 #define LEAST  8u
 #define MOST   64u
-#define SURE   2.5
+#define SURE   2.5  /* standard errors: ends a trial at once */
+#define LIKELY 1.5  /* decides at its end */
+#define KEPT   0.9  /* of what a draw has counted */
 #define WINS   0.98 /* of the cost: less is not worth a change */
 #define BOUND  0.5  /* share of decoding in the time stood from which on it holds reading up */
 
@@ -27,11 +30,15 @@ void hs__ways_init(hs_residency *r)
         (hs__ways){.is_possible = !r->warm && hs_objects_has_raw(r->cfg.objects), .period = FIRST, .is_told = r->warm};
 }
 
-bool hs__way_is_raw(const hs_residency *r, uint32_t object)
+static bool is_other_turn(const hs__ways *w)
+{
+    return w->is_trial && w->at % 2;
+}
+
+bool hs__way_is_raw(const hs_residency *r)
 {
     const hs__ways *w = &r->ways;
-    bool other = w->is_trial && !r->sweep && (w->at + object / r->cfg.n_experts) % 2;
-    return w->raw != other;
+    return w->raw != (is_other_turn(w) && !r->sweep);
 }
 
 static void restart(hs__ways *w, bool trial, uint32_t period)
@@ -40,7 +47,15 @@ static void restart(hs__ways *w, bool trial, uint32_t period)
     w->is_trial = trial;
     w->period = period < PERIOD ? PERIOD : period > LATEST ? LATEST : period;
     w->stood = w->decoded = 0;
-    w->cost[0] = w->cost[1] = (hs__way_cost){0};
+}
+
+static void fade(hs__way_cost *c, double to)
+{
+    c->stood *= to;
+    c->absent *= to;
+    c->stood_stood *= to;
+    c->stood_absent *= to;
+    c->absent_absent *= to;
 }
 
 /* Per absent expert: ns, and the variance of that. */
@@ -60,7 +75,8 @@ static void judge(hs__ways *w)
     const hs__way_cost *now = &w->cost[w->raw], *other = &w->cost[!w->raw];
     bool some = now->absent > 0 && other->absent > 0;
     double gain = some ? mean(now) - mean(other) : 0;
-    bool sure = some && gain * gain > SURE * SURE * (variance(now) + variance(other));
+    double errors = w->at < MOST ? SURE : LIKELY;
+    bool sure = some && gain * gain > errors * errors * (variance(now) + variance(other));
     if (!sure && w->at < MOST)
         return;
     if (sure && gain > (1 - WINS) * mean(now)) {
@@ -72,6 +88,8 @@ static void judge(hs__ways *w)
     } else {
         restart(w, false, w->period * 2);
     }
+    for (uint32_t i = 0; i < 2; i++)
+        fade(&w->cost[i], sure ? 0 : KEPT);
 }
 
 static void tell(hs__ways *w)
@@ -86,11 +104,26 @@ static void tell(hs__ways *w)
             share * 100);
 }
 
+/* The last token's cost. */
+static void count(hs__ways *w)
+{
+    hs__way_cost *c = &w->cost[w->raw != is_other_turn(w)];
+    double s = w->token_stood, a = w->token_absent;
+    c->stood += s;
+    c->absent += a;
+    c->stood_stood += s * s;
+    c->stood_absent += s * a;
+    c->absent_absent += a * a;
+}
+
 void hs__ways_step(hs_residency *r)
 {
     hs__ways *w = &r->ways;
     if (r->sweep || !r->staging_bytes)
         return;
+    if (w->is_trial && w->at)
+        count(w);
+    w->token_stood = w->token_absent = 0;
     w->at++;
     if (w->is_trial) {
         if (w->at > LEAST)
@@ -106,15 +139,10 @@ void hs__ways_learn(hs_residency *r, uint64_t stood_ns, uint64_t absent)
 {
     hs__ways *w = &r->ways;
     uint64_t decode_ns = atomic_load_explicit(&r->count.decode_ns, memory_order_relaxed);
-    double s = (double)stood_ns, a = (double)absent;
     if (!r->sweep) {
-        hs__way_cost *c = &w->cost[hs__way_is_raw(r, r->layer * r->cfg.n_experts)];
-        c->stood += s;
-        c->absent += a;
-        c->stood_stood += s * s;
-        c->stood_absent += s * a;
-        c->absent_absent += a * a;
-        w->stood += s;
+        w->token_stood += (double)stood_ns;
+        w->token_absent += (double)absent;
+        w->stood += (double)stood_ns;
         w->decoded += (double)(decode_ns - w->decode_ns);
     }
     w->decode_ns = decode_ns;

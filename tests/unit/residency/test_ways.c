@@ -31,7 +31,7 @@ static uint32_t decode_noisy(fixture *f, uint32_t n, cost packed, cost raw, doub
     for (uint32_t i = 0; i < n; i++) {
         step(f, HS_PHASE_DECODE, 1);
         for (uint32_t l = 0; l < LAYERS; l++) {
-            bool is_raw = hs__way_is_raw(f->r, l * EXPERTS);
+            bool is_raw = hs__way_is_raw(f->r);
             cost c = is_raw ? raw : packed;
             random = random * 1664525u + 1013904223u;
             double by = MISSES * (1 + noise * ((double)(random >> 8) / (1 << 23) - 1));
@@ -86,15 +86,32 @@ static void what_is_no_better_is_not_taken(void **state)
     fixture_close(&f);
 }
 
-/* Chance must not decide: in the same place with wild costs. */
-static void noise_is_no_reason(void **state)
+/* Chance decides now and then, where nothing is at stake: in the same place with wild costs. */
+static void noise_is_seldom_a_reason(void **state)
 {
     (void)state;
     fixture f = open_both(FAKE_STAGED);
-    for (uint32_t i = 0; i < 40; i++) {
-        decode_noisy(&f, 120, (cost){6000, 1000}, (cost){7000, 0}, 1);
-        assert_false(f.r->ways.raw);
+    uint32_t changes = 0;
+    bool raw = false;
+    for (uint32_t i = 0; i < 80; i++) {
+        decode_noisy(&f, 120 + i, (cost){6000, 1000}, (cost){7000, 0}, 1);
+        changes += raw != f.r->ways.raw;
+        raw = f.r->ways.raw;
     }
+    print_message("%u changes in 12760 tokens\n", changes);
+    assert_true(changes <= 4);
+    fixture_close(&f);
+}
+
+/* Costs of a layer are between none and twice the mean: one trial does not see a tenth between them, several do. */
+static void small_differences_add_up(void **state)
+{
+    (void)state;
+    fixture f = open_both(FAKE_STAGED);
+    decode_noisy(&f, 16 + 64, (cost){6600, 1100}, (cost){7000, 0}, 1);
+    assert_false(f.r->ways.raw);
+    decode_noisy(&f, 4000, (cost){6600, 1100}, (cost){7000, 0}, 1);
+    assert_true(f.r->ways.raw);
     fixture_close(&f);
 }
 
@@ -106,17 +123,17 @@ static void prompts_are_not_counted(void **state)
         decode(&f, 1, (cost){90, 10}, (cost){1, 0});
     for (uint32_t i = 0; i < 200; i++) {
         step(&f, HS_PHASE_PREFILL, 100);
-        assert_false(hs__way_is_raw(f.r, i % (LAYERS * EXPERTS)));
+        assert_false(hs__way_is_raw(f.r));
         hs__count(&f.r->count.decode_ns, 1000000000);
         hs__ways_learn(f.r, 1000000000, 1);
     }
     assert_true(f.r->ways.stood < 15 * LAYERS * MISSES * 200);
-    /* Not even amid a trial. */
-    decode(&f, 5, (cost){90, 10}, (cost){1, 0});
+    for (uint32_t i = 0; i < 5; i++) { /* not even amid a trial, whoever's turn it is */
+        decode(&f, 1, (cost){90, 10}, (cost){1, 0});
+        step(&f, HS_PHASE_PREFILL, 100);
+        assert_false(hs__way_is_raw(f.r));
+    }
     assert_true(f.r->ways.is_trial);
-    step(&f, HS_PHASE_PREFILL, 100);
-    for (uint32_t i = 0; i < LAYERS; i++)
-        assert_false(hs__way_is_raw(f.r, i * EXPERTS));
     fixture_close(&f);
 }
 
@@ -199,8 +216,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_slow_drive_is_read_packed),
         cmocka_unit_test(the_faster_way_is_found),
-        cmocka_unit_test(noise_is_no_reason),
+        cmocka_unit_test(noise_is_seldom_a_reason),
         cmocka_unit_test(what_is_no_better_is_not_taken),
+        cmocka_unit_test(small_differences_add_up),
         cmocka_unit_test(prompts_are_not_counted),
         cmocka_unit_test(without_another_way_it_is_told_once),
         cmocka_unit_test(both_ways_bring_the_same_bytes),
