@@ -170,8 +170,8 @@ typedef struct hs_forecast {
     double prompt_compute_s;         /* of it all, decoding included */
     double decode_tokens_per_s, prompt_tokens_per_s;
     double ahead_tokens_per_s; /* decode where routes can be foretold as recorded ones, and are */
-    double
-        first_prompt_tokens_per_s; /* of a prompt that finds no expert in memory, and memory that is not cleared yet */
+    /* Of a prompt that finds no expert in memory, and memory that is not cleared yet. */
+    double first_prompt_tokens_per_s;
     hs_limit decode_limit, prompt_limit;
 } hs_forecast;
 

@@ -134,6 +134,35 @@ static int add_known(hs__heat *h, const char *own, hs_err *err)
     return r;
 }
 
+static int by_key(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x < *y) - (*x > *y);
+}
+
+/* The profile is at work from now on: its order is of most_tokens tokens at most. */
+static void begin(hs__heat *h, uint32_t which, uint32_t most_tokens)
+{
+    const profile *p = &h->profiles[which];
+    uint64_t tokens = tokens_of(h, p);
+    uint32_t n = 0;
+    h->present = which;
+    h->tokens = tokens > most_tokens ? most_tokens : tokens > 0 ? (uint32_t)tokens : 1;
+    for (uint32_t i = 0; i < h->n; i++)
+        if (load_u32(&p->uses[i]))
+            h->keys[n++] = (uint64_t)load_u32(&p->uses[i]) << 32 | (UINT32_MAX - i);
+    qsort(h->keys, n, sizeof *h->keys, by_key);
+    for (h->n_order = 0; h->n_order < n; h->n_order++) {
+        uint64_t uses = h->keys[h->n_order] >> 32;
+        if (tokens > h->tokens)
+            uses = (uses * h->tokens + tokens / 2) / tokens;
+        if (!uses)
+            break;
+        h->order[h->n_order] = UINT32_MAX - (uint32_t)h->keys[h->n_order];
+        h->order_uses[h->n_order] = (uint32_t)uses;
+    }
+}
+
 int hs__heat_create(const hs_engine_options *opt, const hs__opened *o, hs__heat **ret_heat, hs_err *err)
 {
     const hs_model_spec *spec = o->spec;
@@ -167,7 +196,7 @@ int hs__heat_create(const hs_engine_options *opt, const hs__opened *o, hs__heat 
     }
     for (uint32_t i = 0; i < spec->n_moe_layers; i++)
         h->moe_of[spec->moe_layer_number[i]] = i;
-    hs__heat_begin(h, 0, HEAT_TOKENS);
+    begin(h, 0, HEAT_TOKENS);
     *ret_heat = h;
     return 0;
 }
@@ -232,40 +261,12 @@ void hs__heat_count(hs__heat *h, uint32_t which, uint64_t hits, uint64_t misses)
     bump(&h->profiles[which].misses, misses);
 }
 
-static int by_key(const void *a, const void *b)
-{
-    const uint64_t *x = a, *y = b;
-    return (*x < *y) - (*x > *y);
-}
-
-void hs__heat_begin(hs__heat *h, uint32_t which, uint32_t most_tokens)
-{
-    const profile *p = &h->profiles[which];
-    uint64_t tokens = tokens_of(h, p);
-    uint32_t n = 0;
-    h->present = which;
-    h->tokens = tokens > most_tokens ? most_tokens : tokens > 0 ? (uint32_t)tokens : 1;
-    for (uint32_t i = 0; i < h->n; i++)
-        if (load_u32(&p->uses[i]))
-            h->keys[n++] = (uint64_t)load_u32(&p->uses[i]) << 32 | (UINT32_MAX - i);
-    qsort(h->keys, n, sizeof *h->keys, by_key);
-    for (h->n_order = 0; h->n_order < n; h->n_order++) {
-        uint64_t uses = h->keys[h->n_order] >> 32;
-        if (tokens > h->tokens)
-            uses = (uses * h->tokens + tokens / 2) / tokens;
-        if (!uses)
-            break;
-        h->order[h->n_order] = UINT32_MAX - (uint32_t)h->keys[h->n_order];
-        h->order_uses[h->n_order] = (uint32_t)uses;
-    }
-}
-
 bool hs__heat_enter(hs__heat *h, uint32_t which)
 {
     bump(&h->profiles[which].requests, 1);
     if (which == h->present)
         return false;
-    hs__heat_begin(h, which, SWITCH_TOKENS);
+    begin(h, which, SWITCH_TOKENS);
     return true;
 }
 

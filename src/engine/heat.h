@@ -22,10 +22,6 @@ int hs__heat_profile(hs__heat *h, const char *name, uint32_t *ret_profile, hs_er
 void hs__heat_use(hs__heat *h, uint32_t profile, uint32_t layer, const uint32_t *experts, uint32_t n);
 /* Of a pass of its requests. Engine thread. */
 void hs__heat_count(hs__heat *h, uint32_t profile, uint64_t hits, uint64_t misses);
-/* The profile is at work from now on: its order is of most_tokens tokens at most. Engine thread, or before there is
- * one.
- */
-void hs__heat_begin(hs__heat *h, uint32_t profile, uint32_t most_tokens);
 /* A request of this profile begins. True: it is at work from now on, and another one was before. Engine thread. */
 bool hs__heat_enter(hs__heat *h, uint32_t profile);
 /* Experts that the profile at work had used when it came to work, as objects, most used first: their number. *ret_uses

@@ -20,7 +20,7 @@ static void run_task(void *ctx, uint32_t index, uint32_t thread)
     uint8_t *slot = hs__slot_memory(r, l->slot);
     uint8_t *staging = l->staging == HS__NONE ? slot : hs__staging_memory(r, l->staging);
     t->result = hs_object_decode_frame(r->cfg.objects, l->from, &t->frame, r->decoders[thread],
-                                       r->warm ? slot : staging, r->warm ? staging : slot, &t->err);
+                                       r->cfg.warm_tier ? slot : staging, r->cfg.warm_tier ? staging : slot, &t->err);
 }
 
 /* Waking a thread takes longer than decoding a little. */

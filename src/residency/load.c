@@ -32,7 +32,7 @@ bool hs__load_possible(const hs_residency *r, uint32_t object, bool guess)
     uint32_t keep_loads = guess ? r->n_loads / 2 : 0, keep_staging = guess ? r->n_staging / 2 : 0;
     if (r->n_unused <= keep_loads)
         return false;
-    return r->warm || r->n_staging_free > keep_staging || hs__way_is_raw(r) ||
+    return r->cfg.warm_tier || r->n_staging_free > keep_staging || hs__way_is_raw(r) ||
            !hs_object_is_staged(r->cfg.objects, object);
 }
 
@@ -104,7 +104,7 @@ static void on_done(hs_io_req *req, int result)
 
 static uint8_t *landing(const hs_residency *r, const hs__load *l)
 {
-    return l->staging == HS__NONE || r->warm ? hs__slot_memory(r, l->slot) : hs__staging_memory(r, l->staging);
+    return l->staging == HS__NONE || r->cfg.warm_tier ? hs__slot_memory(r, l->slot) : hs__staging_memory(r, l->staging);
 }
 
 /* Checksums of a raw record that was right before are no condition. With mirrors they are: another copy may be read. */
@@ -183,7 +183,7 @@ void hs__load_start(hs_residency *r, uint32_t slot, uint32_t object, hs__kind ki
     l->from = raw ? object | HS_OBJECT_RAW : object;
     r->slots[slot].raw = raw;
     hs__count(&r->count.unpacked, raw);
-    if (!r->warm && hs_object_is_staged(r->cfg.objects, l->from))
+    if (!r->cfg.warm_tier && hs_object_is_staged(r->cfg.objects, l->from))
         l->staging = hs__staging_take(r);
     hs__slot_fill(r, slot, object, kind, (uint32_t)(l - r->loads));
     prepare(r, l, cls);
@@ -263,7 +263,7 @@ void hs__load_abandon(hs_residency *r, hs__load *l)
         give_up(r, l, -ECANCELED, NULL);
     } else if (!l->cancelled) {
         l->cancelled = true;
-        if (r->warm && l->staging != HS__NONE) {
+        if (r->cfg.warm_tier && l->staging != HS__NONE) {
             hs__staging_give(r, l->staging);
             l->staging = HS__NONE;
             begin_frames(r, l);
@@ -355,7 +355,7 @@ void hs__load_settle(hs_residency *r, hs__load *l)
     } else {
         if (!l->frames_left)
             set_known(r, l, true);
-        if (r->warm && !l->frames_left && l->staging != HS__NONE) {
+        if (r->cfg.warm_tier && !l->frames_left && l->staging != HS__NONE) {
             hs__staging_hold(r, l->staging, slot);
             l->staging = HS__NONE;
         }

@@ -183,7 +183,7 @@ static bool allocate(hs_residency *r)
         return false;
     for (uint32_t i = 0; i < r->n_objects; i++) { /* the biggest of a layer comes before the others of its class */
         uint8_t *slab = &r->slab_of[i / c->n_experts];
-        uint32_t is = hs_classes_find(&r->classes, size_of(c->objects, i, r->warm));
+        uint32_t is = hs_classes_find(&r->classes, size_of(c->objects, i, r->cfg.warm_tier));
         *slab = (uint8_t)(i % c->n_experts == 0 || is < *slab ? is : *slab);
     }
     r->policy->init(r->policy_state, &shape);
@@ -217,14 +217,13 @@ static void set_sizes(hs_residency *r)
     r->max_slots = min_u32(c->max_slots > c->n_slots ? c->max_slots : c->n_slots, r->n_objects);
     r->asked_slots = r->shown_slots = r->n_slots;
     r->n_loads = loads_for(r->max_slots);
-    r->warm = c->warm_tier;
     r->slot_bytes = 0;
     for (uint32_t k = 0; k < r->classes.n; k++)
         r->slot_bytes = r->classes.of[k].bytes > r->slot_bytes ? r->classes.of[k].bytes : r->slot_bytes;
-    r->staging_bytes = hs_residency_staging_bytes(c->objects, r->warm);
+    r->staging_bytes = hs_residency_staging_bytes(c->objects, r->cfg.warm_tier);
     r->n_staging = r->staging_bytes ? c->n_staging : 0;
     r->n_decoders = hs_pool_threads(c->pool);
-    uint64_t biggest = r->slot_bytes > r->staging_bytes || r->warm ? r->slot_bytes : r->staging_bytes;
+    uint64_t biggest = r->slot_bytes > r->staging_bytes || r->cfg.warm_tier ? r->slot_bytes : r->staging_bytes;
     if (c->prefetch_budget < biggest)
         r->cfg.prefetch_budget = biggest;
     r->guessed_room = HS__MAX_LOADS / 2;
@@ -358,7 +357,7 @@ hs_experts hs_residency_experts(hs_residency *r)
 uint32_t hs_residency_buffers(const hs_residency *r, struct iovec *iov, uint32_t max)
 {
     uint32_t n = 0;
-    if (r->n_staging && !r->warm && n < max)
+    if (r->n_staging && !r->cfg.warm_tier && n < max)
         iov[n++] = (struct iovec){.iov_base = r->staging, .iov_len = r->n_staging * r->staging_bytes};
     if (!r->cfg.max_slots && n < max)
         iov[n++] = (struct iovec){.iov_base = r->arena, .iov_len = r->arena_bytes};

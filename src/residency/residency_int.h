@@ -248,7 +248,6 @@ struct hs_residency {
     uint64_t slot_bytes, staging_bytes;        /* of the biggest */
     uint64_t arena_bytes;
     uint8_t *arena, *staging;
-    bool warm; /* slots hold records as they are stored */
 
     const hs_policy *policy;
     void *policy_state;
@@ -362,7 +361,7 @@ static inline uint8_t *hs__staging_memory(const hs_residency *r, uint32_t stagin
 /* Whether a slot holds the object as it is stored, to be decoded into a staging buffer. */
 static inline bool hs__rests_stored(const hs_residency *r, uint32_t object)
 {
-    return r->warm && hs_object_is_staged(r->cfg.objects, object);
+    return r->cfg.warm_tier && hs_object_is_staged(r->cfg.objects, object);
 }
 
 /* A READY slot's object has to be decoded before it can be delivered. */

@@ -26,8 +26,9 @@
 
 void hs__ways_init(hs_residency *r)
 {
-    r->ways =
-        (hs__ways){.is_possible = !r->warm && hs_objects_has_raw(r->cfg.objects), .period = FIRST, .is_told = r->warm};
+    r->ways = (hs__ways){.is_possible = !r->cfg.warm_tier && hs_objects_has_raw(r->cfg.objects),
+                         .period = FIRST,
+                         .is_told = r->cfg.warm_tier};
 }
 
 static bool is_other_turn(const hs__ways *w)

@@ -49,6 +49,13 @@ expect() {
     "$@" > "$WORK/out" 2> "$WORK/err" || got=$?
     [ $got -eq "$_status" ] || fail "exit status $got instead of $_status: $*"
 }
+# on_disk SIZE COMMAND... : with a file system of that size at $WORK/disk, which only the command sees (root)
+on_disk() {
+    mkdir -p "$WORK/disk"
+    _size=$1
+    shift
+    unshare -m sh -c 'mount -t tmpfs -o "size=$1" none "$2" && shift 2 && exec "$@"' sh "$_size" "$WORK/disk" "$@"
+}
 # says TEXT : the last command's stderr has it
 says() {
     grep -qF -- "$1" "$WORK/err" || fail "stderr lacks '$1'"

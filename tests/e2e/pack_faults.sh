@@ -94,18 +94,8 @@ expect 1 limited 20000 "$HOTSET" unpack "$WORK/whole" "$WORK/back"
 says "File too large"
 [ -z "$(ls "$WORK/back")" ] || fail "a failed unpack left files"
 
-# A disk that is full, and one that cannot be written. The file system is this shell's alone.
-mkdir "$WORK/disk"
-cat > "$WORK/on_disk.sh" << 'END'
-set -e
-mount -t tmpfs -o size=12M none "$1/disk"
-shift
-"$@"
-END
-on_disk() {
-    unshare -m sh "$WORK/on_disk.sh" "$WORK" "$@"
-}
-if on_disk true 2> /dev/null; then
+# A disk that is full, and one that cannot be written.
+if on_disk 12M true 2> /dev/null; then
     cat > "$WORK/full.sh" << 'END'
 got=0
 "$1" pack "$2" "$3/disk/p" --codec zstd --shard-size 1M || got=$?
@@ -121,7 +111,7 @@ mount -o remount,ro "$3/disk"
 "$1" unpack "$3/whole" "$3/disk/q" || got=$?
 [ $got -eq 1 ] || exit 26
 END
-    expect 0 on_disk sh "$WORK/full.sh" "$HOTSET" "$SRC" "$WORK" "$DATA/short.ids"
+    expect 0 on_disk 12M sh "$WORK/full.sh" "$HOTSET" "$SRC" "$WORK" "$DATA/short.ids"
     says "No space left on device"
     says "Read-only file system"
 else

@@ -128,18 +128,8 @@ diff -r "$WORK/w" "$WORK/kb" || fail "the second folder is not the same"
 diff -r "$WORK/whole" "$WORK/k" || fail "the first folder is not the same"
 echo "$rounds kills"
 
-# The second drive is full, then read-only. The file system is this shell's alone.
-mkdir "$WORK/disk"
-cat > "$WORK/on_disk.sh" << 'END'
-set -e
-mount -t tmpfs -o size=6M none "$1/disk"
-shift
-"$@"
-END
-on_disk() {
-    unshare -m sh "$WORK/on_disk.sh" "$WORK" "$@"
-}
-if on_disk true 2> /dev/null; then
+# The second drive is full, then read-only.
+if on_disk 6M true 2> /dev/null; then
     cat > "$WORK/full.sh" << 'END'
 got=0
 "$1" pack "$2" "$3/f" --stripe "$3/disk/f" --codec any --shard-size 1M || got=$?
@@ -153,7 +143,7 @@ mount -o remount,rw,size=60M "$3/disk"
 "$1" pack "$2" "$3/f" --codec any --shard-size 1M || exit 24
 "$1" eval "$3/f" --config "$3/empty.conf" --ids "$4" --greedy 4 --json > "$3/answer" || exit 25
 END
-    expect 0 on_disk sh "$WORK/full.sh" "$HOTSET" "$MODEL" "$WORK" "$DATA/short.ids"
+    expect 0 on_disk 6M sh "$WORK/full.sh" "$HOTSET" "$MODEL" "$WORK" "$DATA/short.ids"
     says "No space left on device"
     says "Read-only file system"
     cp "$WORK/answer" "$WORK/out"

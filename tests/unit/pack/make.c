@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -344,4 +345,15 @@ int pack_kept(const char *src, const char *dst, hs_pack_codec codec, uint64_t sh
     hs_pack_options o = {
         .src = src, .dst = dst, .codec = codec, .shard_bytes = shard_bytes, .threads = 1, .keep_raw = true};
     return hs_pack(&o, err);
+}
+
+void stopper_progress(void *ctx, hs_pack_phase phase, uint64_t done, uint64_t total)
+{
+    stopper *s = ctx;
+    assert_true(done <= total || phase == HS_PACK_PHASE_MEASURE);
+    if (++s->calls != s->stop_at)
+        return;
+    if (s->kill)
+        raise(SIGKILL);
+    atomic_store(&s->cancel, 1);
 }

@@ -2,6 +2,7 @@
 #ifndef TESTS_PACK_MAKE_H
 #define TESTS_PACK_MAKE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,5 +38,13 @@ bool loads(const char *path);
 int pack(const char *src, const char *dst, hs_pack_codec codec, uint64_t shard_bytes, hs_err *err);
 /* The same with raw records beside the compressed ones. */
 int pack_kept(const char *src, const char *dst, hs_pack_codec codec, uint64_t shard_bytes, hs_err *err);
+
+/* A monitor that cancels the work, or kills the process, at its stop_at-th sign of life. */
+typedef struct stopper {
+    atomic_int cancel;
+    int calls, stop_at;
+    bool kill;
+} stopper;
+void stopper_progress(void *ctx, hs_pack_phase phase, uint64_t done, uint64_t total);
 
 #endif

@@ -145,23 +145,6 @@ static void assert_unfinished(const trip *t)
     remove_tree(t->back);
 }
 
-typedef struct stopper {
-    atomic_int cancel;
-    int calls, stop_at;
-    bool kill;
-} stopper;
-
-static void count_down(void *ctx, hs_pack_phase phase, uint64_t done, uint64_t total)
-{
-    stopper *s = ctx;
-    assert_true(done <= total || phase == HS_PACK_PHASE_MEASURE);
-    if (++s->calls != s->stop_at)
-        return;
-    if (s->kill)
-        raise(SIGKILL);
-    atomic_store(&s->cancel, 1);
-}
-
 /* Stopped at its n-th sign of life, for each n in turn, on what the runs before left behind; until one gets through. */
 static trip cancel_until_done(bool keep_raw)
 {
@@ -173,7 +156,7 @@ static trip cancel_until_done(bool keep_raw)
         hs_pack_options o = {.src = t.src, .dst = t.dst, .shard_bytes = n % 2 ? MIB : 0, .threads = 1};
         o.codec = keep_raw ? HS_PACK_EXPONENT : HS_PACK_AUTO;
         o.keep_raw = keep_raw;
-        o.monitor = (hs_pack_monitor){.ctx = &s, .progress = count_down, .cancel = &s.cancel};
+        o.monitor = (hs_pack_monitor){.ctx = &s, .progress = stopper_progress, .cancel = &s.cancel};
         r = hs_pack(&o, &err);
         if (r < 0) {
             assert_int_equal(r, -ECANCELED);
@@ -271,7 +254,7 @@ static void killed_it_goes_on(void **state)
         if (pid == 0) {
             stopper s = {.stop_at = n, .kill = true};
             hs_pack_options o = {.src = t.src, .dst = t.dst, .shard_bytes = MIB, .threads = 2};
-            o.monitor = (hs_pack_monitor){.ctx = &s, .progress = count_down};
+            o.monitor = (hs_pack_monitor){.ctx = &s, .progress = stopper_progress};
             _exit(hs_pack(&o, NULL) < 0 ? 1 : 0);
         }
         assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -471,7 +454,7 @@ static void options_of_an_unfinished_pack_must_match(void **state)
     trip t = trip_begin(SOURCE_BF16);
     stopper s = {.stop_at = 12};
     hs_pack_options o = {.src = t.src, .dst = t.dst, .shard_bytes = MIB, .codec = HS_PACK_ZSTD, .threads = 1};
-    o.monitor = (hs_pack_monitor){.ctx = &s, .progress = count_down, .cancel = &s.cancel};
+    o.monitor = (hs_pack_monitor){.ctx = &s, .progress = stopper_progress, .cancel = &s.cancel};
     assert_int_equal(hs_pack(&o, &err), -ECANCELED);
     assert_int_equal(pack(t.src, t.dst, HS_PACK_RAW, 0, &err), -EEXIST);
     assert_non_null(strstr(err.text, "other options"));

@@ -350,23 +350,6 @@ static void a_plain_copy_is_a_copy(void **state)
 
 /* ---- interruptions ---- */
 
-typedef struct stopper {
-    atomic_int cancel;
-    int calls, stop_at;
-    bool kill;
-} stopper;
-
-static void count_down(void *ctx, hs_pack_phase phase, uint64_t done, uint64_t total)
-{
-    stopper *s = ctx;
-    (void)phase, (void)done, (void)total;
-    if (++s->calls != s->stop_at)
-        return;
-    if (s->kill)
-        raise(SIGKILL);
-    atomic_store(&s->cancel, 1);
-}
-
 /* Stopped, or killed in a child, at its n-th sign of life, for each n; with and without the folders given again. */
 static void goes_on(bool killed)
 {
@@ -378,7 +361,7 @@ static void goes_on(bool killed)
         o.n_stripe = n % 3 == 2 && file_exists(t->dst, HS__PK_STATE) ? 0 : 2;
         o.split_bytes = o.n_stripe ? 1 : 0;
         o.keep_raw = true;
-        o.monitor = (hs_pack_monitor){.ctx = &s, .progress = count_down, .cancel = &s.cancel};
+        o.monitor = (hs_pack_monitor){.ctx = &s, .progress = stopper_progress, .cancel = &s.cancel};
         pid_t pid = killed ? fork() : 0;
         int r = pid ? 0 : hs_pack(&o, NULL), status = 0;
         if (killed && !pid)
@@ -412,7 +395,7 @@ static hs_pack_options stopped_at(trip *t, stopper *s, int n)
 {
     *s = (stopper){.stop_at = n};
     hs_pack_options o = options(t);
-    o.monitor = (hs_pack_monitor){.ctx = s, .progress = count_down, .cancel = &s->cancel};
+    o.monitor = (hs_pack_monitor){.ctx = s, .progress = stopper_progress, .cancel = &s->cancel};
     return o;
 }
 

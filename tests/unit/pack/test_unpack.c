@@ -127,19 +127,6 @@ static void damage_is_an_error(void **state)
     end(&w);
 }
 
-typedef struct stopper {
-    int calls, stop_at;
-} stopper;
-
-static void die(void *ctx, hs_pack_phase phase, uint64_t done, uint64_t total)
-{
-    stopper *s = ctx;
-    (void)phase;
-    assert_true(done <= total);
-    if (++s->calls == s->stop_at)
-        raise(SIGKILL);
-}
-
 static void killed_it_can_be_done_again(void **state)
 {
     (void)state;
@@ -149,8 +136,8 @@ static void killed_it_can_be_done_again(void **state)
         pid_t pid = fork();
         assert_true(pid >= 0);
         if (pid == 0) {
-            stopper s = {.stop_at = n};
-            hs_pack_monitor m = {.ctx = &s, .progress = die};
+            stopper s = {.stop_at = n, .kill = true};
+            hs_pack_monitor m = {.ctx = &s, .progress = stopper_progress};
             _exit(hs_unpack(w.packed, w.back, NULL, &m, NULL) < 0);
         }
         assert_int_equal(waitpid(pid, &status, 0), pid);
