@@ -195,6 +195,7 @@ static int begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32
         put(&r->pending, i);
     }
     hs__prefetch_resolve(r, layer);
+    hs__worth_asked(r, is_left(&r->pending));
     issue(r, false);
     if (!r->sweep)
         arrived |= decode_hits(r);

@@ -167,7 +167,9 @@ typedef struct hs__ahead {
     float gain[HS__WINDOWS];    /* ns that a hint's guesses save */
     uint8_t hints[HS__WINDOWS]; /* so far; saturates */
     float hint_ns;              /* that a hint takes to make */
+    float waits;                /* share of the layer's beginnings with a read that a wrong guess would delay */
     float stood;                /* ns that the layer stands still without guesses; below 0: not known yet */
+    float missed;               /* absent experts then */
     bool pays;
     hs__took took;
     hs__block block;
@@ -500,6 +502,8 @@ void hs__window_begins(hs_residency *r);
 /* A step, a layer begins; a layer ends. */
 void hs__worth_step(hs_residency *r);
 void hs__worth_begin(hs_residency *r);
+/* What the layer asks for is known; waits: something of it has to be read. */
+void hs__worth_asked(hs_residency *r, bool waits);
 void hs__worth_end(hs_residency *r);
 
 /* How long the engine thread has waited and decoded so far. */

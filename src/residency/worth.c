@@ -12,8 +12,9 @@
  * has for guesses varies from token to token, so W is an expectation: of windows of exponential length. A guess must
  * also be over the bar, which moves so that WASTE guesses are wasted for each that is used.
  *
- * A hint saves at most what the layer stands still without it. One that saves less than it takes to make is asked for
- * only every TRY_EVERY tokens. Whether all this is true is trial.c's to find out.
+ * A hint saves at most what the layer stands still without it, and each of its guesses at most what it stands still for
+ * one absent expert. One that saves less than it takes to make is asked for only every TRY_EVERY tokens. Whether all
+ * this is true is trial.c's to find out.
  */
 #include <math.h>
 
@@ -35,8 +36,10 @@
 void hs__worth_init(hs_residency *r)
 {
     r->bar = 0.7f;
-    for (uint32_t i = 0; i < r->cfg.n_layers; i++)
+    for (uint32_t i = 0; i < r->cfg.n_layers; i++) {
         r->ahead[i].stood = -1;
+        r->ahead[i].waits = 1;
+    }
     hs__trial_init(r);
 }
 
@@ -111,16 +114,25 @@ static float read_by_then(const hs_residency *r, float takes)
     return mean > 0 ? mean * expf(-from / mean) * -expm1f(-takes / mean) : 0;
 }
 
+/* ns that the layer stands still for an absent expert if nothing is read ahead. */
+static float stood_for(const hs__ahead *a)
+{
+    return a->stood < 0 ? INFINITY : a->stood / fmaxf(a->missed, 1.0f / 64);
+}
+
 bool hs__is_worth_reading(hs_residency *r, uint32_t object, float chance)
 {
     if (chance < r->bar)
         return false;
     float takes = (float)hs_object_read_bytes(r->cfg.objects, object) * r->ns_per_byte;
     float under_way = (float)hs_io_max_speculative(r->cfg.io) * r->ns_per_byte;
-    float saves = read_by_then(r, takes), loses = fminf(takes - saves, under_way);
+    const hs__ahead *a = &r->ahead[object / r->cfg.n_experts];
+    float saves = read_by_then(r, takes);
+    float loses = fminf(takes - saves, under_way) * a->waits;
     float room = ROOM * (float)r->cfg.top_k / (float)r->n_slots * takes;
     float gain = chance * saves - (1 - chance) * loses - room;
-    r->gain += fmaxf(gain, 0);
+    if (gain > 0)
+        r->gain += gain * fminf(1, stood_for(a) / saves);
     return gain >= 0;
 }
 
@@ -130,7 +142,7 @@ static void settle_gain(hs_residency *r, hs__ahead *a)
     if (!r->window_ns[r->window])
         return;
     a->hints[r->window] += a->hints[r->window] < LEARN;
-    a->gain[r->window] += (r->gain - a->gain[r->window]) / 16;
+    a->gain[r->window] += (r->gain - a->gain[r->window]) / (float)a->hints[r->window];
     a->hint_ns += (a->hint_ns > 0 ? 1.0f / 16 : 1) * (r->hint_ns - a->hint_ns);
     r->gain = 0;
 }
@@ -223,6 +235,13 @@ void hs__worth_begin(hs_residency *r)
     r->absent_before = absent(r);
 }
 
+void hs__worth_asked(hs_residency *r, bool waits)
+{
+    hs__ahead *a = &r->ahead[r->layer];
+    if (!r->sweep)
+        a->waits += ((waits ? 1.0f : 0.0f) - a->waits) / 16;
+}
+
 void hs__worth_end(hs_residency *r)
 {
     hs__ahead *a = &r->ahead[r->layer];
@@ -232,8 +251,11 @@ void hs__worth_end(hs_residency *r)
     hs__ways_learn(r, stall, missed);
     if (r->sweep || !r->cfg.prefetch)
         return;
-    if (!hs__is_guessing(r, r->layer))
-        a->stood += (a->stood < 0 ? 1.0f : 1.0f / 16) * ((float)stall - a->stood);
+    if (!hs__is_guessing(r, r->layer)) {
+        float weight = a->stood < 0 ? 1 : 1.0f / 16;
+        a->missed += weight * ((float)missed - a->missed);
+        a->stood += weight * ((float)stall - a->stood);
+    }
     uint64_t stood_before = r->stood_before - a->from_stood; /* for the layer before */
     hs__trial_learn(r, r->layer, hs_now_ns() - a->from_ns - stood_before, missed);
 }

@@ -8,7 +8,9 @@
  *
  * Every byte of MODEL (default: the demo model) stands for `scale` bytes, so that its experts are as big as those of a
  * model of 30 billion parameters, and budgets mean what they mean there. Computing reads weights at MEMORY bytes/s.
- * Prints one line of JSON for each drive and cache size.
+ * Prints one line of JSON for each drive and cache size: microseconds and experts per token; of the uses of experts
+ * that were not there, or would not have been, recall: the share whose read was under way or done when their layer
+ * began, arrived: the share that was there in full; waste: guesses read for nothing, for each that was used.
  */
 #include <fcntl.h>
 #include <math.h>
@@ -264,19 +266,20 @@ static void show(bench *b, double drive, double cache)
     printf(
         "{\"drive\":%.1f,\"cache\":%.2f,\"off_us\":%.0f,\"on_us\":%.0f,\"faster\":%.3f,\"stall_off_us\":%.0f,\"stall_"
         "on_us\":%.0f,\"misses_off\":%.3f,\"absent\":%.3f,\"issued\":%.3f,\"useful\":%.3f,\"late\":%.3f,\"wasted\":"
-        "%.3f,\"recall\":%.3f,\"waste\":%.3f,\"bytes\":%.3f}\n",
+        "%.3f,\"recall\":%.3f,\"arrived\":%.3f,\"waste\":%.3f,\"bytes\":%.3f}\n",
         drive / 1e9, cache, off.ns / 1e3, on.ns / 1e3, off.ns / on.ns, (double)off.s.wait_ns / b->tokens * 2e-3,
         (double)on.s.wait_ns / b->tokens * 2e-3, (double)off.s.misses / b->tokens * 2, absent / b->tokens * 2,
         (double)on.s.prefetch_issued / b->tokens * 2, (double)on.s.prefetch_useful / b->tokens * 2,
         (double)on.s.prefetch_late / b->tokens * 2, (double)on.s.prefetch_wasted / b->tokens * 2,
-        absent > 0 ? used / absent : 0, used > 0 ? (double)on.s.prefetch_wasted / used : 0,
+        absent > 0 ? used / absent : 0, absent > 0 ? (double)on.s.prefetch_useful / absent : 0,
+        used > 0 ? (double)on.s.prefetch_wasted / used : 0,
         off.s.bytes_read ? (double)on.s.bytes_read / (double)off.s.bytes_read : 1);
     fflush(stdout);
 }
 
 int main(int argc, char **argv)
 {
-    static const double drives[] = {0.3e9, 1e9, 3e9, 12e9}, caches[] = {0.10, 0.25, 0.50, 0.75, 0.90};
+    static const double drives[] = {0.3e9, 1e9, 3e9, 7e9, 12e9}, caches[] = {0.10, 0.25, 0.50, 0.75, 0.90};
     bench b = {.path = "tests/models/tale-moe-fp8", .tokens = 512, .batch = 1};
     double drive = 0, cache = 0;
     for (int i = 1; i < argc; i++) {

@@ -341,6 +341,49 @@ static void a_wrong_guess_costs_what_is_under_way(void **state)
     fixture_close(&f);
 }
 
+/* And only where the layer then has to wait for something: what it does not ask the drive for is not delayed. */
+static void a_wrong_guess_costs_nothing_where_all_is_there(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "ewma", 12, 8 * FAKE_PADDED);
+    for (int token = 0; token < 100; token++) {
+        step(&f, HS_PHASE_DECODE, 1);
+        run_layer(&f, 1, 0, 4);
+        run_layer(&f, 2, (uint32_t)token * 4 % EXPERTS, 4); /* these have to be read again and again */
+        run_layer(&f, 3, (uint32_t)token * 4 % EXPERTS, 4);
+    }
+    assert_true(f.r->ahead[1].waits < 0.1f && f.r->ahead[2].waits > 0.9f);
+    assert_true(is_worth(&f, 0.75f, 0.2f));
+    f.r->ahead[1].waits = f.r->ahead[2].waits;
+    assert_false(is_worth(&f, 0.75f, 0.2f));
+    fixture_close(&f);
+}
+
+/* Ten hints save on average what each of them does, and no guess more than the layer stands still for an absent
+ * expert. */
+static void a_hint_saves_what_its_guesses_do(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "ewma", 32, 8 * FAKE_PADDED);
+    hs__ahead *a = &f.r->ahead[1];
+    float takes = FAKE_PADDED * 1e6f;
+    for (int capped = 0; capped < 2; capped++) {
+        a->stood = capped ? 0.2f * takes : -1;
+        a->missed = 2;
+        a->hints[HS__AFTER_LAYER] = 0;
+        for (int i = 0; i < 10; i++) {
+            assert_true(is_worth(&f, 1, 1e6f));
+            f.r->asked = f.r->basis = HS__OF_WHOLE;
+            hs__window_begins(f.r);
+        }
+        float gain = a->gain[HS__AFTER_LAYER] / takes, is = capped ? 0.1f : 1;
+        assert_true(gain < is && gain > 0.9f * is);
+    }
+    fixture_close(&f);
+}
+
 /* The bar settles where four of fourteen reads are wasted, whatever the guesses are like. */
 static void the_bar_holds_the_waste(void **state)
 {
@@ -470,6 +513,8 @@ int main(void)
         cmocka_unit_test(the_chance_is_of_the_class),
         cmocka_unit_test(an_unsure_guess_needs_time),
         cmocka_unit_test(a_wrong_guess_costs_what_is_under_way),
+        cmocka_unit_test(a_wrong_guess_costs_nothing_where_all_is_there),
+        cmocka_unit_test(a_hint_saves_what_its_guesses_do),
         cmocka_unit_test(the_bar_holds_the_waste),
         cmocka_unit_test(a_later_hint_tops_up_and_drops),
         cmocka_unit_test(a_hint_that_is_not_made_stops_nothing),
