@@ -547,10 +547,15 @@ const char *hs_config_model_str(const hs_config *c, size_t i, const char *key)
     return NULL;
 }
 
+static const char *value_of(const entry *e)
+{
+    return e->value ? e->value : e->option->def;
+}
+
 /* The origin stands on a line of its own: a comment after the value would be read as part of it. */
 static void print_entry(hs_buf *out, const entry *e)
 {
-    const char *value = e->value ? e->value : e->option->def;
+    const char *value = value_of(e);
     hs_buf_printf(out, "# %s\n%s =%s%s\n", e->origin ? e->origin : "default", e->option->key, *value ? " " : "", value);
 }
 
@@ -571,6 +576,57 @@ int hs_config_print(const hs_config *c, hs_buf *out)
             print_entry(out, &c->models[m].keys[k]);
     }
     return out->failed;
+}
+
+static const char *comma(const hs_buf *out)
+{
+    return out->len ? ", " : "";
+}
+
+static const model_section *find_section(const hs_config *c, const char *name)
+{
+    for (size_t m = 0; m < c->n_models; m++)
+        if (!strcmp(c->models[m].name, name))
+            return &c->models[m];
+    return NULL;
+}
+
+static const entry *find_key(const model_section *m, const hs_option *o)
+{
+    for (size_t k = 0; k < m->n_keys; k++)
+        if (m->keys[k].option == o)
+            return &m->keys[k];
+    return NULL;
+}
+
+/* The options of a model section that both have. */
+static void add_model_changes(const hs_config *c, const model_section *a, const model_section *b, hs_buf *out)
+{
+    for (size_t i = 0; i < c->n_model_options; i++) {
+        const hs_option *o = c->model_options[i];
+        const entry *x = find_key(a, o), *y = find_key(b, o);
+        if (!o->reloadable && strcmp(x ? value_of(x) : o->def, y ? value_of(y) : o->def) != 0)
+            hs_buf_printf(out, "%smodel.%s.%s", comma(out), a->name, o->key);
+    }
+}
+
+void hs_config_fixed_changes(const hs_config *a, const hs_config *b, hs_buf *out)
+{
+    for (size_t i = 0; i < a->n_entries; i++) {
+        const hs_option *o = a->entries[i].option;
+        if (!o->reloadable && strcmp(value_of(&a->entries[i]), value_of(&b->entries[i])) != 0)
+            hs_buf_printf(out, "%s%s.%s", comma(out), o->section, o->key);
+    }
+    for (size_t m = 0; m < a->n_models; m++) {
+        const model_section *other = find_section(b, a->models[m].name);
+        if (other)
+            add_model_changes(a, &a->models[m], other, out);
+        else
+            hs_buf_printf(out, "%s[model %s]", comma(out), a->models[m].name);
+    }
+    for (size_t m = 0; m < b->n_models; m++)
+        if (!find_section(a, b->models[m].name))
+            hs_buf_printf(out, "%s[model %s]", comma(out), b->models[m].name);
 }
 
 /* help as comment lines of at most `width` characters. */

@@ -46,6 +46,10 @@ const char *hs_config_model_name(const hs_config *c, size_t i);
 /* The model section's own value, or NULL if it does not set the key. */
 const char *hs_config_model_str(const hs_config *c, size_t i, const char *key);
 
+/* What differs between two configurations of the same tables and is not reloadable: "cache.size, model.tale.path"; a
+ * section that only one of them has is "[model NAME]". Nothing if out stays empty. */
+void hs_config_fixed_changes(const hs_config *a, const hs_config *b, hs_buf *out);
+
 /* The effective configuration as a file that reads back as the same, each value with its origin as a comment. */
 int hs_config_print(const hs_config *c, hs_buf *out);
 /* "size, 4.0 KiB to 256.0 MiB (bytes); reloadable": type, range, unit. */

@@ -14,6 +14,7 @@
 typedef enum hs_rank {
     HS_RANK_ENGINE = 1, /* queue, lists, published stats */
     HS_RANK_REQUEST,    /* a request's text and status; a step takes those of its batch: many */
+    HS_RANK_SAVER,      /* sleeping and ending of the thread that saves */
     HS_RANK_HEAT,       /* adding a profile of expert uses */
     HS_RANK_SERVER,     /* what other threads leave for the loop */
     HS_RANK_RESIDENCY,  /* slots and reads under way */

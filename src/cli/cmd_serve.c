@@ -3,8 +3,8 @@
  * already answers /health.
  *
  * Threads: main runs the server's loop; the loader creates engines and hands them over, then it keeps them: it ticks
- * the governor, reports preloading, and saves now and then which experts are used. It is joined before the engines are
- * destroyed.
+ * the governor and reports preloading, and touches no drive any more. The saver writes now and then which experts are
+ * used. Both end before the engines are destroyed; a saver that stands still leaves them in place.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -21,6 +21,7 @@
 #include "cli/out.h"
 #include "cli/planned.h"
 #include "cli/report.h"
+#include "cli/saver.h"
 #include "cli/verbs.h"
 #include "server/server.h"
 
@@ -43,7 +44,8 @@ typedef struct daemon_state {
     _Atomic(hs_governor *) governor; /* the loader makes it; NULL: models load, or there is none */
     atomic_bool is_loaded;           /* all models; their engines stay from then on */
     atomic_bool over;                /* the server has ended */
-    bool save_failed;                /* has been said */
+    hs_saver *saver;                 /* the loader starts it; NULL: models load */
+    bool is_left;                    /* the saver stands still, and may go on at any time with what it uses */
 } daemon_state;
 
 /* ---- configuration ---- */
@@ -153,6 +155,17 @@ static int apply_profiles(daemon_state *d, const hs_config *c, bool only_check, 
     return r;
 }
 
+/* What has been applied says nothing of what was not. */
+static void warn_of_fixed(const daemon_state *d, const hs_config *fresh)
+{
+    hs_buf b;
+    hs_buf_init(&b, 4096);
+    hs_config_fixed_changes(d->config, fresh, &b);
+    if (b.len)
+        hs_warn("the configuration has another %s%s, which only a restart applies", b.data, b.failed ? "..." : "");
+    hs_buf_deinit(&b);
+}
+
 /* SIGHUP, on the loop thread. The models and what belongs to them stay as they are, but for the limit and profiles. */
 static int reload(void *ctx, hs_err *err)
 {
@@ -179,8 +192,10 @@ static int reload(void *ctx, hs_err *err)
     }
     if (r == 0)
         r = apply_profiles(d, fresh, false, err);
-    if (r == 0)
+    if (r == 0) {
         setup_log(d->args, fresh);
+        warn_of_fixed(d, fresh);
+    }
     hs_config_destroy(&fresh);
     return r;
 }
@@ -249,8 +264,9 @@ static int on_load(void *ctx, const char *stage, uint64_t done, uint64_t total)
 
 /* ---- keeping ---- */
 
-#define SAVE_NS (600 * 1000000000ull)
-#define KEEP_MS 250
+#define SAVE_MS      60000 /* what a crash costs; files of profiles that were not used meanwhile are not written */
+#define LAST_SAVE_MS 5000
+#define KEEP_MS      250
 
 static int start_governor(daemon_state *d, hs_err *err)
 {
@@ -291,41 +307,39 @@ static void log_preload(const daemon_state *d)
     }
 }
 
-static void save_heat(daemon_state *d)
+/* Of all models; the first error. The saver's thread. */
+static int save_heat(void *ctx, hs_err *err)
 {
+    const daemon_state *d = ctx;
+    int r = 0;
     for (size_t i = 0; i < d->n; i++) {
-        hs_err err = {0};
-        if (hs_engine_save_heat(d->models[i].engine, &err) == 0 || d->save_failed)
-            continue;
-        d->save_failed = true;
-        hs_warn("which experts are used is not remembered: %s", err.text);
+        hs_err of_one = {0};
+        int one = hs_engine_save_heat(d->models[i].engine, &of_one);
+        if (one < 0 && r == 0)
+            r = one, *err = of_one;
     }
+    return r;
 }
 
 static void keep(daemon_state *d)
 {
     hs_err err = {0};
     bool is_ready = false;
-    uint64_t saved = hs_now_ns();
     if (d->planned[0].options.governed && start_governor(d, &err) < 0)
         hs_warn("%s", err.text);
+    if (hs_saver_start(save_heat, d, "which experts are used", SAVE_MS, &d->saver, &err) < 0)
+        hs_warn("%s", err.text);
     while (!atomic_load(&d->over)) {
-        uint64_t now = hs_now_ns();
         hs_governor *g = atomic_load(&d->governor);
-        uint32_t ms = g ? hs_governor_tick(g, now) : KEEP_MS;
+        uint32_t ms = g ? hs_governor_tick(g, hs_now_ns()) : KEEP_MS;
         if (!is_ready && !report_preload(d)) {
             is_ready = true;
             log_preload(d);
             hs_server_set_ready(d->server);
         }
-        if (now - saved >= SAVE_NS) {
-            save_heat(d);
-            saved = now;
-        }
         struct timespec t = {0, ms * 1000000l};
         nanosleep(&t, NULL);
     }
-    save_heat(d);
 }
 
 static void *load(void *ctx)
@@ -373,6 +387,9 @@ static int serve(daemon_state *d, const hs_server_options *so, hs_err *err)
         pthread_join(d->loader, NULL);
         hs_governor *g = atomic_exchange(&d->governor, NULL);
         hs_governor_destroy(&g);
+        d->is_left = !hs_saver_stop(&d->saver, LAST_SAVE_MS);
+        if (d->is_left)
+            hs_warn("which experts are used is not remembered: the drive of state.dir does not answer");
     }
     hs_server_destroy(&d->server);
     return r;
@@ -433,7 +450,8 @@ static int run_serve(const hs_args *a)
     if (hs_args_has(a, "print-reference"))
         return print_reference();
     hs_server_hold_signals();
-    daemon_state d = {.args = a};
+    static daemon_state d; /* not on the stack: it may be left */
+    d.args = a;
     int status = hs_load_config(a, &d.config);
     if (status)
         return status;
@@ -448,9 +466,11 @@ static int run_serve(const hs_args *a)
             hs_error("%s", err.text);
             status = 1;
         }
-        for (size_t i = 0; i < d.n && d.models; i++)
-            hs_engine_destroy(&d.models[i].engine);
     }
+    if (d.is_left)
+        return status;
+    for (size_t i = 0; i < d.n && d.models; i++)
+        hs_engine_destroy(&d.models[i].engine);
     hs_free(d.models);
     hs_free(d.planned);
     hs_config_destroy(&d.config);

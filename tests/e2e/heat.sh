@@ -147,4 +147,8 @@ logged 'the configuration stays as it was: memory.limit of 10.0 MiB is under'
 limit auto
 logged 'memory is there again'
 ask
+grep -q 'which only a restart applies' "$WORK/serve.log" && fail "an option that was reloaded"
+printf '[cache]\nsize = 50%%\n[log]\nlevel = debug\n' > "$WORK/empty.conf"
+kill -HUP "$DAEMON"
+logged 'warning: the configuration has another cache.size, which only a restart applies'
 stop_daemon

@@ -425,22 +425,46 @@ static void out_of_memory(void **state)
     end(&w);
 }
 
+static void changes_that_need_a_restart(void **state)
+{
+    (void)state;
+    static const char *const before = "[cache]\nsize = 25%\n[server]\nidle_timeout = 5\n[model a]\npath = /a\n"
+                                      "[model b]\npath = /b\ncontext = 7\n";
+    static const struct {
+        const char *text, *changes;
+    } cases[] = {
+        {"[cache]\nsize = 25%\npolicy = ewma\n"
+         "[model b]\npath = /b\ncontext = 7\n[model a]\npath = /a\ncontext = 0\n",
+         ""},
+        {"[cache]\nsize = 26%\npolicy = lru\n[server]\nmax_connections = 9\n"
+         "[model a]\npath = /c\n[model b]\npath = /b\n",
+         "cache.size, cache.policy, model.a.path, model.b.context"},
+        {"[cache]\nsize = 25%\n[model a]\npath = /a\n[model c]\npath = /c\n", "[model b], [model c]"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        world a = begin(), b = begin();
+        hs_buf out;
+        hs_buf_init(&out, 1000);
+        assert_int_equal(load(&a, before), 0);
+        assert_int_equal(load(&b, cases[i].text), 0);
+        hs_config_fixed_changes(a.c, b.c, &out);
+        assert_string_equal(out.len ? out.data : "", cases[i].changes);
+        hs_buf_deinit(&out);
+        end(&a);
+        end(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_are_read),
-        cmocka_unit_test(defaults_are_valid),
-        cmocka_unit_test(errors_have_file_and_line),
-        cmocka_unit_test(hostile_files),
-        cmocka_unit_test(long_lines),
-        cmocka_unit_test(conf_d_in_byte_order),
-        cmocka_unit_test(later_sources_win),
-        cmocka_unit_test(assignments),
-        cmocka_unit_test(what_no_line_holds),
-        cmocka_unit_test(model_sections),
-        cmocka_unit_test(printing_reads_back),
-        cmocka_unit_test(reference_reads_back),
-        cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(values_are_read),      cmocka_unit_test(changes_that_need_a_restart),
+        cmocka_unit_test(defaults_are_valid),   cmocka_unit_test(errors_have_file_and_line),
+        cmocka_unit_test(hostile_files),        cmocka_unit_test(long_lines),
+        cmocka_unit_test(conf_d_in_byte_order), cmocka_unit_test(later_sources_win),
+        cmocka_unit_test(assignments),          cmocka_unit_test(what_no_line_holds),
+        cmocka_unit_test(model_sections),       cmocka_unit_test(printing_reads_back),
+        cmocka_unit_test(reference_reads_back), cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
