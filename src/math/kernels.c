@@ -66,11 +66,8 @@ uint64_t hs_mat_bytes(const hs_mat *w)
 typedef struct job {
     const hs_kernels *k;
     const hs_mat *w;
-    const float *x;
-    float *y;
-    size_t x_stride, y_stride;
-    const void *const *x_q8;
-    float *const *y_q8;
+    const void *const *x;
+    float *const *y;
     uint32_t n_vec, task_rows;
 } job;
 
@@ -80,30 +77,16 @@ static void task(void *ctx, uint32_t index, uint32_t thread)
     (void)thread;
     uint32_t row0 = index * j->task_rows;
     uint32_t row1 = j->w->rows - row0 < j->task_rows ? j->w->rows : row0 + j->task_rows;
-    if (j->x_q8)
-        j->k->matvec_q8(j->w, row0, row1, j->x_q8, j->n_vec, j->y_q8);
-    else
-        j->k->matvec(j->w, row0, row1, j->x, j->x_stride, j->n_vec, j->y, j->y_stride);
-}
-
-static void split(hs_pool *pool, job *j)
-{
-    uint32_t rows = j->w->rows / (TASKS_PER_THREAD * hs_pool_threads(pool)) / MIN_TASK_ROWS * MIN_TASK_ROWS;
-    j->task_rows = rows < MIN_TASK_ROWS ? MIN_TASK_ROWS : rows > MAX_TASK_ROWS ? MAX_TASK_ROWS : rows;
-    hs_pool_run(pool, j->w->rows / j->task_rows + (j->w->rows % j->task_rows != 0), task, j);
-}
-
-void hs_matvec(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const float *x, size_t x_stride, uint32_t n_vec,
-               float *y, size_t y_stride)
-{
-    job j = {.k = k, .w = w, .x = x, .y = y, .x_stride = x_stride, .y_stride = y_stride, .n_vec = n_vec};
-    split(pool, &j);
+    j->k->matvec_q8(j->w, row0, row1, j->x, j->n_vec, j->y);
 }
 
 void hs_matvec_q8(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const void *const *x, uint32_t n_vec,
                   float *const *y)
 {
-    job j = {.k = k, .w = w, .x_q8 = x, .y_q8 = y, .n_vec = n_vec};
-    if (n_vec)
-        split(pool, &j);
+    if (!n_vec)
+        return;
+    uint32_t rows = w->rows / (TASKS_PER_THREAD * hs_pool_threads(pool)) / MIN_TASK_ROWS * MIN_TASK_ROWS;
+    rows = rows < MIN_TASK_ROWS ? MIN_TASK_ROWS : rows > MAX_TASK_ROWS ? MAX_TASK_ROWS : rows;
+    job j = {.k = k, .w = w, .x = x, .y = y, .n_vec = n_vec, .task_rows = rows};
+    hs_pool_run(pool, w->rows / rows + (w->rows % rows != 0), task, &j);
 }

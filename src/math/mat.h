@@ -4,7 +4,7 @@
  * A weight matrix is row-major [rows = outputs][cols = inputs] and stays as it is in the file; kernels dequantise in
  * registers. No alignment of data or scale is assumed: both may begin at any byte.
  *
- * Same bits: an element y[v][r] depends on row r of the matrix and vector v alone. hs_matvec (generated tokens) and
+ * Same bits: an element y[v][r] depends on row r of the matrix and vector v alone. matvec (generated tokens) and
  * hs_gemm (prompt tokens) each have one summation order, whatever the batch, the split over threads or the place in a
  * tile; the two orders differ.
  *
@@ -105,11 +105,7 @@ hs_act hs_mat_act(const hs_mat *w);
 /* Bytes of a vector of n elements, a multiple of 64 for 8-bit ones. */
 uint64_t hs_act_bytes(hs_act a, uint32_t n);
 
-/* All rows, split over the pool at fixed borders. x: [n_vec] at x_stride; y: [n_vec] at y_stride. */
-void hs_matvec(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const float *x, size_t x_stride, uint32_t n_vec,
-               float *y, size_t y_stride);
-
-/* The same with 8-bit vectors, rows of hs_mat_act(w); any n_vec. */
+/* All rows of the matrix by n_vec vectors of hs_mat_act(w), split over the pool at fixed borders; any n_vec. */
 void hs_matvec_q8(const hs_kernels *k, hs_pool *pool, const hs_mat *w, const void *const *x, uint32_t n_vec,
                   float *const *y);
 

@@ -154,34 +154,6 @@ static void bits_do_not_depend_on_batch_or_split(void **state)
     each_matrix(check_same_bits);
 }
 
-static void bits_do_not_depend_on_threads(void **state)
-{
-    (void)state;
-    size_t n_sets;
-    const hs_kernels *const *sets = all_kernels(&n_sets);
-    rng r = {2};
-    for (size_t s = 0; s < n_sets; s++) {
-        for (size_t t = 0; t < 4; t++) {
-            uint32_t rows = 1 + rng_below(&r, 700), cols = 1 + rng_below(&r, 500);
-            test_mat m = test_mat_create(&r, types[t], rows, cols, 128, 128, FILL_NORMAL, 1);
-            float *x = vectors(&r, 3 * cols), *want = test_alloc(3 * rows * sizeof *want);
-            float *got = test_alloc(3 * rows * sizeof *got);
-            sets[s]->matvec(&m.mat, 0, rows, x, cols, 3, want, rows);
-            for (uint32_t threads = 1; threads <= 4; threads++) {
-                hs_pool *pool = NULL;
-                assert_int_equal(hs_pool_create(threads, &pool, NULL), 0);
-                hs_matvec(sets[s], pool, &m.mat, x, cols, 3, got, rows);
-                assert_memory_equal(got, want, 3 * rows * sizeof *got);
-                hs_pool_destroy(&pool);
-            }
-            free(x);
-            free(want);
-            free(got);
-            test_mat_destroy(&m);
-        }
-    }
-}
-
 /* A NaN code anywhere makes exactly what depends on it NaN. */
 static void nan_codes_spread(void **state)
 {
@@ -280,15 +252,10 @@ static void matrix_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matvec_is_right),
-        cmocka_unit_test(matvec_t_is_right),
-        cmocka_unit_test(dequant_is_exact),
-        cmocka_unit_test(bits_do_not_depend_on_batch_or_split),
-        cmocka_unit_test(bits_do_not_depend_on_threads),
-        cmocka_unit_test(nan_codes_spread),
-        cmocka_unit_test(scales_may_be_bf16),
-        cmocka_unit_test(sets_are_found_by_name),
-        cmocka_unit_test(matrix_bytes),
+        cmocka_unit_test(matvec_is_right),        cmocka_unit_test(matvec_t_is_right),
+        cmocka_unit_test(dequant_is_exact),       cmocka_unit_test(bits_do_not_depend_on_batch_or_split),
+        cmocka_unit_test(nan_codes_spread),       cmocka_unit_test(scales_may_be_bf16),
+        cmocka_unit_test(sets_are_found_by_name), cmocka_unit_test(matrix_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
