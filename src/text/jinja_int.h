@@ -355,7 +355,6 @@ int hs__jfilter_tojson(hs__jrun *r, const hs__jval *in, const hs__jargs *args, h
 
 /* jinja_utf8.c: strings are valid UTF-8 throughout. */
 uint32_t hs__jutf8_next(const char **p, const char *end);
-size_t hs__jutf8_put(uint32_t c, char out[4]);
 size_t hs__jutf8_count(const char *s, size_t n);
 /* Byte offset of the i-th character, i <= count. */
 size_t hs__jutf8_offset(const char *s, size_t n, size_t i);
@@ -365,7 +364,6 @@ bool hs__jis_space(uint32_t c);
 bool hs__jis_printable(uint32_t c);
 size_t hs__jskip_space(const char *s, size_t n);  /* bytes of white space at the beginning */
 size_t hs__jtrail_space(const char *s, size_t n); /* ... at the end */
-bool hs__jutf8_valid(const char *s, size_t n);
 typedef enum hs__jcase { HS__CASE_UPPER, HS__CASE_LOWER, HS__CASE_TITLE, HS__CASE_CAPITAL, HS__CASE_WORDS } hs__jcase;
 int hs__jchange_case(hs__jrun *r, const hs__jval *s, hs__jcase how, hs__jval *ret);
 /* First occurrence, or NULL; n_needle may be 0. */

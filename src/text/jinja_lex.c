@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "text/utf8.h"
 
 #define MAX_BRACKETS 256
 #define MAX_TOKENS   (HS_TEMPLATE_MAX_SOURCE + 1u) /* a byte each, and the end */
@@ -240,7 +241,7 @@ static size_t unescape(const char *s, size_t n, char **out)
         *(*out)++ = s[0];
         return 1;
     }
-    *out += hs__jutf8_put(c, *out);
+    *out += hs__utf8_encode(c, *out);
     return used;
 }
 
@@ -389,7 +390,7 @@ int hs__jlex(hs__jprogram *p, const char *source, size_t len, hs__jtoken **ret_t
     lexer x = {.program = p, .line = 1, .line_starting = true, .err = err};
     if (len > HS_TEMPLATE_MAX_SOURCE)
         return hs_err_set(err, -E2BIG, "%s: a template of more than %u bytes", p->where, HS_TEMPLATE_MAX_SOURCE);
-    if (!hs__jutf8_valid(source, len))
+    if (!hs__utf8_is_valid(source, len))
         return hs_err_set(err, -EINVAL, "%s: the template is not valid UTF-8", p->where);
     int r = normalise(&x, source, len);
     while (r == 0 && x.pos < x.n)

@@ -7,11 +7,13 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "text/utf8.h"
+
 uint32_t hs__jutf8_next(const char **p, const char *end)
 {
     const unsigned char *s = (const unsigned char *)*p;
     size_t left = (size_t)(end - *p);
-    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    size_t n = hs__utf8_len(*p);
     if (n > left)
         n = left;
     uint32_t c = n == 1 ? s[0] : s[0] & (0xffu >> (n + 1));
@@ -19,21 +21,6 @@ uint32_t hs__jutf8_next(const char **p, const char *end)
         c = c << 6 | (s[i] & 0x3f);
     *p += n;
     return c;
-}
-
-size_t hs__jutf8_put(uint32_t c, char out[4])
-{
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    for (size_t i = n - 1; i > 0; i--) {
-        out[i] = (char)(0x80 | (c & 0x3f));
-        c >>= 6;
-    }
-    out[0] = (char)((0xf00u >> n & 0xf0) | c);
-    return n;
 }
 
 size_t hs__jutf8_count(const char *s, size_t n)
@@ -47,10 +34,8 @@ size_t hs__jutf8_count(const char *s, size_t n)
 size_t hs__jutf8_offset(const char *s, size_t n, size_t i)
 {
     size_t at = 0;
-    for (; i > 0 && at < n; i--) {
-        unsigned char c = (unsigned char)s[at];
-        at += c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-    }
+    for (; i > 0 && at < n; i--)
+        at += hs__utf8_len(s + at);
     return at < n ? at : n;
 }
 
@@ -61,18 +46,6 @@ size_t hs__jutf8_offset_back(const char *s, size_t n, size_t i)
             ;
     }
     return i > 0 ? SIZE_MAX : n;
-}
-
-bool hs__jutf8_valid(const char *s, size_t n)
-{
-    for (size_t i = 0; i < n;) {
-        utf8proc_int32_t c;
-        utf8proc_ssize_t k = utf8proc_iterate((const utf8proc_uint8_t *)s + i, (utf8proc_ssize_t)(n - i), &c);
-        if (k <= 0)
-            return false;
-        i += (size_t)k;
-    }
-    return true;
 }
 
 bool hs__jis_space(uint32_t c)
@@ -141,7 +114,7 @@ static int put_cased(hs__jrun *r, uint32_t c, bool upper, bool title)
     utf8proc_int32_t m = !upper  ? utf8proc_tolower((utf8proc_int32_t)c)
                          : title ? utf8proc_totitle((utf8proc_int32_t)c)
                                  : utf8proc_toupper((utf8proc_int32_t)c);
-    return hs__jput(r, out, hs__jutf8_put((uint32_t)m, out));
+    return hs__jput(r, out, hs__utf8_encode((uint32_t)m, out));
 }
 
 static bool is_letter(uint32_t c)

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "parts.h"
 #include "text/template_int.h"
+#include "text/utf8.h"
 
 #define MEMORY (8u << 20)
 #define STEPS  300000
@@ -43,7 +44,7 @@ static void render(const hs_template *t, const hs_template_input *in)
     FUZZ_CHECK(r == 0 ? text != NULL : text == NULL && r == err.code && *err.text);
     if (r == 0) {
         FUZZ_CHECK(len <= HS_TEMPLATE_MAX_OUTPUT && text[len] == '\0');
-        FUZZ_CHECK(hs__jutf8_valid(text, len));
+        FUZZ_CHECK(hs__utf8_is_valid(text, len));
     }
     hs_free(text);
 }
