@@ -184,7 +184,7 @@ const char *hs_format_size(uint64_t bytes, char *buf, size_t cap)
     return buf;
 }
 
-static bool is_choice(const char *choices, const char *value)
+bool hs_is_choice(const char *choices, const char *value)
 {
     size_t n = strlen(value);
     for (const char *p = choices; *p;) {
@@ -237,7 +237,7 @@ int hs_option_check(const hs_option *o, const char *value, hs_err *err)
             return 0;
         return hs_err_set(err, -EINVAL, "%s.%s: '%s' is not yes or no", o->section, o->key, value);
     case HS_OPT_ENUM:
-        if (is_choice(o->choices, value))
+        if (hs_is_choice(o->choices, value))
             return 0;
         return hs_err_set(err, -EINVAL, "%s.%s: '%s' is not one of %s", o->section, o->key, value, o->choices);
     case HS_OPT_CACHE:

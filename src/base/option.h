@@ -65,6 +65,8 @@ typedef struct hs_size_spec {
 /* "auto", "25%", "4G". */
 int hs_parse_size_spec(const char *text, hs_size_spec *ret) HS_MUST_CHECK;
 
+/* Whether value is one of choices, "a|b|c". */
+bool hs_is_choice(const char *choices, const char *value);
 /* The next of a list with commas between, without the blanks around it, borrowed; moves *at on. False behind the last;
  * empty ones are passed over. */
 bool hs_next_item(const char **at, const char **ret_item, size_t *ret_len);

@@ -46,18 +46,6 @@ static int unknown_flag(const hs_verb *verb, const char *given, hs_err *err)
     return hs_err_set(err, -EINVAL, "unknown flag %.*s", (int)(begin - given + len), given);
 }
 
-static bool is_choice(const char *choices, const char *value)
-{
-    size_t n = strlen(value);
-    for (const char *p = choices; *p;) {
-        size_t len = strcspn(p, "|");
-        if (len == n && !memcmp(p, value, n))
-            return true;
-        p += len + (p[len] == '|');
-    }
-    return false;
-}
-
 static int check_range(const hs_flag *f, const char *value, double v, hs_err *err)
 {
     if (f->max > f->min && (v < f->min || v > f->max))
@@ -86,7 +74,7 @@ static int check_value(const hs_flag *f, const char *value, hs_err *err)
             return hs_err_set(err, -EINVAL, "--%s %s is under %.15g bytes", f->name, value, f->min);
         return 0;
     case HS_FLAG_CHOICE:
-        if (!is_choice(f->value, value))
+        if (!hs_is_choice(f->value, value))
             return hs_err_set(err, -EINVAL, "--%s needs one of %s, not '%s'", f->name, f->value, value);
         return 0;
     default:
