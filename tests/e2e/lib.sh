@@ -69,6 +69,17 @@ field() {
     sed -n "s/.*\"$1\":\(\[[^]]*\]\|\"[^\"]*\"\|[^,}]*\).*/\1/p" "$WORK/out"
 }
 
+# tale_routes : the routes that the cache's own tests replay, as a trace: 1000 tokens, 5 layers of 64 experts, 6 used
+tale_routes() {
+    echo '# route_trace v1'
+    echo '# model=tale-moe arch=deepseek_v3 n_layer=6 n_expert=64 n_expert_used=6'
+    for layer in 1 2 3 4 5; do echo "# layer=$layer expert_bytes=1000 dense_bytes=0"; done
+    echo 'turn,phase,step,layer,slot,expert,weight,residency,expert_bytes'
+    awk '!/^#/ { for (i = 1; i <= NF; i++)
+        printf "0,1,%d,%d,%d,%d,0.16667,0,1000\n", n, int((i - 1) / 6) + 1, (i - 1) % 6, $i; n++ }' \
+        "$ROOT/tests/unit/cache/tale-moe.routes"
+}
+
 # start_daemon FLAG... : until it is ready; its socket is $SOCKET
 SOCKET=$WORK/api.sock
 start_daemon() {

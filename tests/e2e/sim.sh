@@ -7,16 +7,7 @@ between() {
         fail "$1 is not from $2 to $3"
 }
 
-# The routes that the cache's own tests replay, as a trace: 1000 tokens, 5 layers of 64 experts, 6 used.
-{
-    echo '# route_trace v1'
-    echo '# model=tale-moe arch=deepseek_v3 n_layer=6 n_expert=64 n_expert_used=6'
-    for layer in 1 2 3 4 5; do echo "# layer=$layer expert_bytes=1000 dense_bytes=0"; done
-    echo 'turn,phase,step,layer,slot,expert,weight,residency,expert_bytes'
-    awk '!/^#/ { for (i = 1; i <= NF; i++)
-        printf "0,1,%d,%d,%d,%d,0.16667,0,1000\n", n, int((i - 1) / 6) + 1, (i - 1) % 6, $i; n++ }' \
-        "$ROOT/tests/unit/cache/tale-moe.routes"
-} > "$WORK/tale.csv"
+tale_routes > "$WORK/tale.csv"
 expect 0 "$HOTSET" sim "$WORK/tale.csv" --cache 10%,25%,50%
 grep -q '1000 tokens, the first 250 of them uncounted' "$WORK/out" || fail "heading"
 row() {

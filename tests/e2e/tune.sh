@@ -2,16 +2,8 @@
 # tune: what it writes is a configuration that other verbs take; policies follow the trace; mistakes are refused.
 . "$(dirname "$0")/lib.sh"
 
-# The routes that the cache's own tests replay: 1000 tokens, 5 layers of 64 experts, 6 used: the model's own shape.
-{
-    echo '# route_trace v1'
-    echo '# model=tale-moe arch=deepseek_v3 n_layer=6 n_expert=64 n_expert_used=6'
-    for layer in 1 2 3 4 5; do echo "# layer=$layer expert_bytes=1000 dense_bytes=0"; done
-    echo 'turn,phase,step,layer,slot,expert,weight,residency,expert_bytes'
-    awk '!/^#/ { for (i = 1; i <= NF; i++)
-        printf "0,1,%d,%d,%d,%d,0.16667,0,1000\n", n, int((i - 1) / 6) + 1, (i - 1) % 6, $i; n++ }' \
-        "$ROOT/tests/unit/cache/tale-moe.routes"
-} > "$WORK/tale.csv"
+# The model's own shape.
+tale_routes > "$WORK/tale.csv"
 
 # A trace alone: [cache], nothing else; hit rates as sim counts them.
 # lines : what the last stdout sets or would set, without values

@@ -11,7 +11,7 @@
 #include "scratch.h"
 
 #include "base/json.h"
-#include "store/objects.h"
+#include "three_parts.h"
 
 #define FIRST  "m-00001-of-00002.gguf"
 #define SECOND "m-00002-of-00002.gguf"
@@ -62,33 +62,6 @@ static void check_tensors(const hs_source *s)
     FUZZ_CHECK(total == c->total_bytes);
 }
 
-/* Every three tensors are an object. */
-static void check_objects(const hs_source *s)
-{
-    uint32_t n = hs_source_checkpoint(s)->n_tensors / 3, parts[3 * 64];
-    hs_objects *o = NULL;
-    n = n < 64 ? n : 64;
-    for (uint32_t i = 0; i < 3 * n; i++)
-        parts[i] = i % 5 == 4 ? HS_NO_TENSOR : i;
-    if (!n || hs_objects_create(s, parts, n, 3, &o, NULL) < 0)
-        return;
-    for (uint32_t i = 0; i < n; i++) {
-        hs_range r[HS_OBJECT_MAX_RANGES];
-        uint32_t n_ranges = hs_object_ranges(o, i, r);
-        uint64_t end = 0;
-        char what[300];
-        FUZZ_CHECK(n_ranges >= 1 && n_ranges <= HS_OBJECT_MAX_RANGES);
-        for (uint32_t k = 0; k < n_ranges; k++) {
-            FUZZ_CHECK(r[k].offset % 4096 == 0 && r[k].len % 4096 == 0 && r[k].dst_offset == end);
-            end += r[k].len;
-        }
-        FUZZ_CHECK(end == hs_object_read_bytes(o, i) && end <= hs_objects_slot_bytes(o));
-        hs_object_describe(o, i, what, sizeof what);
-        FUZZ_CHECK(strstr(what, ".gguf, tensor "));
-    }
-    hs_objects_destroy(&o);
-}
-
 /* Touches every byte that it is said to have. */
 static void check_vocab(const hs_vocab_data *v)
 {
@@ -125,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_CHECK(c->gguf && json_is_object(c->config) && !hs_source_is_packed(s));
         FUZZ_CHECK(hs_source_bytes(s) < (1u << 20) + 64 * (size + 2 * 4096ull * data[0]) + 256ull * c->n_tensors);
         check_tensors(s);
-        check_objects(s);
+        check_objects(".gguf, tensor ", s);
         check_vocab(c->vocab);
     }
     hs_source_close(&s);

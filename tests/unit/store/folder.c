@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "store/source.h"
 #include "unit/store/tiny_int.h"
 
@@ -93,6 +94,22 @@ void folder_refused(const char *path, const char *part)
     assert_int_equal(err.code, r);
     if (!strstr(err.text, part))
         fail_msg("'%s' is not in: %s", part, err.text);
+}
+
+void folder_without_memory(const char *path)
+{
+    int r = -1;
+    for (int64_t n = 0; r < 0; n++) {
+        hs_source *s = NULL;
+        hs_err err = {0};
+        hs_mem_fail_after(n);
+        r = hs_source_open(path, &s, &err);
+        hs_mem_fail_after(-1);
+        assert_true(r == 0 || err.text[0]);
+        assert_true((r == 0) == (s != NULL));
+        hs_source_close(&s);
+        assert_true(n < 10000);
+    }
 }
 
 /* ---- the models ---- */

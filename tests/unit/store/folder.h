@@ -28,6 +28,8 @@ void folder_safetensors(const char *path, const char *name, const char *header, 
 
 /* Opening the folder must fail with a sentence that contains `part`. */
 void folder_refused(const char *path, const char *part);
+/* Opening path, a folder or file, with each allocation failing in turn: a sentence and no source, until it works. */
+void folder_without_memory(const char *path);
 
 #define TINY_MAX_TENSORS 32
 #define TINY_DENSE       (-1)

@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/mem.h"
 #include "store/source.h"
 
 static void check_directory(const hs_source *s, const tiny_model *m)
@@ -138,18 +137,7 @@ static void every_failed_allocation_is_an_error(void **state)
             tiny_write_packed(&tiny_small, path);
         else
             tiny_write_plain(&tiny_small, path);
-        int r = -1;
-        for (int64_t n = 0; r < 0; n++) {
-            hs_source *s = NULL;
-            hs_err err = {0};
-            hs_mem_fail_after(n);
-            r = hs_source_open(path, &s, &err);
-            hs_mem_fail_after(-1);
-            assert_true(r == 0 || err.text[0]);
-            assert_true((r == 0) == (s != NULL));
-            hs_source_close(&s);
-            assert_true(n < 10000);
-        }
+        folder_without_memory(path);
         folder_destroy(path);
     }
 }
