@@ -168,8 +168,10 @@ typedef struct hs__ahead {
     uint8_t hints[HS__WINDOWS]; /* so far; saturates */
     float hint_ns;              /* that a hint takes to make */
     float waits;                /* share of the layer's beginnings with a read that a wrong guess would delay */
-    float stood;                /* ns that the layer stands still without guesses; below 0: not known yet */
+    float stood;                /* ns that the layer stands still without a hint */
     float missed;               /* absent experts then */
+    uint8_t unaided;            /* such steps so far; saturates */
+    uint64_t hint_step;         /* the last step with a hint */
     bool pays;
     hs__took took;
     hs__block block;

@@ -370,7 +370,8 @@ static void a_hint_saves_what_its_guesses_do(void **state)
     hs__ahead *a = &f.r->ahead[1];
     float takes = FAKE_PADDED * 1e6f;
     for (int capped = 0; capped < 2; capped++) {
-        a->stood = capped ? 0.2f * takes : -1;
+        a->stood = 0.2f * takes;
+        a->unaided = (uint8_t)capped;
         a->missed = 2;
         a->hints[HS__AFTER_LAYER] = 0;
         for (int i = 0; i < 10; i++) {
@@ -488,10 +489,33 @@ static void a_layer_that_does_not_wait_needs_no_hints(void **state)
     f.r->ahead[1].hint_ns = 1000;
     step(&f, HS_PHASE_DECODE, 1);
     assert_true(f.x.ops->asks(f.x.self, 1, true));
+    f.r->ahead[1].unaided = 1;
     f.r->ahead[1].stood = 100;
     assert_false(f.x.ops->asks(f.x.self, 1, true));
     f.r->ahead[1].stood = 10000;
     assert_true(f.x.ops->asks(f.x.self, 1, true));
+    fixture_close(&f);
+}
+
+/* What a layer stands still for is learnt from all steps without a hint, whatever the reason. */
+static void a_layer_is_watched_without_hints(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, FAKE_PLAIN, "lru", 24, 8 * FAKE_PADDED);
+    without_trials(&f);
+    const hs__ahead *a = &f.r->ahead[1];
+    for (int token = 0; token < 10; token++) {
+        step(&f, HS_PHASE_DECODE, 1);
+        if (token < 4)
+            hint(&f, 1, 0, 4);
+        fake_pump(1000);
+        run_layer(&f, 1, 4 * ((uint32_t)token % 2), 4);
+        run_layer(&f, 0, 0, EXPERTS);
+        run_layer(&f, 2, 0, EXPERTS);
+    }
+    assert_int_equal(a->unaided, 6);
+    assert_true(a->missed > 3.9f && a->missed < 4.1f);
     fixture_close(&f);
 }
 
@@ -520,6 +544,7 @@ int main(void)
         cmocka_unit_test(a_hint_that_is_not_made_stops_nothing),
         cmocka_unit_test(hints_that_save_nothing_are_not_asked_for),
         cmocka_unit_test(a_layer_that_does_not_wait_needs_no_hints),
+        cmocka_unit_test(a_layer_is_watched_without_hints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
