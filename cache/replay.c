@@ -229,7 +229,9 @@ static void use_set(replay *r, const uint32_t *object, uint64_t n, uint64_t now,
 static void pass_layer(replay *r, uint64_t uses, uint64_t misses, uint64_t bytes)
 {
     const hs_replay_trace *t = r->trace;
-    hs_layer_costs c = {.before_s = t->layer_s, .expert_s = t->expert_s, .expand_s = t->expand_s};
+    hs_layer_costs c = {.before_s = t->layer_s,
+                        .expert_s = t->expert_s + (t->warm ? t->expand_s : 0),
+                        .expand_s = t->warm ? 0 : t->expand_s};
     c.first_s = t->latency_s;
     c.each_s = misses && t->bytes_per_s > 0 ? (double)bytes / (double)misses / t->bytes_per_s : 0;
     hs_layer_pass(&r->clock, &c, (uint32_t)(uses - misses), (uint32_t)misses, t->overlapped);
@@ -271,5 +273,6 @@ hs_replay_result hs_replay(const hs_policy *policy, const hs_replay_trace *t, ui
         }
         i = end;
     }
+    counted.warm_hits = t->warm ? counted.hits : 0;
     return counted;
 }

@@ -177,6 +177,7 @@ typedef struct hs_forecast {
 
 /* Pure. */
 hs_forecast hs_forecast_make(const hs_plan *plan, const hs_speed *speed, const hs_drive *drive, const hs_use *use);
+#define HS_WARM_TIER_WINS 1.05 /* what cache.warm_tier = auto asks of it */
 /* Whether a plan with a warm tier is expected to beat one of the same memory without clearly enough; *ret_gain: of
  * tokens per second. */
 bool hs_warm_tier_pays(const hs_plan *without, const hs_plan *with, const hs_speed *speed, const hs_drive *drive,

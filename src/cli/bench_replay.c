@@ -62,6 +62,7 @@ static void account(replay *r, const hs_engine_stats *a, uint64_t ns)
     uint64_t apart = expert + expand + z.disk_wait_ns - a->disk_wait_ns;
     hs_replay_token t = {.misses = (uint32_t)(z.expert_misses - a->expert_misses),
                          .layers = r->lacking,
+                         .warm_hits = (uint32_t)(z.warm_hits - a->warm_hits),
                          .busy_s = (double)(z.io_busy_ns - a->io_busy_ns) * 1e-9,
                          .expert_s = (double)expert * 1e-9,
                          .expand_s = (double)expand * 1e-9,
@@ -202,6 +203,7 @@ static double simulate(const replay *r, const hs_engine_options *opt, const hs_r
     uses.layer_s = c->dense_s / t->n_moe_layers;
     uses.expert_s = c->experts_s / t->n_moe_layers / t->top_k;
     uses.expand_s = c->expand_s;
+    uses.warm = hs_engine_plan(r->engine)->warm;
     uses.latency_s = latency_s;
     uses.bytes_per_s = expert_bytes(r, &told) / c->each_s;
     hs_replay_result result;
@@ -233,17 +235,22 @@ static char *sim_options(const replay *r, const hs_engine_options *opt, const hs
     const char *phase = hs_args_text(a, "phase");
     bool told;
     double bytes = expert_bytes(r, &told);
-    char size[48] = "", reads[96] = "";
+    double stored = (double)p->bytes_per_token_cold / p->token_cycle, part = 1;
+    char size[48] = "", warm[64] = "", reads[96] = "";
     if (!told)
         snprintf(size, sizeof size, " --expert-size %.0f", bytes);
+    if (p->warm) { /* of what a trace tells */
+        part = fmin(stored / bytes, 1);
+        snprintf(warm, sizeof warm, " --warm-tier on --compressed %.6f", part);
+    }
     if (c.each_s > 0)
-        snprintf(reads, sizeof reads, " --disk-bw %.0f --disk-latency %.4g --decode-ms %.4g", bytes / c.each_s,
-                 fit_latency(r, opt, &c) * 1e3, c.expand_s * 1e3);
+        snprintf(reads, sizeof reads, " --disk-bw %.0f --disk-latency %.4g", part * bytes / c.each_s,
+                 fit_latency(r, opt, &c) * 1e3);
     return hs_asprintf("--sets --phase %s --warmup %u --cache %.6f%% --policy %s --scope %s --compute-ms %.5g "
-                       "--experts-ms %.5g%s%s",
-                       phase ? phase : "decode", r->warmup, fmin(100 * (p->n_slots + 0.5) / p->n_experts, 100),
+                       "--experts-ms %.5g --decode-ms %.4g%s%s%s",
+                       phase ? phase : "decode", r->warmup, fmin(100 * part * (p->n_slots + 0.5) / p->n_experts, 100),
                        opt->policy ? opt->policy : "ewma", opt->cache_by_layer ? "layer" : "global",
-                       (c.dense_s + c.experts_s) * 1e3, c.experts_s * 1e3, size, reads);
+                       (c.dense_s + c.experts_s) * 1e3, c.experts_s * 1e3, c.expand_s * 1e3, size, warm, reads);
 }
 
 static json_t *figures(const replay *r, const char *model, const char *sim)
@@ -254,13 +261,14 @@ static json_t *figures(const replay *r, const char *model, const char *sim)
     uint64_t compute = computing(z) - computing(a);
     uint32_t tokens = r->trace.n_tokens - r->warmup;
     const hs_plan *p = hs_engine_plan(r->engine);
-    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:o, s:s}", "model", model,
-                     "trace", r->path, "slots", (int)p->n_slots, "experts", (int)p->n_experts, "tokens", (int)tokens,
-                     "accesses", (json_int_t)all, "hits", (json_int_t)hits, "hit_rate", (double)hits / (double)all,
-                     "bytes_read", (json_int_t)bytes, "seconds", (double)r->ns * 1e-9, "tokens_per_s",
-                     (double)tokens / ((double)r->ns * 1e-9), "compute_ms_per_token", (double)compute * 1e-6 / tokens,
-                     "disk_wait_s", (double)(z->disk_wait_ns - a->disk_wait_ns) * 1e-9, "disk_bytes_per_s",
-                     busy ? json_real((double)bytes / ((double)busy * 1e-9)) : json_null(), "sim", sim);
+    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:o, s:b, s:I, s:s}", "model",
+                     model, "trace", r->path, "slots", (int)p->n_slots, "experts", (int)p->n_experts, "tokens",
+                     (int)tokens, "accesses", (json_int_t)all, "hits", (json_int_t)hits, "hit_rate",
+                     (double)hits / (double)all, "bytes_read", (json_int_t)bytes, "seconds", (double)r->ns * 1e-9,
+                     "tokens_per_s", (double)tokens / ((double)r->ns * 1e-9), "compute_ms_per_token",
+                     (double)compute * 1e-6 / tokens, "disk_wait_s", (double)(z->disk_wait_ns - a->disk_wait_ns) * 1e-9,
+                     "disk_bytes_per_s", busy ? json_real((double)bytes / ((double)busy * 1e-9)) : json_null(),
+                     "warm_tier", p->warm, "warm_hits", (json_int_t)(z->warm_hits - a->warm_hits), "sim", sim);
 }
 
 int hs_bench_replay(const hs_args *a, const hs_engine_options *opt, hs_engine_load load, json_t **ret, hs_err *err)
@@ -303,6 +311,8 @@ void hs_bench_replay_print(const json_t *o)
     printf("  hit rate  %8.3f            %.0f of %.0f; read %s at %s/s\n", number(o, "hit_rate"), number(o, "hits"),
            number(o, "accesses"), hs_format_size((uint64_t)number(o, "bytes_read"), a, sizeof a),
            hs_format_size((uint64_t)number(o, "disk_bytes_per_s"), b, sizeof b));
+    if (json_is_true(json_object_get(o, "warm_tier")))
+        printf("  warm tier %8.0f            hits that were decoded from memory\n", number(o, "warm_hits"));
     printf("  the same   hotset sim %s %s\n", json_string_value(json_object_get(o, "trace")),
            json_string_value(json_object_get(o, "sim")));
 }

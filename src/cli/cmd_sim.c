@@ -18,10 +18,12 @@ typedef struct plan {
     double percents[MAX_CACHES];
     size_t n_caches;
     bool all, json, sets, by_layer, overlapped, timed;
+    hs_warm_tier warm;           /* compressed experts stay so in memory: AUTO: where that is faster */
+    double compressed;           /* part of its size that an expert takes on the drive, and there */
     uint64_t expert_bytes;       /* 0 = as the trace tells */
     uint64_t bytes_per_s;        /* 0 = not told: no time where anything is read */
     double compute_s, experts_s; /* of a token: all, and of it what its experts take */
-    double latency_s, expand_s;  /* of a read; of a missed expert */
+    double latency_s, expand_s;  /* of a read; of an expert that is decoded */
     int64_t warmup;              /* tokens; -1 = a quarter */
     json_t *results;
 } plan;
@@ -81,7 +83,7 @@ static int parse_caches(const hs_args *a, plan *p)
 
 static int parse_times(const hs_args *a, plan *p)
 {
-    static const char *const of_reads[] = {"disk-latency", "decode-ms", "prefetch"};
+    static const char *const of_reads[] = {"disk-latency", "prefetch"};
     p->expert_bytes = hs_args_size(a, "expert-size", 0);
     p->bytes_per_s = hs_args_size(a, "disk-bw", 0);
     p->latency_s = hs_args_number(a, "disk-latency", 0) / 1000;
@@ -97,59 +99,119 @@ static int parse_times(const hs_args *a, plan *p)
     return 0;
 }
 
+static int parse_warm_tier(const hs_args *a, plan *p)
+{
+    const char *word = hs_args_text(a, "warm-tier");
+    p->warm = !word || !strcmp(word, "off") ? HS_WARM_OFF : !strcmp(word, "on") ? HS_WARM_ON : HS_WARM_AUTO;
+    p->compressed = hs_args_number(a, "compressed", 1);
+    if (p->warm != HS_WARM_OFF && !hs_args_has(a, "compressed"))
+        return hs_fail_usage(a->verb, "--warm-tier needs --compressed: how small experts are then");
+    if (p->warm == HS_WARM_AUTO && !(p->bytes_per_s && p->expand_s > 0))
+        return hs_fail_usage(a->verb, "--warm-tier auto needs --disk-bw and --decode-ms, to tell what is faster");
+    if (p->warm == HS_WARM_OFF && p->expand_s > 0 && !p->bytes_per_s)
+        return hs_fail_usage(a->verb, "--decode-ms needs --disk-bw");
+    return 0;
+}
+
 static bool is_timed(const plan *p, const hs_replay_result *r)
 {
     return p->timed && r->seconds > 0 && (p->bytes_per_s || r->hits == r->accesses);
 }
 
-static int add_result(plan *p, const char *path, const hs_policy *policy, double percent, const hs_replay_result *r,
-                      double tokens)
+/* What a policy makes of a cache of that share. */
+typedef struct outcome {
+    hs_replay_result r;
+    uint32_t slots;
+    bool warm;
+    double tokens_per_s; /* 0: not told */
+} outcome;
+
+static int add_result(plan *p, const char *path, const hs_policy *policy, double percent, const outcome *x)
 {
-    json_t *o = json_pack("{s:s, s:s, s:f, s:I, s:I, s:f, s:I}", "trace", path, "policy", policy->name, "cache",
-                          percent / 100, "accesses", (json_int_t)r->accesses, "hits", (json_int_t)r->hits, "hit_rate",
-                          (double)r->hits / (double)r->accesses, "bytes_read", (json_int_t)r->bytes_read);
-    if (o && is_timed(p, r) &&
+    const hs_replay_result *r = &x->r;
+    json_t *o = json_pack("{s:s, s:s, s:f, s:I, s:I, s:f, s:I, s:i, s:b, s:I}", "trace", path, "policy", policy->name,
+                          "cache", percent / 100, "accesses", (json_int_t)r->accesses, "hits", (json_int_t)r->hits,
+                          "hit_rate", (double)r->hits / (double)r->accesses, "bytes_read", (json_int_t)r->bytes_read,
+                          "slots", (int)x->slots, "warm_tier", x->warm, "warm_hits", (json_int_t)r->warm_hits);
+    if (o && x->tokens_per_s > 0 &&
         (json_object_set_new(o, "seconds", json_real(r->seconds)) < 0 ||
-         json_object_set_new(o, "tokens_per_s", json_real(tokens / r->seconds)) < 0)) {
+         json_object_set_new(o, "tokens_per_s", json_real(x->tokens_per_s)) < 0)) {
         json_decref(o);
         return -ENOMEM;
     }
     return o && json_array_append_new(p->results, o) == 0 ? 0 : -ENOMEM;
 }
 
-/* One line of the table: a cache of that share under every policy. */
-static int replay_cache(plan *p, const char *path, const hs_replay_trace *t, double percent, hs_err *err)
+static uint32_t slots_of(const plan *p, const hs_replay_trace *t, double percent, bool warm)
 {
-    uint32_t slots = (uint32_t)((double)t->n_objects * percent / 100);
-    if (!slots)
-        return hs_err_set(err, -EINVAL, "%s: %g%% of %u experts is not even one", path, percent, t->n_objects);
-    double speed[MAX_POLICIES + 1], tokens = t->token[t->n - 1] + 1 - t->first_counted;
-    if (!p->json)
-        printf("  %6g%% %8u", percent, slots);
-    for (size_t i = 0; i < p->n_policies; i++) {
-        const hs_policy *policy = p->policies[i];
-        hs_replay_result r;
-        if (hs_trace_replay(policy, t, slots, p->sets, &r, err) < 0) {
-            hs_err_prefix(err, "%s", path);
-            return -ENOMEM;
-        }
-        if (p->json && add_result(p, path, policy, percent, &r, tokens) < 0)
-            return hs_err_set(err, -ENOMEM, "out of memory for the results");
-        if (!p->json)
-            printf(" %8.1f", 100 * (double)r.hits / (double)r.accesses);
-        speed[i] = is_timed(p, &r) ? tokens / r.seconds : 0;
-    }
-    if (p->json)
-        return 0;
+    double n = (double)t->n_objects * percent / 100 / (warm ? p->compressed : 1);
+    return n < t->n_objects ? (uint32_t)n : t->n_objects;
+}
+
+static int replay_way(const plan *p, const hs_policy *policy, const hs_replay_trace *t, double percent, bool warm,
+                      outcome *ret, hs_err *err)
+{
+    hs_replay_trace uses = *t;
+    double tokens = t->token[t->n - 1] + 1 - t->first_counted;
+    uses.warm = ret->warm = warm;
+    ret->slots = slots_of(p, t, percent, warm);
+    int r = hs_trace_replay(policy, &uses, ret->slots, p->sets, &ret->r, err);
+    ret->tokens_per_s = r == 0 && is_timed(p, &ret->r) ? tokens / ret->r.seconds : 0;
+    return r;
+}
+
+static int replay_policy(const plan *p, const hs_policy *policy, const hs_replay_trace *t, double percent, outcome *ret,
+                         hs_err *err)
+{
+    outcome on;
+    int r = replay_way(p, policy, t, percent, p->warm == HS_WARM_ON, ret, err);
+    if (r < 0 || p->warm != HS_WARM_AUTO)
+        return r;
+    r = replay_way(p, policy, t, percent, true, &on, err);
+    if (r == 0 && on.tokens_per_s > HS_WARM_TIER_WINS * ret->tokens_per_s)
+        *ret = on;
+    return r;
+}
+
+/* Below the hit rates. */
+static void print_more(const plan *p, const outcome *of)
+{
     if (p->timed)
         printf("\n  %7s %8s", "", "tokens/s");
     for (size_t i = 0; p->timed && i < p->n_policies; i++) {
-        if (speed[i] > 0)
-            printf(" %8.2f", speed[i]);
+        if (of[i].tokens_per_s > 0)
+            printf(" %8.2f", of[i].tokens_per_s);
         else
             printf(" %8s", "-");
     }
+    if (p->warm == HS_WARM_AUTO)
+        printf("\n  %16s", "warm tier");
+    for (size_t i = 0; p->warm == HS_WARM_AUTO && i < p->n_policies; i++)
+        printf(" %8s", of[i].warm ? "on" : "off");
     putchar('\n');
+}
+
+/* One line of the table: a cache of that share under every policy. */
+static int replay_cache(plan *p, const char *path, const hs_replay_trace *t, double percent, hs_err *err)
+{
+    uint32_t slots = slots_of(p, t, percent, p->warm == HS_WARM_ON);
+    if (!slots)
+        return hs_err_set(err, -EINVAL, "%s: %g%% of %u experts is not even one", path, percent, t->n_objects);
+    outcome of[MAX_POLICIES + 1];
+    if (!p->json)
+        printf("  %6g%% %8u", percent, slots);
+    for (size_t i = 0; i < p->n_policies; i++) {
+        if (replay_policy(p, p->policies[i], t, percent, &of[i], err) < 0) {
+            hs_err_prefix(err, "%s", path);
+            return -ENOMEM;
+        }
+        if (p->json && add_result(p, path, p->policies[i], percent, &of[i]) < 0)
+            return hs_err_set(err, -ENOMEM, "out of memory for the results");
+        if (!p->json)
+            printf(" %8.1f", 100 * (double)of[i].r.hits / (double)of[i].r.accesses);
+    }
+    if (!p->json)
+        print_more(p, of);
     return 0;
 }
 
@@ -174,6 +236,7 @@ static int replay_trace(plan *p, const char *path, hs_err *err)
     for (uint32_t l = 0; l < t.n_moe_layers; l++) {
         t.expert_bytes[l] = p->expert_bytes ? p->expert_bytes : t.expert_bytes[l];
         sized |= t.expert_bytes[l] > 0;
+        t.expert_bytes[l] = (uint64_t)((double)t.expert_bytes[l] * p->compressed);
     }
     hs_replay_trace uses = hs_trace_uses(&t);
     uses.first_counted = warmup;
@@ -212,6 +275,8 @@ static int run_sim(const hs_args *a)
     if (!status)
         status = parse_times(a, &p);
     if (!status)
+        status = parse_warm_tier(a, &p);
+    if (!status)
         status = parse_caches(a, &p);
     if (!status && !p.results)
         status = hs_print_json(NULL);
@@ -243,7 +308,14 @@ static const hs_flag flags[] = {
     {"compute-ms", HS_FLAG_NUMBER, "MS", 0, 1e6, "what a token computes when nothing is read; 0 by default"},
     {"experts-ms", HS_FLAG_NUMBER, "MS", 0, 1e6,
      "of that, what its experts take: those in memory are computed while the others are read; 0 by default"},
-    {"decode-ms", HS_FLAG_NUMBER, "MS", 0, 1e4, "what decoding takes, of each expert that is read; 0 by default"},
+    {"decode-ms", HS_FLAG_NUMBER, "MS", 0, 1e4,
+     "what decoding takes, of each expert that is read; with a warm tier of each that is used; 0 by default"},
+    {"compressed", HS_FLAG_NUMBER, "PART", 0.01, 1,
+     "of its size, what an expert takes on the drive and in the warm tier; 1 by default"},
+    {"warm-tier", HS_FLAG_CHOICE, "off|on|auto", 0, 0,
+     "as cache.warm_tier: the memory of --cache holds experts compressed, and so more of them, and each use decodes "
+     "its "
+     "expert; auto: where that is faster clearly enough; off by default"},
     {"prefetch", HS_FLAG_CHOICE, "off|auto", 0, 0,
      "off (default): a layer's reads begin when its experts are known; auto: when those of the layer before are, as if "
      "every guess came true, the bound for reading ahead"},

@@ -9,6 +9,7 @@ void hs_replay_fit_add(hs_replay_fit *f, const hs_replay_token *t)
     f->n++;
     f->misses += m;
     f->layers += l;
+    f->warm_hits += t->warm_hits;
     f->busy_s += t->busy_s;
     f->expert_s += t->expert_s;
     f->expand_s += t->expand_s;
@@ -34,11 +35,12 @@ hs_replay_costs hs_replay_fit_solve(const hs_replay_fit *f)
         return c;
     c.experts_s = f->expert_s / f->n;
     c.dense_s = f->rest_s / f->n;
+    if (f->misses + f->warm_hits > 0)
+        c.expand_s = f->expand_s / (f->misses + f->warm_hits);
     if (f->misses == 0)
         return c;
     double det = f->layers_layers * f->misses_misses - f->layers_misses * f->layers_misses;
     double latency = (f->busy_layers * f->misses_misses - f->busy_misses * f->layers_misses) / det;
     c.each_s = (f->busy_s - within(latency, 0, MOST_LATE * f->busy_s / f->layers) * f->layers) / f->misses;
-    c.expand_s = f->expand_s / f->misses;
     return c;
 }

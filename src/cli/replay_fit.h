@@ -12,6 +12,7 @@
 
 typedef struct hs_replay_token {
     uint32_t misses, layers; /* experts that were not there; layers that lacked any */
+    uint32_t warm_hits;      /* experts that were, and were decoded */
     double busy_s;           /* of the drive */
     double expert_s;         /* computing experts */
     double expand_s;         /* decoding them */
@@ -20,14 +21,14 @@ typedef struct hs_replay_token {
 
 /* Sums over tokens; all zero at first. */
 typedef struct hs_replay_fit {
-    double n, misses, layers, busy_s, expert_s, expand_s, rest_s;
+    double n, misses, layers, warm_hits, busy_s, expert_s, expand_s, rest_s;
     double layers_layers, layers_misses, misses_misses, busy_layers, busy_misses;
 } hs_replay_fit;
 
 typedef struct hs_replay_costs {
     double each_s; /* 0 without a miss */
     double dense_s, experts_s;
-    double expand_s;
+    double expand_s; /* of an expert that is decoded */
 } hs_replay_costs;
 
 void hs_replay_fit_add(hs_replay_fit *f, const hs_replay_token *t);

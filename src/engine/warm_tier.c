@@ -5,7 +5,7 @@
  * Two plans of the same memory are forecast: with slots for decoded experts, and with more slots and a decoding for
  * each use. What a layer computes, and how long an expert takes to decode, is measured on this model (speed.c); the
  * drive's rate is calibration's; the hit rates are those of forecast.c's curve. All of it is uncertain, and a warm tier
- * that is wrong costs every use, so it has to win by WINS. Computing dilutes what is gained: only what wins without
+ * that is wrong costs every use, so it has to win by HS_WARM_TIER_WINS. Computing dilutes what is gained: only what wins without
  * any, which milliseconds of decoding tell, has the rest measured. Where the drive's rate is not known, or several
  * drives add up, there is none.
  */
@@ -16,8 +16,6 @@
 #include "base/log.h"
 #include "base/option.h"
 #include "engine/engine_int.h"
-
-#define WINS 1.05
 
 static hs_forecast expected(const hs_plan *p, const hs_speed *s, const hs_drive *d)
 {
@@ -36,7 +34,7 @@ bool hs_warm_tier_pays(const hs_plan *without, const hs_plan *with, const hs_spe
     double gain = a.decode_tokens_per_s > 0 ? b.decode_tokens_per_s / a.decode_tokens_per_s : 0;
     double ahead = a.ahead_tokens_per_s > 0 ? b.ahead_tokens_per_s / a.ahead_tokens_per_s : 0;
     *ret_gain = fmin(gain, ahead);
-    return with->warm && d->bytes_per_s > 0 && s->expand_s > 0 && *ret_gain > WINS;
+    return with->warm && d->bytes_per_s > 0 && s->expand_s > 0 && *ret_gain > HS_WARM_TIER_WINS;
 }
 
 static bool is_one_drive(const hs_objects *o)

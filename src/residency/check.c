@@ -35,8 +35,6 @@ static const char *check_slot(const hs_residency *r, const hs__slab *b, uint32_t
         return "a pinned slot is not READY or not asked for";
     if (loading != (s->load != HS__NONE))
         return "a slot has a load without reading, or reads without a load";
-    if (s->staging != HS__NONE && (s->state != HS__READY || r->stagings[s->staging].slot != slot))
-        return "a slot's object is not in its buffer";
     if (s->pins && hs__must_decode(r, slot))
         return "a pinned slot's object is not decoded";
     if (loading && r->loads[s->load].slot != slot)
@@ -88,23 +86,22 @@ static const char *check_slab(const hs_residency *r, const hs__slab *b, tally *a
     return NULL;
 }
 
-/* Idle is what neither a load nor an object that is asked for has. */
+/* Free is what neither a load nor an object that is asked for and decoded has. */
 static const char *check_stagings(const hs_residency *r, uint32_t of_loads)
 {
-    uint32_t held = 0, idle = 0;
-    for (uint32_t i = 0; i < r->n_staging; i++) {
-        const hs__staging *b = &r->stagings[i];
-        if (b->slot == HS__NONE)
+    uint32_t held = 0, free = 0;
+    for (uint32_t i = 0; i < r->max_slots; i++) {
+        const hs__slot *s = &r->slots[i];
+        bool is_asked = s->want != HS__NONE && r->wants[s->want].state != HS__WANT_RELEASED;
+        if (s->staging == HS__NONE)
             continue;
-        uint32_t want = r->slots[b->slot].want;
-        bool is_needed = want != HS__NONE && r->wants[want].state != HS__WANT_RELEASED;
-        if (r->slots[b->slot].staging != i || is_needed == b->is_idle)
-            return "a buffer holds what nobody knows of, or is idle and needed";
-        held += is_needed;
+        if (s->staging >= r->n_staging || s->state != HS__READY || !is_asked)
+            return "a buffer is kept for what nobody asks for";
+        held++;
     }
-    for (uint32_t i = r->idle_first; i != HS__NONE && idle <= r->n_staging; i = r->stagings[i].next)
-        idle++;
-    bool lost = idle != r->n_staging_free || of_loads + held + idle != r->n_staging;
+    for (uint32_t i = r->free_staging; i != HS__NONE && free <= r->n_staging; i = r->next_staging[i])
+        free++;
+    bool lost = free != r->n_staging_free || of_loads + held + free != r->n_staging;
     return lost ? "staging buffers are lost" : NULL;
 }
 

@@ -92,8 +92,6 @@ static bool meet(hs_residency *r, uint32_t want, uint32_t slot)
     hs__count(in_time ? &r->count.hits : &r->count.misses, 1);
     if (s->state == HS__READY) {
         r->wants[want].state = HS__WANT_READY;
-        if (s->staging != HS__NONE)
-            hs__staging_keep(r, s->staging);
         bool waits = hs__must_decode(r, slot) || (r->sweep && s->kind == HS__RESIDENT);
         put(waits ? &r->hits : &r->ready, want);
         return false;
@@ -367,9 +365,11 @@ static int wait_some(void *self, uint32_t max, uint32_t *ret_index, hs_expert *r
 
 static void unpin(hs_residency *r, uint32_t slot)
 {
-    r->slots[slot].pins = 0;
-    if (r->slots[slot].staging != HS__NONE)
-        hs__staging_give(r, r->slots[slot].staging);
+    hs__slot *s = &r->slots[slot];
+    s->pins = 0;
+    if (s->staging != HS__NONE)
+        hs__staging_give(r, s->staging);
+    s->staging = HS__NONE;
 }
 
 /* Nobody of the layer asks for it any more. In the order of the wants, hits first, unless slots are short: what is

@@ -355,8 +355,8 @@ void hs__load_settle(hs_residency *r, hs__load *l)
     } else {
         if (!l->frames_left)
             set_known(r, l, true);
-        if (r->cfg.warm_tier && !l->frames_left && l->staging != HS__NONE) {
-            hs__staging_hold(r, l->staging, slot);
+        if (r->cfg.warm_tier && want != HS__NONE) {
+            r->slots[slot].staging = l->staging;
             l->staging = HS__NONE;
         }
         free_load(r, l);

@@ -87,7 +87,7 @@ uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_experts, ui
     /* Per layer there are at most n experts: the layer's tables are bounded by that. */
     uint64_t layer = n * (sizeof(hs__want) + 4 * sizeof(uint32_t) + HS__BASES * sizeof(hs__named));
     return sizeof(hs_residency) + policy + n_slots * (sizeof(hs__slot) + sizeof(uint32_t)) + n * sizeof(uint32_t) +
-           n / 8 + 1 + n_loads * (sizeof(hs__load) + sizeof(void *)) + n_staging * sizeof(hs__staging) + layer +
+           n / 8 + 1 + n_loads * (sizeof(hs__load) + sizeof(void *)) + n_staging * sizeof(uint32_t) + layer +
            n / n_experts * (sizeof(hs__ahead) + sizeof(uint8_t)) + HS__MAX_TASKS * sizeof(hs__task) +
            n_threads * (hs_decoder_bytes() + sizeof(void *));
 }
@@ -163,7 +163,7 @@ static bool allocate(hs_residency *r)
     r->slot_of = hs_calloc(r->n_objects, sizeof *r->slot_of);
     r->known = hs_calloc(r->n_objects / 8 + 1, sizeof *r->known);
     r->loads = hs_calloc(r->n_loads, sizeof *r->loads);
-    r->stagings = hs_calloc(r->n_staging, sizeof *r->stagings);
+    r->next_staging = hs_calloc(r->n_staging, sizeof *r->next_staging);
     r->batch = hs_calloc(r->n_loads, sizeof *r->batch);
     r->wants = hs_calloc(c->n_experts, sizeof *r->wants);
     r->want_of = hs_calloc(c->n_experts, sizeof *r->want_of);
@@ -177,7 +177,7 @@ static bool allocate(hs_residency *r)
     r->decoders = hs_calloc(r->n_decoders, sizeof *r->decoders);
     r->tasks = hs_calloc(HS__MAX_TASKS, sizeof *r->tasks);
     if (!r->slab_of || !r->arena || (r->n_staging && !r->staging) || !r->policy_state || !r->slots || !r->slot_of ||
-        !r->known || !r->loads || !r->stagings || !r->batch || !r->wants || !r->want_of || !r->ready.item ||
+        !r->known || !r->loads || !r->next_staging || !r->batch || !r->wants || !r->want_of || !r->ready.item ||
         !r->hits.item || !r->pending.item || !r->guessed || !r->named[HS__OF_PART] || !r->named[HS__OF_WHOLE] ||
         !r->ahead || !r->decoders || !r->tasks)
         return false;
@@ -329,7 +329,7 @@ void hs_residency_destroy(hs_residency **residency)
                             r->slot_of,
                             r->known,
                             r->loads,
-                            r->stagings,
+                            r->next_staging,
                             r->batch,
                             r->wants,
                             r->want_of,

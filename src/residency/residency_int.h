@@ -31,11 +31,11 @@ typedef enum hs__kind {
 } hs__kind;
 
 typedef struct hs__slot {
-    uint32_t object;     /* HS__NONE when EMPTY */
-    uint32_t want;       /* place in the layer under way, from begin to release; HS__NONE = not asked for */
-    uint32_t load;       /* READING, DECODING */
-    uint32_t guess;      /* protected while equal to hs_residency.guess_no */
-    uint32_t staging;    /* warm tier: the buffer that has it decoded, HS__NONE = there is none */
+    uint32_t object;  /* HS__NONE when EMPTY */
+    uint32_t want;    /* place in the layer under way, from begin to release; HS__NONE = not asked for */
+    uint32_t load;    /* READING, DECODING */
+    uint32_t guess;   /* protected while equal to hs_residency.guess_no */
+    uint32_t staging; /* warm tier: the buffer that has it decoded, from READY to release; HS__NONE = there is none */
     uint32_t next, prev; /* in the list of EMPTY or of loose slots */
     uint8_t state, kind, pins, slab;
     bool raw;     /* it holds, or gets, the object as it was before packing (HS_OBJECT_RAW) */
@@ -57,14 +57,6 @@ typedef struct hs__slab {
     uint64_t touched;                 /* bytes of its memory, from its start, that have their memory */
     uint64_t memory_end;              /* bytes of its memory behind which nothing is touched */
 } hs__slab;
-
-/* Memory besides the slots, each for one object: stored, on its way into a slot; in the warm tier decoded, out of one.
- * Idle: nobody needs it, it may be taken; until then it goes on holding what was decoded. */
-typedef struct hs__staging {
-    uint32_t slot;       /* warm tier: of the object that it holds decoded, HS__NONE = nothing */
-    uint32_t next, prev; /* if idle */
-    bool is_idle;
-} hs__staging;
 
 /* A read under way, and the decoding of what it brings; in the warm tier also the decoding of what a slot holds. */
 typedef struct hs__load {
@@ -270,9 +262,9 @@ struct hs_residency {
     hs__load *loads;
     hs__load *unused, *active_first, *active_last;
     uint32_t n_unused;
-    hs__staging *stagings;                          /* [n_staging] */
-    uint32_t idle_first, idle_last, n_staging_free; /* the idle: first to be taken first */
-    hs_io_req **batch;                              /* [n_loads] to be submitted together */
+    /* Memory besides the slots, each for one object: stored, on its way into a slot; in the warm tier decoded. */
+    uint32_t *next_staging, free_staging, n_staging_free; /* [n_staging] the free, in a list */
+    hs_io_req **batch;                                    /* [n_loads] to be submitted together */
     uint32_t n_batch;
 
     /* The layer under way. */
@@ -411,15 +403,9 @@ void hs__set_shares(hs_residency *r);
 
 /* ---- staging.c ---- */
 void hs__stagings_init(hs_residency *r);
-/* One that is idle, empty if possible, else the one that has been idle for longest; HS__NONE: there is none. */
+/* HS__NONE: none is free. */
 uint32_t hs__staging_take(hs_residency *r);
-/* It is not needed any more; what it holds decoded stays until somebody takes it. No effect if it is idle. */
 void hs__staging_give(hs_residency *r, uint32_t staging);
-/* What it holds decoded is asked for again. */
-void hs__staging_keep(hs_residency *r, uint32_t staging);
-/* It holds the slot's object from now on; or not any more. */
-void hs__staging_hold(hs_residency *r, uint32_t staging, uint32_t slot);
-void hs__staging_drop(hs_residency *r, uint32_t staging);
 
 /* ---- resize.c ---- */
 /* Follows hs_residency_resize; costs a few loads if there is nothing to do. */

@@ -168,8 +168,6 @@ void hs__slot_clear(hs_residency *r, uint32_t slot)
     leave(r, slot);
     if (s->state == HS__READY)
         count_ready(r, s->object, -1);
-    if (s->staging != HS__NONE)
-        hs__staging_drop(r, s->staging);
     r->slot_of[s->object] = HS__NONE;
     s->state = HS__EMPTY;
     s->object = s->load = s->want = HS__NONE;
@@ -367,9 +365,6 @@ static void move(hs_residency *r, uint32_t from, uint32_t to)
     memcpy(hs__slot_memory(r, to), hs__slot_memory(r, from), slab_of(r, from)->slot_bytes);
     r->slots[to] = *f;
     r->slot_of[f->object] = to;
-    if (f->staging != HS__NONE)
-        r->stagings[f->staging].slot = to;
-    f->staging = HS__NONE;
     f->state = HS__EMPTY;
     f->object = HS__NONE;
     has_left(r, from);

@@ -38,6 +38,28 @@ done
 for policy in lru lfu ewma s3fifo arc; do
     case " $seen " in *" $policy "*) ;; *) fail "policies tried:$seen" ;; esac
 done
+# The warm tier, as bench prints it for sim: as many slots, hits, and hits that were decoded.
+"$HOTSET" pack "$MODEL" "$WORK/packed" --codec exponent > "$WORK/out" 2> "$WORK/err" || fail "pack"
+warm_counts() {
+    echo "$(field slots) $(field accesses) $(field hits) $(field warm_hits)"
+}
+for cache in 15% 40%; do
+    [ -z "${SANITIZED:-}" ] || [ $cache = 40% ] || continue
+    hits=
+    for tier in off on; do
+        expect 0 "$HOTSET" bench "$WORK/packed" --replay "$WORK/turns.csv" --config "$WORK/empty.conf" --json \
+            --set cache.size=$cache --set cache.warm_tier=$tier --set prefetch.mode=off
+        wanted=$(warm_counts)
+        hits="$hits $(field hits)"
+        [ "$(field warm_hits)" -eq $([ $tier = on ] && field hits || echo 0) ] || fail "$tier: $wanted"
+        sed 's/.*"sim": *"\([^"]*\)".*/\1/' "$WORK/out" > "$WORK/options"
+        # shellcheck disable=SC2046
+        expect 0 "$HOTSET" sim "$WORK/turns.csv" --json $(cat "$WORK/options")
+        [ "$(warm_counts)" = "$wanted" ] || fail "$cache $tier: sim has $(warm_counts) instead of $wanted"
+    done
+    echo "$hits" | awk '{ exit !($2 > $1) }' || fail "$cache: hits without and with a warm tier:$hits"
+done
+
 expect 1 "$HOTSET" bench "$MODEL" --replay "$WORK/turns.csv" --config "$WORK/empty.conf" --set kv.context=64
 says "does not fit in kv.context = 64"
 

@@ -61,6 +61,37 @@ says "--disk-latency needs --disk-bw"
 expect 2 "$HOTSET" sim "$WORK/tale.csv" --disk-bw 1M --experts-ms 5 --compute-ms 4
 says "a part of --compute-ms"
 
+# A warm tier: the same memory holds more, every use is decoded, and auto takes it where that is faster.
+warm() {
+    expect 0 "$HOTSET" sim "$WORK/tale.csv" --cache 40% --policy ewma --compressed 0.8 --disk-bw 1M --json "$@"
+    one_line
+}
+warm --decode-ms 0.1
+off=$(field tokens_per_s)
+[ "$(field slots) $(field warm_tier) $(field warm_hits)" = "128 false 0" ] || fail "off"
+[ "$(field bytes_read)" -eq $((800 * (22500 - $(field hits)))) ] || fail "what is read is not compressed"
+warm --decode-ms 0.1 --warm-tier on
+on=$(field tokens_per_s)
+[ "$(field slots) $(field warm_tier)" = "160 true" ] || fail "on"
+[ "$(field warm_hits)" -eq "$(field hits)" ] || fail "hits that are not decoded"
+between "$on" "$off" 1000
+warm --decode-ms 0.1 --warm-tier auto
+[ "$(field warm_tier) $(field tokens_per_s)" = "true $on" ] || fail "auto, slow drive"
+# Decoding that takes as long as reading: not even the experts that are found are worth it.
+warm --decode-ms 1 --warm-tier on
+on=$(field tokens_per_s)
+warm --decode-ms 1 --warm-tier auto
+[ "$(field warm_tier)" = false ] || fail "auto, slow processors"
+between "$on" 0 "$(field tokens_per_s)"
+expect 0 "$HOTSET" sim "$WORK/tale.csv" --cache 40% --compressed 0.8 --disk-bw 1M --decode-ms 0.1 --warm-tier auto
+grep -q '^ *warm tier *on *on' "$WORK/out" || fail "the table does not say what auto chose"
+expect 2 "$HOTSET" sim "$WORK/tale.csv" --warm-tier on
+says "needs --compressed"
+expect 2 "$HOTSET" sim "$WORK/tale.csv" --warm-tier auto --compressed 0.8 --disk-bw 1M
+says "needs --disk-bw and --decode-ms"
+expect 2 "$HOTSET" sim "$WORK/tale.csv" --decode-ms 1
+says "--decode-ms needs --disk-bw"
+
 # What eval records: prompt and answer.
 "$HOTSET" eval "$MODEL" --ids "$DATA/short.ids" --greedy 8 --routes "$WORK/eval.csv" --config "$WORK/empty.conf" \
     > "$WORK/out" 2> "$WORK/err" || fail "eval --routes"

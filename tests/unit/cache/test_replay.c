@@ -81,6 +81,15 @@ static void by_hand(void **state)
     t.expand_s = 0.01;
     t.latency_s = 0.05;
     assert_true(fabs(hs_replay(&hs_policy_lru, &t, 3, true, mem).seconds - 20.75) < 1e-9);
+    /* Warm: all nine uses are decoded, those of hits beside reading: only the first token's two layers stand still. */
+    t.bytes_per_s = 0;
+    r = hs_replay(&hs_policy_lru, &t, 3, true, mem);
+    assert_true(r.warm_hits == 0 && fabs(r.seconds - (6 + 9 * 0.5 + 5 * 0.01 + 2 * 0.05)) < 1e-9);
+    t.warm = true;
+    r = hs_replay(&hs_policy_lru, &t, 3, true, mem);
+    assert_true(r.hits == 4 && r.warm_hits == 4 && fabs(r.seconds - (6 + 9 * 0.51 + 2 * 0.05)) < 1e-9);
+    t.warm = false;
+    t.bytes_per_s = 10;
     t.expert_s = t.expand_s = t.latency_s = 0;
     t.overlapped = true;
     assert_true(fabs(hs_replay(&hs_policy_lru, &t, 3, true, mem).seconds - (5 + 10)) < 1e-9);

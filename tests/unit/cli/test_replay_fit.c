@@ -33,6 +33,20 @@ static void test_known(void **state)
     assert_true(is_near(c.dense_s, 0.05) && is_near(c.experts_s, 0.03));
 }
 
+/* In the warm tier what is in memory is decoded too, and where nothing is missed only that. */
+static void test_warm(void **state)
+{
+    (void)state;
+    hs_replay_fit f = {0};
+    hs_replay_token t = {.warm_hits = 5, .expand_s = 0.01};
+    hs_replay_fit_add(&f, &t);
+    hs_replay_costs c = hs_replay_fit_solve(&f);
+    assert_true(is_near(c.expand_s, 0.002) && c.each_s == 0);
+    t = (hs_replay_token){.warm_hits = 2, .misses = 3, .layers = 1, .busy_s = 0.03, .expand_s = 0.01};
+    hs_replay_fit_add(&f, &t);
+    assert_true(is_near(hs_replay_fit_solve(&f).expand_s, 0.002));
+}
+
 /* No tokens, no misses, always as many: no slope can be told, and nothing is made of it. */
 static void test_no_slope(void **state)
 {
@@ -68,7 +82,7 @@ static void test_noise(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_known), cmocka_unit_test(test_no_slope),
-                                       cmocka_unit_test(test_noise)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_known), cmocka_unit_test(test_warm),
+                                       cmocka_unit_test(test_no_slope), cmocka_unit_test(test_noise)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
