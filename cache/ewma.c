@@ -1,47 +1,52 @@
 /*
- * ewma.c - the default: an expert is worth how often it was used, over a few, some and many tokens and overall, and how
- * often after the experts that its layer uses now, and how long not; how much each of the six says about what comes is
- * learnt while it runs.
+ * ewma.c - the default: an expert is worth how often it was used, over a few tokens, some, and overall, how often after
+ * the experts that its layer uses now, how long it was not, and how often its like was used next; how much each of the
+ * six says about what comes is learnt while it runs. Where that hits less than LRU would, LRU decides (rival.h).
  *
- *   each token:  f[i] *= 2^(-1/h[i]),  h = 2, 12, 120        each use:  f[i] += 1 - 2^(-1/h[i]),  uses += 1
- *   x         =  f[0], f[1], f[2], uses / tokens, following, 1 / (1 + tokens since / 8)      following: see follow.h
+ *   each token:  f[i] *= 2^(-1/h[i]),  h = 2, 12             each use:  f[i] += 1 - 2^(-1/h[i]),  uses += 1
+ *   x         =  f[0], f[1], uses / tokens, following, 1 / (1 + tokens since / 8), hazard      see follow.h, hazard.h
  *   score     =  w . x
  *   w         =  least squares of y on x, per layer;  y = the frequency of uses in the next 4 steps
  *
  * History is kept for all objects, resident or not: a newcomer is admitted only if its score beats the victim's, else
  * it is used once and let go (a global LRU smaller than one token's experts hits nothing; this does not collapse). n
- * uses within a chunk of T tokens count as spread evenly over the chunk. When a conversation begins, f[0] and f[1] keep
- * a third of their value.
+ * uses within a chunk of T tokens count as spread evenly over the chunk, the last one T / 2n before its end. When a
+ * conversation begins, f[0] and f[1] keep a third of their value.
  *
  * A layer has a clock of its own, which stands at the last token that came to it: an expert of a layer still to come
- * has not been passed over by the token under way. So the score of an object changes only when its layer is used, or
- * the weights change. Residents are in one heap per layer, rebuilt by the first victim after such a change: O(n_slots)
- * per token at most. A victim is the least of the heaps' least: O(layers + log n_slots). A use is O(layer_objects): it
- * adds a row of the table of what follows what; the first of a layer and token adds as much again, for learning.
+ * has not been passed over by the token under way, nor has one of the layer under way before the token is through with
+ * it: when as many have been used as by the token before, or another layer is. So the score of an object changes only
+ * when its layer is used, or the weights change. Residents are in one heap per layer, rebuilt by the first victim after
+ * such a change: O(n_slots) per token at most. A victim is the least of the heaps' least: O(layers + log n_slots). A
+ * use is O(layer_objects): it adds a row of the table of what follows what; the first of a layer and token adds as much
+ * again, for learning.
  */
 #include "cache/follow.h"
 #include "cache/heap.h"
 #include "cache/learn.h"
+#include "cache/rival.h"
 
 #include <math.h>
 #include <string.h>
 
-#define N_FAST      2 /* of the rates age when a conversation begins */
-#define AGEING      0.3f
+#define AGEING      0.3f /* of both rates, when a conversation begins */
 #define CLEARLY     1.1f /* better must be what a sweep brings: it touches all, and many are worth the same */
 #define FAR         8    /* tokens since the last use that halve what it says */
 #define DECAY_STEPS 256  /* decays that are looked up instead of computed */
 
-static const float half_life[HS__N_RATES] = {2, 12, 120};
+static const float half_life[HS__N_RATES] = {2, 12};
 
 typedef struct history {
     float f[HS__N_RATES]; /* as of `last` */
     uint32_t last;        /* tokens, modulo 2^32 */
+    uint32_t idle;        /* tokens that it was not used for by then, when it was used by some of a chunk */
     uint32_t uses;
 } history;
 
 typedef struct layer {
-    uint64_t clock; /* the last token that came here */
+    uint64_t clock;         /* the last token that came here */
+    uint64_t passed;        /* the last one that is through: what was not used since has been passed over */
+    uint32_t n_now, before; /* uses by the one that came, by the one before */
     uint32_t class;
     bool stale; /* the heap's keys are of another time, or of other weights */
     hs__heap heap;
@@ -50,6 +55,8 @@ typedef struct layer {
 typedef struct ewma {
     uint64_t tokens; /* seen */
     uint32_t n_objects, layer_objects, n_layers;
+    uint32_t under_way; /* the layer used last */
+    hs__rival rival;
     hs__learner learner;
     hs__follow follow;
     float step[HS__N_RATES][DECAY_STEPS];
@@ -67,7 +74,7 @@ static size_t ewma_bytes(const hs_policy_shape *s)
 {
     return hs__pad(sizeof(ewma)) + hs__heap_bytes(s->n_objects) + hs__pad(layers_of(s) * sizeof(layer)) +
            hs__pad(s->n_objects * sizeof(history)) + hs__learner_bytes(s->n_objects, layers_of(s)) +
-           hs__follow_bytes(s->layer_objects ? s->layer_objects : s->n_objects, layers_of(s));
+           hs__rival_bytes(s) + hs__follow_bytes(s->layer_objects ? s->layer_objects : s->n_objects, layers_of(s));
 }
 
 static void ewma_init(void *state, const hs_policy_shape *s)
@@ -92,7 +99,10 @@ static void ewma_init(void *state, const hs_policy_shape *s)
                                .heap = hs__heap_part(&p->heap, l * p->layer_objects)};
     memset(p->of, 0, s->n_objects * sizeof(history));
     hs__learner_init(&p->learner, at, s->n_objects, p->n_layers);
-    hs__follow_init(&p->follow, at + hs__learner_bytes(s->n_objects, p->n_layers), p->layer_objects, p->n_layers);
+    at += hs__learner_bytes(s->n_objects, p->n_layers);
+    hs__rival_init(&p->rival, at, s);
+    at += hs__rival_bytes(s);
+    hs__follow_init(&p->follow, at, p->layer_objects, p->n_layers);
 }
 
 static inline float decay(const ewma *p, uint32_t rate, uint32_t tokens)
@@ -100,23 +110,29 @@ static inline float decay(const ewma *p, uint32_t rate, uint32_t tokens)
     return tokens < DECAY_STEPS ? p->step[rate][tokens] : exp2f(-(float)tokens / half_life[rate]);
 }
 
-/* Tokens that came to the object's layer since its last use. */
-static inline uint32_t age_of(const ewma *p, uint32_t object)
+/* Tokens from the object's last use to that one. */
+static inline uint32_t age_at(const ewma *p, uint32_t object, uint64_t clock)
 {
-    uint32_t age = (uint32_t)p->layers[object / p->layer_objects].clock - p->of[object].last;
+    uint32_t age = (uint32_t)clock - p->of[object].last;
     return age > INT32_MAX ? 0 : age;
 }
 
-static inline void features(const ewma *p, uint32_t object, float x[HS__N_FEATURES])
+/* Returns the cell of the hazard. */
+static inline uint32_t features(const ewma *p, uint32_t object, float x[HS__N_FEATURES])
 {
     const history *h = &p->of[object];
-    uint32_t l = object / p->layer_objects, age = age_of(p, object);
+    uint32_t l = object / p->layer_objects, age = age_at(p, object, p->layers[l].passed);
     uint64_t clock = p->layers[l].clock;
     for (uint32_t r = 0; r < HS__N_RATES; r++)
         x[r] = h->f[r] * decay(p, r, age);
-    x[HS__N_RATES] = (float)h->uses / (float)(clock ? clock : 1);
-    x[HS__N_RATES + 1] = hs__follow_rate(&p->follow, l, object, x[HS__N_RATES]);
+    age += h->idle;
+    float overall = (float)h->uses / (float)(clock ? clock : 1);
+    uint32_t cell = hs__hazard_cell(h->uses ? age : UINT32_MAX, x[1], overall);
+    x[HS__N_RATES] = overall;
+    x[HS__N_RATES + 1] = hs__follow_rate(&p->follow, l, object, overall);
     x[HS__N_RATES + 2] = h->uses ? 1 / (1 + (float)age / FAR) : 0;
+    x[HS__N_RATES + 3] = p->learner.hazard.rate[cell];
+    return cell;
 }
 
 static float score_of(const ewma *p, uint32_t object)
@@ -147,14 +163,21 @@ static void make_stale(ewma *p)
         p->layers[l].stale = true;
 }
 
+static void pass(layer *here)
+{
+    here->stale |= here->passed != here->clock;
+    here->passed = here->clock;
+}
+
 /* A token comes to a layer: the lesson of what came true there, and a look at how things stand before it. */
 static void enter(ewma *p, uint32_t l, uint32_t span, uint64_t now)
 {
     layer *here = &p->layers[l];
     uint32_t first = l * p->layer_objects, end = first + p->layer_objects;
+    pass(here);
     if (hs__learner_step(&p->learner, l, first, end < p->n_objects ? end : p->n_objects, span))
         for (uint32_t o = first; o < end && o < p->n_objects; o++)
-            features(p, o, hs__learner_features(&p->learner, o));
+            p->learner.cell[o] = (uint16_t)features(p, o, hs__learner_features(&p->learner, o));
     if (now > p->tokens) {
         p->tokens = now;
         if (hs__learner_solve(&p->learner))
@@ -165,7 +188,8 @@ static void enter(ewma *p, uint32_t l, uint32_t span, uint64_t now)
     else
         hs__follow_break(&p->follow, l);
     here->clock = now;
-    here->stale = true;
+    here->before = here->n_now;
+    here->n_now = 0;
 }
 
 static void ewma_access(void *state, uint32_t object, uint32_t uses, uint32_t span, uint64_t now)
@@ -173,17 +197,26 @@ static void ewma_access(void *state, uint32_t object, uint32_t uses, uint32_t sp
     ewma *p = state;
     history *h = &p->of[object];
     uint32_t l = object / p->layer_objects;
-    if (now > p->layers[l].clock)
+    layer *here = &p->layers[l];
+    if (l != p->under_way)
+        pass(&p->layers[p->under_way]);
+    p->under_way = l;
+    if (now > here->clock)
         enter(p, l, span, now);
-    uint32_t age = age_of(p, object);
     float rate = (float)uses / (float)span;
     for (uint32_t r = 0; r < HS__N_RATES; r++)
-        h->f[r] = h->f[r] * decay(p, r, age) + rate * (1 - decay(p, r, span));
+        h->f[r] = h->f[r] * decay(p, r, age_at(p, object, here->clock)) + rate * (1 - decay(p, r, span));
     h->last = (uint32_t)now;
+    h->idle = (span / uses - 1) / 2;
     h->uses = uses > UINT32_MAX - h->uses ? UINT32_MAX : h->uses + uses;
-    if (span <= HS__MOST_SPAN && now == p->layers[l].clock)
-        hs__follow_use(&p->follow, l, object);
-    p->layers[l].stale = true;
+    if (span <= HS__MOST_SPAN) {
+        if (now == here->clock)
+            hs__follow_use(&p->follow, l, object);
+        hs__rival_use(&p->rival, object, now);
+    }
+    if (++here->n_now >= here->before || span > 1)
+        pass(here);
+    here->stale = true;
     hs__learner_use(&p->learner, l, object, rate);
 }
 
@@ -191,21 +224,25 @@ static void ewma_insert(void *state, uint32_t object, uint64_t now)
 {
     ewma *p = state;
     (void)now;
+    hs__rival_insert(&p->rival, object);
     hs__heap_push(&p->layers[object / p->layer_objects].heap, object, ewma_key(p, object));
 }
 
 static void ewma_evict(void *state, uint32_t object)
 {
     ewma *p = state;
+    hs__rival_evict(&p->rival, object);
     hs__heap_remove(&p->layers[object / p->layer_objects].heap, object);
 }
 
 static uint32_t ewma_victim(void *state, uint32_t class, uint64_t now, hs_policy_keep_fn keep, void *ctx)
 {
     ewma *p = state;
-    uint32_t found = HS_POLICY_NONE;
+    uint32_t found = hs__rival_victim(&p->rival, class, keep, ctx);
     uint64_t least = UINT64_MAX;
     (void)now;
+    if (found != HS_POLICY_NONE)
+        return found;
     for (uint32_t l = 0; l < p->n_layers; l++) {
         layer *here = &p->layers[l];
         if (here->class != class)
@@ -227,8 +264,11 @@ static uint32_t ewma_victim(void *state, uint32_t class, uint64_t now, hs_policy
 
 static bool ewma_admit(void *state, uint32_t object, uint32_t victim, bool sweep, uint64_t now)
 {
+    const ewma *p = state;
     (void)now;
-    return score_of(state, object) > score_of(state, victim) * (sweep ? CLEARLY : 1);
+    if (p->rival.leads && !sweep)
+        return true;
+    return score_of(p, object) > score_of(p, victim) * (sweep ? CLEARLY : 1);
 }
 
 static double ewma_score(const void *state, uint32_t object, uint64_t now)
@@ -242,7 +282,7 @@ static void ewma_session(void *state, uint64_t now)
     ewma *p = state;
     (void)now;
     for (uint32_t o = 0; o < p->n_objects; o++)
-        for (uint32_t r = 0; r < N_FAST; r++)
+        for (uint32_t r = 0; r < HS__N_RATES; r++)
             p->of[o].f[r] *= AGEING;
     make_stale(p);
 }

@@ -13,12 +13,15 @@
 #define HALF_LIFE   2000.0 /* of the sums, in steps */
 #define SOLVE_EVERY 4      /* tokens */
 
-static const float first_w[N] = {0.1f, 0.3f, 0.4f, 0.2f};
+#define RARE    0.1f  /* a rate that counts half as much as the rarest, and, as a typical one, */
+#define TYPICAL 0.05f /* this counts as one sample */
+
+static const float first_w[N] = {0.1f, 0.3f, 0.2f, 0, 0, 0.4f};
 
 size_t hs__learner_bytes(uint32_t n_objects, uint32_t n_layers)
 {
     return hs__pad(n_layers * sizeof(hs__lesson)) + hs__pad(n_objects * N * sizeof(float)) +
-           hs__pad(n_objects * sizeof(float));
+           hs__pad(n_objects * sizeof(float)) + hs__pad(n_objects * sizeof(uint16_t));
 }
 
 void hs__learner_init(hs__learner *l, void *mem, uint32_t n_objects, uint32_t n_layers)
@@ -26,6 +29,8 @@ void hs__learner_init(hs__learner *l, void *mem, uint32_t n_objects, uint32_t n_
     *l = (hs__learner){.n_layers = n_layers, .lesson = mem};
     l->x = (float *)((uint8_t *)mem + hs__pad(n_layers * sizeof(hs__lesson)));
     l->y = (float *)((uint8_t *)l->x + hs__pad(n_objects * N * sizeof(float)));
+    l->cell = (uint16_t *)((uint8_t *)l->y + hs__pad(n_objects * sizeof(float)));
+    hs__hazard_init(&l->hazard);
     for (uint32_t i = 0; i < N; i++) {
         l->all.xx[i][i] = RIDGE;
         l->all.xy[i] = RIDGE * first_w[i];
@@ -53,11 +58,14 @@ static void take_in(hs__learner *l, hs__lesson *lesson, uint32_t first, uint32_t
     float m[N][N + 1] = {{0}};
     for (uint32_t o = first; o < end; o++) {
         const float *x = hs__learner_features(l, o);
+        float weight = (RARE + TYPICAL) / (RARE + x[N - 1]);
         for (uint32_t i = 0; i < N; i++) {
+            float part = weight * x[i];
             for (uint32_t j = 0; j <= i; j++)
-                m[i][j] += x[i] * x[j];
-            m[i][N] += x[i] * l->y[o];
+                m[i][j] += part * x[j];
+            m[i][N] += part * l->y[o];
         }
+        hs__hazard_learn(&l->hazard, l->cell[o], l->y[o]);
     }
     for (uint32_t i = 0; i < N; i++) {
         s.xy[i] = m[i][N];
@@ -123,6 +131,7 @@ bool hs__learner_solve(hs__learner *l)
     if (++l->unsolved < SOLVE_EVERY)
         return false;
     l->unsolved = 0;
+    hs__hazard_settle(&l->hazard);
     double part = l->all.n > SHARED ? SHARED / l->all.n : 1;
     for (uint32_t i = 0; i < l->n_layers; i++) {
         hs__sums s = l->lesson[i].sums;

@@ -4,17 +4,19 @@
  * Layer by layer, all objects' features are written down before a step; what they should have foretold is the uses in
  * that step and the few that follow. Each layer has weights of its own, from its own samples and as much of all layers'
  * samples as keeps it sane while its own are few. The sums fade over some thousand steps and begin with a ridge, so
- * that the first tokens are judged by weights that are given.
+ * that the first tokens are judged by weights that are given. What is used rarely is foretold more exactly, and counts
+ * the more.
  */
 #ifndef HS_CACHE_LEARN_H
 #define HS_CACHE_LEARN_H
 
+#include "cache/hazard.h"
 #include "cache/policy.h"
 
 enum {
-    HS__N_RATES = 3,
-    HS__N_FEATURES = HS__N_RATES + 3,
-    HS__MOST_SPAN = 32 /* tokens of a step that teaches: a sweep tells little about single tokens */
+    HS__N_RATES = 2,
+    HS__N_FEATURES = HS__N_RATES + 4, /* the last is the hazard */
+    HS__MOST_SPAN = 32                /* tokens of a step that teaches: a sweep tells little about single tokens */
 };
 
 typedef struct hs__sums {
@@ -33,8 +35,10 @@ typedef struct hs__learner {
     uint32_t unsolved;  /* tokens since the weights were computed */
     hs__sums all;       /* of all layers */
     hs__lesson *lesson; /* [n_layers] */
-    float *x;           /* [n_objects][HS__N_FEATURES] as written down */
-    float *y;           /* [n_objects] uses since */
+    hs__hazard hazard;
+    float *x;       /* [n_objects][HS__N_FEATURES] as written down */
+    uint16_t *cell; /* [n_objects] of the hazard, likewise */
+    float *y;       /* [n_objects] uses since */
 } hs__learner;
 
 size_t hs__learner_bytes(uint32_t n_objects, uint32_t n_layers);

@@ -190,9 +190,9 @@ static void real_routes(void **state)
         uint32_t percent;
         double belady, lru, lfu, s3fifo, arc, lru_by_layer, ewma, ewma_by_layer;
     } rows[] = {
-        {10, 39.7, 14.6, 15.0, 15.0, 11.9, 12.9, 19.3, 18.4},
-        {25, 62.8, 29.7, 33.8, 30.5, 30.8, 29.6, 38.4, 37.5},
-        {50, 83.5, 57.5, 60.7, 59.6, 57.5, 57.1, 63.9, 63.5},
+        {10, 39.7, 14.6, 15.0, 15.0, 11.9, 12.9, 19.8, 18.6},
+        {25, 62.8, 29.7, 33.8, 30.5, 30.8, 29.6, 38.7, 37.5},
+        {50, 83.5, 57.5, 60.7, 59.6, 57.5, 57.1, 64.4, 63.6},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         uint32_t slots = t.n_objects * rows[i].percent / 100;
@@ -249,10 +249,49 @@ static void order_of_policies(void **state)
     assert_true(hit_rate("ewma", &t, LAYERS * TOP_K - 8, false) > 0.2);
 }
 
+/* For long, popularity is all; then each layer uses a window of experts that moves on, of which what was learnt says
+ * nothing. */
+static hs_replay_trace turned(void)
+{
+    uint32_t n = 0, rng = 7;
+    for (uint32_t at = 0; at < 1000; at++) {
+        for (uint32_t l = 0; l < LAYERS; l++) {
+            bool used[EXPERTS] = {false};
+            for (uint32_t k = 0; k < TOP_K; k++, n++) {
+                uint32_t e;
+                do {
+                    double u = (roll(&rng, 1000000) + 0.5) / 1e6;
+                    e = at < 700 ? (uint32_t)(EXPERTS * u * u) : (at / 2 + roll(&rng, 12)) % EXPERTS;
+                } while (used[e]);
+                used[e] = true;
+                object[n] = l * EXPERTS + e;
+                token[n] = at;
+            }
+        }
+    }
+    return trace_of(n, 700);
+}
+
+static void never_far_under_lru(void **state)
+{
+    (void)state;
+    hs_replay_trace t = turned();
+    for (uint32_t percent = 20; percent <= 30; percent += 5) {
+        uint32_t slots = t.n_objects * percent / 100;
+        double r = hit_rate("lru", &t, slots, false), e = hit_rate("ewma", &t, slots, false);
+        print_message("%u%%: lru %.3f ewma %.3f\n", percent, r, e);
+        assert_true(e > r - 0.045); /* left alone: 0.06 to 0.1 less */
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(by_hand),     cmocka_unit_test(sizes),    cmocka_unit_test(sets_beyond_the_slots),
-        cmocka_unit_test(real_routes), cmocka_unit_test(sessions), cmocka_unit_test(order_of_policies)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand),
+                                       cmocka_unit_test(sizes),
+                                       cmocka_unit_test(sets_beyond_the_slots),
+                                       cmocka_unit_test(real_routes),
+                                       cmocka_unit_test(sessions),
+                                       cmocka_unit_test(order_of_policies),
+                                       cmocka_unit_test(never_far_under_lru)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
