@@ -64,6 +64,18 @@ static bool is_meant(const hs_residency *r, const hs__load *l, hs__whose whose)
                                  : wanted && (whose == HS__WANTED || l->over));
 }
 
+/* Raw bytes of a round of compressed frames; 0: some are checksums alone, or failed. */
+static uint64_t decoded_bytes(const hs_residency *r, uint32_t n)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!hs_object_is_staged(r->cfg.objects, r->tasks[i].load->from) || r->tasks[i].result < 0)
+            return 0;
+        bytes += r->tasks[i].frame.raw_bytes;
+    }
+    return bytes;
+}
+
 bool hs__expand(hs_residency *r, hs__whose whose)
 {
     uint32_t n = 0, most = whose == HS__GUESSES ? r->n_decoders
@@ -77,7 +89,10 @@ bool hs__expand(hs_residency *r, hs__whose whose)
         return false;
     uint64_t t0 = hs_now_ns();
     run_tasks(r, n);
-    hs__count(&r->count.decode_ns, hs_now_ns() - t0);
+    uint64_t took = hs_now_ns() - t0, decoded = decoded_bytes(r, n);
+    hs__count(&r->count.decode_ns, took);
+    if (decoded)
+        hs__ways_decoded(r, decoded, took);
     for (uint32_t i = 0; i < n; i++) {
         hs__load *l = r->tasks[i].load;
         l->frames_left--;

@@ -68,7 +68,7 @@ static void step(void *self, hs_phase phase, uint32_t n_tokens)
     r->tick += r->span;
     r->now = r->sweep ? r->tick - r->span + 1 : r->tick;
     hs__worth_step(r);
-    hs__ways_step(r);
+    hs__ways_step(r, hs_now_ns());
     if (r->sweep)
         hs__prefetch_drop_all(r);
 }

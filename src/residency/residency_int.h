@@ -139,8 +139,8 @@ typedef struct hs__outcomes {
     X(wasted)                                                                                                          \
     X(stall_ns)
 
-/* How much longer layers took with guesses: sums over blocks of d, as a share of the time, and of e, by how many more
- * experts were not there. */
+/* How much longer it took one way than the other: sums over blocks of d, as a share of the time, and of e, by how many
+ * more experts were not there. */
 typedef struct hs__took {
     float n, d, e, dd, de, ee;
 } hs__took;
@@ -177,22 +177,30 @@ typedef struct hs__ahead {
     } count;
 } hs__ahead;
 
-/* What one way cost in a trial: sums over layers of ns stood, of experts that were not there, and of their products. */
-typedef struct hs__way_cost {
-    double stood, absent, stood_stood, stood_absent, absent_absent;
-} hs__way_cost;
-
-/* Packed records or raw bytes, measured by turns. */
+/* Packed records or raw bytes: forecast, and measured by turns. */
 typedef struct hs__ways {
-    bool is_possible;      /* both ways are there */
-    bool raw;              /* the way that is taken */
-    bool is_trial;         /* every other token goes the other way */
-    bool is_told;          /* that there is no other way */
-    uint32_t at, period;   /* decode steps since the last change; how many there are to be */
-    hs__way_cost cost[2];  /* packed, raw; of this trial, and of draws before it */
-    double stood, decoded; /* ns since the last change */
-    double token_stood, token_absent;
-    uint64_t decode_ns; /* the counter when the last layer ended */
+    bool is_possible;                 /* both ways are there */
+    bool raw;                         /* the way that is taken */
+    bool is_chosen;                   /* by a forecast or better */
+    bool is_told;                     /* that there is no other way */
+    uint64_t raw_bytes, stored_bytes; /* to be read, of all objects */
+    double last_bytes;                /* raw, of a record: decoded when all of it has been read */
+    hs__block block;                  /* of decode steps; one goes the other way */
+    hs__took took;                    /* raw bytes longer than packed records */
+    float expected;                   /* of that, the forecast when measuring began */
+    float lately_ns;                  /* that a step takes */
+    uint64_t from_ns;                 /* when the step began; 0: it is not counted */
+    uint32_t token_absent;            /* in it so far */
+    /* For the forecast: sums that fade. */
+    double read_ns, read_bytes;      /* of the drive, without its latency */
+    double decode_ns, decoded_bytes; /* of compressed records, raw bytes */
+    double absent, short_layers, n;  /* experts that were not there, layers that lacked any, steps */
+    hs_io_stats io_before;
+    uint32_t reads_since; /* layers that lacked any since then */
+    /* Where there is no other way. */
+    double stood, decoded; /* ns since it was looked at */
+    uint64_t decode_before;
+    uint32_t steps;
 } hs__ways;
 
 typedef struct hs__task {
@@ -436,9 +444,11 @@ void hs__ways_init(hs_residency *r);
 /* Whether experts are to be read raw now. */
 bool hs__way_is_raw(const hs_residency *r);
 /* A step begins. */
-void hs__ways_step(hs_residency *r);
-/* A layer ends: how long the engine thread stood for so many experts that were not there. */
-void hs__ways_learn(hs_residency *r, uint64_t stood_ns, uint64_t absent);
+void hs__ways_step(hs_residency *r, uint64_t now);
+/* The layer ends: how long the engine thread stood for so many experts that were not there. */
+void hs__ways_learn(hs_residency *r, uint64_t now, uint64_t stood_ns, uint64_t absent);
+/* Compressed frames of so many raw bytes took so long to decode. */
+void hs__ways_decoded(hs_residency *r, uint64_t raw_bytes, uint64_t ns);
 /* A raw read has failed for good: that way is closed. */
 void hs__ways_failed(hs_residency *r);
 
@@ -498,6 +508,12 @@ void hs__worth_end(hs_residency *r);
 uint64_t hs__stood_ns(const hs_residency *r);
 
 /* ---- trial.c ---- */
+/* Any number below `below`, always the same of the same step and layer. */
+uint32_t hs__any(uint64_t step, uint32_t layer, uint32_t below);
+/* Counts a block; as if there had been no more than `most`. */
+void hs__took_add(hs__took *t, float d, float e, float most);
+/* The mean of d at equal numbers of absent experts, and the variance of that. False: not known yet. */
+bool hs__took_difference(const hs__took *t, float *ret_mean, float *ret_variance);
 void hs__trial_init(hs_residency *r);
 /* Whether the layer reads ahead in this step. */
 bool hs__is_guessing(const hs_residency *r, uint32_t layer);

@@ -27,7 +27,7 @@
 #define LONGEST_ON  32u
 #define LONGEST_OFF 128u
 
-static uint32_t any(uint64_t step, uint32_t layer, uint32_t below)
+uint32_t hs__any(uint64_t step, uint32_t layer, uint32_t below)
 {
     uint64_t mix = (step * 0x9e3779b97f4a7c15u) ^ ((layer + 1) * 0xbf58476d1ce4e5b9u);
     mix = (mix ^ mix >> 31) * 0x94d049bb133111ebu;
@@ -58,16 +58,14 @@ void hs__trial_from(hs_residency *r, uint32_t layer, uint64_t now)
     a->from_stood = hs__stood_ns(r);
 }
 
-static void add(hs__took *t, float d, float e, float most)
+void hs__took_add(hs__took *t, float d, float e, float most)
 {
     if (t->n >= most)
         *t = (hs__took){t->n / 2, t->d / 2, t->e / 2, t->dd / 2, t->de / 2, t->ee / 2};
     *t = (hs__took){t->n + 1, t->d + d, t->e + e, t->dd + d * d, t->de + d * e, t->ee + e * e};
 }
 
-/* What guesses add to a layer's time, as a share of it, at equal numbers of absent experts, and the variance of that.
- * False: not known yet. */
-static bool difference(const hs__took *t, float *ret_mean, float *ret_variance)
+bool hs__took_difference(const hs__took *t, float *ret_mean, float *ret_variance)
 {
     if (t->n < LEAST)
         return false;
@@ -83,10 +81,10 @@ static void judge(hs_residency *r, hs__ahead *a)
 {
     float own, own_variance, all, all_variance;
     a->blocks = 0;
-    if (!difference(&r->took, &all, &all_variance))
+    if (!hs__took_difference(&r->took, &all, &all_variance))
         return;
     float weight_all = 1 / (all_variance + APART * APART), weight = weight_all, mean = all;
-    if (difference(&a->took, &own, &own_variance)) {
+    if (hs__took_difference(&a->took, &own, &own_variance)) {
         weight += 1 / own_variance;
         mean = (all * weight_all + own / own_variance) / weight;
     }
@@ -105,14 +103,14 @@ static void settle(hs_residency *r, hs__ahead *a)
     if (b->n[0] > 0 && b->n[1] > 0 && a->lately_ns > 0) {
         float d = (b->ns[1] - b->ns[0] / b->n[0]) / a->lately_ns, e = b->absent[1] - b->absent[0] / b->n[0];
         float with = a->pays ? -1 : 1; /* the other way is without */
-        add(&a->took, with * d, with * e, MEMORY);
-        add(&r->took, with * d, with * e, MEMORY * (float)r->cfg.n_layers);
+        hs__took_add(&a->took, with * d, with * e, MEMORY);
+        hs__took_add(&r->took, with * d, with * e, MEMORY * (float)r->cfg.n_layers);
     }
     if (b->turn == HS__NONE)
         b->period = FIRST;
     else if (++a->blocks == JUDGE)
         judge(r, a);
-    *b = (hs__block){.period = b->period, .turn = any(r->steps, (uint32_t)(a - r->ahead), b->period)};
+    *b = (hs__block){.period = b->period, .turn = hs__any(r->steps, (uint32_t)(a - r->ahead), b->period)};
 }
 
 void hs__trial_learn(hs_residency *r, uint32_t layer, uint64_t took_ns, uint64_t absent)

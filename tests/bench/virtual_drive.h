@@ -27,6 +27,7 @@
 static struct virtual_drive {
     double bytes_per_s;
     uint64_t latency_ns, in_flight, read_size;
+    uint64_t wake_ns; /* from a read's end until who waited for it goes on */
     const int *fds;
     uint64_t now, free_at;
     hs_io_req *first[2], *last[2]; /* queues by class; of a request's fields only store's private ones are used */
@@ -202,6 +203,7 @@ int pthread_cond_timedwait(pthread_cond_t *c, pthread_mutex_t *m, const struct t
     }
     pthread_mutex_unlock(m);
     vd_complete();
+    vd_spend((double)vd.wake_ns);
     pthread_mutex_lock(m);
     return 0;
 }

@@ -1,0 +1,385 @@
+/* labels: unit */
+/* Packed against raw, over a virtual drive and clock: drives, experts and caches of many sizes. What the residency
+ * chooses must not be slower than raw bytes alone, from the first token on, and soon as fast as the better way, also
+ * where its forecast is wrong and when the machine changes. Policy, residency and its rules are real; only the objects
+ * and time are not, so that every figure is the same on any machine. With an argument it prints a table. */
+#include <fcntl.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bench/virtual_drive.h"
+
+#include "base/mem.h"
+#include "residency/residency_int.h"
+
+#define LAYERS  6u
+#define EXPERTS 64u
+#define TOP_K   4u
+#define PROMPT  16u
+#define SHORT   64u /* tokens */
+#define LONG    512u
+#define SCALE   1024 /* real bytes for one in this program */
+#define FRAME   256u /* bytes */
+#define RATIO   0.83 /* ranked exponents of FP8 */
+
+/* What a machine is like, in real bytes. */
+typedef struct machine {
+    double drive, decode, memory; /* bytes/s: of reading, of decoding to, of weights computed with */
+    double latency_ns, wake_ns, frame_ns;
+} machine;
+
+struct hs_objects {
+    uint64_t raw_bytes, stored_bytes; /* in this program's bytes */
+    uint32_t n_frames;
+};
+struct hs_decoder {
+    int unused;
+};
+
+static machine now_is;
+static int zeros; /* a file of them: nobody looks at what is read */
+
+/* ---- objects ---- */
+
+uint32_t hs_objects_copies(const hs_objects *o)
+{
+    (void)o;
+    return 1;
+}
+const char *hs_objects_copy_path(const hs_objects *o, uint32_t copy)
+{
+    (void)o, (void)copy;
+    return "";
+}
+bool hs_objects_has_raw(const hs_objects *o)
+{
+    (void)o;
+    return true;
+}
+uint32_t hs_objects_count(const hs_objects *o)
+{
+    (void)o;
+    return LAYERS * EXPERTS;
+}
+uint64_t hs_objects_slot_bytes(const hs_objects *o)
+{
+    return o->raw_bytes;
+}
+uint64_t hs_object_slot_bytes(const hs_objects *o, uint32_t object)
+{
+    (void)object;
+    return o->raw_bytes;
+}
+uint64_t hs_object_raw_bytes(const hs_objects *o, uint32_t object)
+{
+    (void)object;
+    return o->raw_bytes;
+}
+uint64_t hs_objects_staging_bytes(const hs_objects *o)
+{
+    return o->stored_bytes;
+}
+bool hs_object_is_staged(const hs_objects *o, uint32_t object)
+{
+    (void)o;
+    return !(object & HS_OBJECT_RAW);
+}
+uint64_t hs_object_read_bytes(const hs_objects *o, uint32_t object)
+{
+    return object & HS_OBJECT_RAW ? o->raw_bytes : o->stored_bytes;
+}
+uint32_t hs_object_ranges(const hs_objects *o, uint32_t object, hs_range ranges[HS_OBJECT_MAX_RANGES])
+{
+    ranges[0] = (hs_range){0, 0, hs_object_read_bytes(o, object), 0};
+    return 1;
+}
+uint32_t hs_object_frames(const hs_objects *o, uint32_t object)
+{
+    return object & HS_OBJECT_RAW ? 0 : o->n_frames;
+}
+bool hs_object_next_frame(const hs_objects *o, uint32_t object, hs_frame_iter *it, hs_frame *ret)
+{
+    if (it->next == hs_object_frames(o, object))
+        return false;
+    uint64_t n = it->next++, stored = o->stored_bytes / o->n_frames, raw = o->raw_bytes / o->n_frames;
+    *ret = (hs_frame){.stored_offset = n * stored,
+                      .stored_bytes = (uint32_t)stored,
+                      .raw_offset = n * raw,
+                      .raw_bytes = (uint32_t)raw,
+                      .codec = 1};
+    return true;
+}
+int hs_object_decode_frame(const hs_objects *o, uint32_t object, const hs_frame *f, hs_decoder *d, const void *stored,
+                           void *slot, hs_err *err)
+{
+    (void)o, (void)object, (void)d, (void)stored, (void)slot, (void)err;
+    vd_spend(now_is.frame_ns + f->raw_bytes * (double)SCALE / now_is.decode * 1e9);
+    return 0;
+}
+void hs_object_parts(const hs_objects *o, uint32_t object, const void *slot, const void *ret_parts[HS_OBJECT_MAX_PARTS])
+{
+    (void)o, (void)object;
+    for (uint32_t p = 0; p < HS_OBJECT_MAX_PARTS; p++)
+        ret_parts[p] = slot;
+}
+void hs_object_describe(const hs_objects *o, uint32_t object, char *buf, size_t cap)
+{
+    (void)o;
+    snprintf(buf, cap, "object %u", object);
+}
+int hs_decoder_create(hs_decoder **ret, hs_err *err)
+{
+    (void)err;
+    *ret = calloc(1, sizeof **ret);
+    return *ret ? 0 : -ENOMEM;
+}
+void hs_decoder_destroy(hs_decoder **d)
+{
+    free(*d);
+    *d = NULL;
+}
+uint64_t hs_decoder_bytes(void)
+{
+    return sizeof(hs_decoder);
+}
+
+/* ---- a model ---- */
+
+typedef enum way { BOTH, PACKED, RAW, WAYS } way;
+
+typedef struct run {
+    hs_objects objects;
+    hs_pool *pool;
+    hs_residency *r;
+    hs_experts x;
+    double expert_bytes;
+    uint64_t dice;
+    uint32_t last[LAYERS][TOP_K]; /* what the token before used */
+} run;
+
+static double chance(run *t)
+{
+    t->dice = t->dice * 6364136223846793005u + 1442695040888963407u;
+    return (double)(t->dice >> 11) / 9007199254740992.0;
+}
+
+/* Some experts are wanted more than others, and what was used is used again two times of five. */
+static uint32_t choose(run *t, uint32_t layer, uint32_t k)
+{
+    double skewed = pow(chance(t), 1.7) * EXPERTS, again = chance(t);
+    uint32_t fresh = ((uint32_t)skewed * 37 + layer * 11) % EXPERTS;
+    return again < 0.4 ? t->last[layer][k] : fresh;
+}
+
+static void set_machine(const machine *m, uint32_t in_flight, uint32_t read_size)
+{
+    now_is = *m;
+    vd.bytes_per_s = m->drive / SCALE;
+    vd.latency_ns = (uint64_t)m->latency_ns;
+    vd.wake_ns = (uint64_t)m->wake_ns;
+    vd.in_flight = in_flight / SCALE;
+    vd.read_size = read_size / SCALE;
+}
+
+static void open_run(run *t, const machine *m, double expert_bytes, double cache, way which)
+{
+    hs_err err = {0};
+    vd = (struct virtual_drive){.fds = &zeros};
+    set_machine(m, 16u << 20, 1u << 20);
+    uint32_t n = 3 * (uint32_t)ceil(expert_bytes / SCALE / 3 / FRAME); /* of three matrices */
+    uint64_t raw = hs_align_up((uint64_t)expert_bytes / SCALE, n);
+    *t = (run){
+        .objects = {.raw_bytes = raw, .stored_bytes = hs_align_up((uint64_t)((double)raw * RATIO), n), .n_frames = n},
+        .expert_bytes = expert_bytes,
+        .dice = 88172645463325252u};
+    assert_int_equal(hs_pool_create(1, &t->pool, &err), 0);
+    hs_residency_config cfg = {.objects = &t->objects,
+                               .pool = t->pool,
+                               .n_layers = LAYERS,
+                               .n_experts = EXPERTS,
+                               .top_k = TOP_K,
+                               .n_slots = (uint32_t)(LAYERS * EXPERTS * cache),
+                               .policy = "ewma",
+                               .n_staging = 2 * TOP_K};
+    if (hs_residency_create(&cfg, &t->r, &err) < 0)
+        fail_msg("%s", err.text);
+    t->x = hs_residency_experts(t->r);
+    t->r->ways.is_possible = which == BOTH;
+    t->r->ways.raw = which == RAW;
+    for (uint32_t l = 0; l < LAYERS; l++)
+        for (uint32_t k = 0; k < TOP_K; k++)
+            t->last[l][k] = k;
+}
+
+static void close_run(run *t)
+{
+    assert_null(hs_residency_check(t->r));
+    while (vd.n_out)
+        vd_complete();
+    hs_residency_destroy(&t->r);
+    hs_pool_destroy(&t->pool);
+}
+
+/* The layer of one step: its experts are computed as they come. */
+static void pass_layer(run *t, uint32_t layer, uint32_t n_tokens)
+{
+    hs_expert_want wants[EXPERTS];
+    uint8_t resident[EXPERTS];
+    uint32_t n = 0, uses[EXPERTS] = {0};
+    hs_err err = {0};
+    double expert_ns = t->expert_bytes / now_is.memory * 1e9;
+    vd_spend(2 * expert_ns + 10000);
+    for (uint32_t i = 0; i < n_tokens; i++)
+        for (uint32_t k = 0; k < TOP_K; k++) {
+            uint32_t e = choose(t, layer, k), free = e;
+            for (uint32_t before = 0; before < k; before++) /* all of a token's are different */
+                if (t->last[layer][before] == free) {
+                    free = (free + 1) % EXPERTS;
+                    before = UINT32_MAX;
+                }
+            t->last[layer][k] = free;
+            uses[free]++;
+        }
+    for (uint32_t e = 0; e < EXPERTS; e++)
+        if (uses[e])
+            wants[n++] = (hs_expert_want){.expert = e, .n_tokens = uses[e]};
+    if (t->x.ops->begin(t->x.self, layer, wants, n, resident, &err) < 0)
+        fail_msg("%s", err.text);
+    for (uint32_t i = 0, index, got; i < n; i++) {
+        hs_expert e;
+        if (t->x.ops->wait(t->x.self, 1, &index, &e, &got, &err) < 0)
+            fail_msg("%s", err.text);
+        vd_spend(expert_ns);
+        t->x.ops->release(t->x.self, index);
+    }
+    t->x.ops->end(t->x.self);
+}
+
+/* Returns what it took. */
+static double pass(run *t, hs_phase phase, uint32_t n_tokens)
+{
+    uint64_t t0 = vd.now;
+    t->x.ops->step(t->x.self, phase, n_tokens);
+    for (uint32_t l = 0; l < LAYERS; l++)
+        pass_layer(t, l, n_tokens);
+    return (double)(vd.now - t0);
+}
+
+static double decode(run *t, uint32_t n)
+{
+    double ns = 0;
+    for (uint32_t i = 0; i < n; i++)
+        ns += pass(t, HS_PHASE_DECODE, 1);
+    return ns;
+}
+
+/* ns of the first SHORT tokens behind a prompt, and of LONG more. */
+typedef struct times {
+    double early, later;
+} times;
+
+static times measure(const machine *m, double expert_bytes, double cache, way which)
+{
+    run t;
+    open_run(&t, m, expert_bytes, cache, which);
+    pass(&t, HS_PHASE_PREFILL, PROMPT);
+    times ns;
+    ns.early = decode(&t, SHORT);
+    ns.later = decode(&t, LONG);
+    close_run(&t);
+    return ns;
+}
+
+static const machine usual = {.decode = 8e9, .memory = 20e9, .latency_ns = 80e3, .wake_ns = 8e3, .frame_ns = 2e3};
+static const double drives[] = {0.3e9, 1e9, 3e9, 12e9}, sizes[] = {100e3, 2.65e6, 44e6},
+                    caches[] = {0.10, 0.25, 0.50, 0.75};
+static bool is_table;
+
+/* early, later: bounds of what both ways take by raw bytes alone; better: of what they take in the long run by the
+ * better way. */
+static void race(machine m, double expert, double cache, double early, double later, double better)
+{
+    times t[WAYS];
+    for (int w = 0; w < WAYS; w++)
+        t[w] = measure(&m, expert, cache, (way)w);
+    double best = fmin(t[PACKED].later, t[RAW].later);
+    if (is_table) {
+        printf("%5.1f GB/s %8.0f KB %3.0f %%  raw/packed %.3f  raw/both: first %.3f later %.3f  best/both %.3f\n",
+               m.drive / 1e9, expert / 1e3, cache * 100, t[RAW].later / t[PACKED].later, t[RAW].early / t[BOTH].early,
+               t[RAW].later / t[BOTH].later, best / t[BOTH].later);
+        return;
+    }
+    if (t[BOTH].early > early * t[RAW].early || t[BOTH].later > later * t[RAW].later || t[BOTH].later > better * best)
+        fail_msg("drive %.1f GB/s, experts of %.0f KB, cache %.0f %%: by raw %.4f at first, %.4f later; by the better "
+                 "way %.4f",
+                 m.drive / 1e9, expert / 1e3, cache * 100, t[BOTH].early / t[RAW].early, t[BOTH].later / t[RAW].later,
+                 t[BOTH].later / best);
+}
+
+static void never_slower_than_raw(void **state)
+{
+    (void)state;
+    for (size_t d = 0; d < sizeof drives / sizeof *drives; d++)
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+            for (size_t c = 0; c < sizeof caches / sizeof *caches; c++) {
+                machine m = usual;
+                m.drive = drives[d];
+                race(m, sizes[s], caches[c], m.drive > 3e9 ? 1.02 : 1.01, 1.01, 1.02);
+            }
+}
+
+/* What a machine turns into while it decodes; both ways are then to be near the better one within so many steps. */
+static void change(machine to, double expert, bool raw)
+{
+    run t;
+    machine m = usual;
+    m.drive = 1e9;
+    open_run(&t, &m, expert, 0.25, BOTH);
+    pass(&t, HS_PHASE_PREFILL, PROMPT);
+    decode(&t, 300);
+    set_machine(&to, 16u << 20, 1u << 20);
+    decode(&t, 300);
+    if (t.r->ways.raw != raw)
+        fail_msg("drive %.1f GB/s, decoding %.1f GB/s, waking %.0f us: reads %s", to.drive / 1e9, to.decode / 1e9,
+                 to.wake_ns / 1e3, raw ? "packed" : "raw");
+    close_run(&t);
+}
+
+static void a_machine_that_changes_is_followed(void **state)
+{
+    (void)state;
+    machine fast = usual, slow = usual, busy = usual;
+    fast.drive = 6e9;
+    slow.drive = 0.2e9;
+    busy.drive = 1e9;
+    busy.decode = 0.5e9;
+    change(fast, 100e3, true);
+    change(slow, 100e3, false);
+    change(busy, 2.65e6, true);
+}
+
+/* Each round of frames takes much longer than it looks: only measuring by turns can tell. */
+static void a_wrong_forecast_is_found_out(void **state)
+{
+    (void)state;
+    machine m = usual;
+    m.drive = 1e9;
+    m.wake_ns = 400e3;
+    race(m, 2.65e6, 0.25, 1.2, 1.03, 1.03);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argv;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(never_slower_than_raw),
+                                       cmocka_unit_test(a_machine_that_changes_is_followed),
+                                       cmocka_unit_test(a_wrong_forecast_is_found_out)};
+    is_table = argc > 1;
+    zeros = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    return zeros < 0 ? 77 : cmocka_run_group_tests(tests, NULL, NULL);
+}
