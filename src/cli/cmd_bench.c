@@ -182,8 +182,9 @@ static json_t *result_json(const bench *b)
                           "disk_bytes_per_s", disk_rate(m, z), "hit_rate", hit_rate(m, z));
     uint64_t prompt_experts = m->expert_hits + m->expert_misses - b->start.expert_hits - b->start.expert_misses;
     json_t *more = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:I, s:o, s:f, s:I}", "hits",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:I, s:o, s:f, s:I}", "hits",
         (json_int_t)(z->expert_hits - m->expert_hits), "misses", (json_int_t)(z->expert_misses - m->expert_misses),
+        "unpacked", (json_int_t)(z->unpacked - m->unpacked),
         "prefetch_issued", (json_int_t)(z->prefetch_issued - m->prefetch_issued), "prefetch_useful",
         (json_int_t)(z->prefetch_useful - m->prefetch_useful), "prefetch_wasted",
         (json_int_t)(z->prefetch_wasted - m->prefetch_wasted), "predict_recall",
@@ -249,6 +250,8 @@ static void print_text(const json_t *o)
            real(o, "prefetch_issued"), real(o, "prefetch_useful"), real(o, "prefetch_wasted"),
            real(o, "predict_recall"), real(o, "predict_precision"));
     print_layers(json_object_get(o, "prefetch_layers"));
+    if (real(o, "unpacked") > 0)
+        printf("  packed    %8.0f experts read raw, the others from packed records\n", real(o, "unpacked"));
 }
 
 static int prepare(bench *b, const hs_config *config, hs_err *err)

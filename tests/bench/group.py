@@ -11,8 +11,9 @@ def size(text):
 
 
 def disks():
-    """major:minor of every whole disk."""
-    names = [n for n in os.listdir("/sys/block") if not n.startswith(("loop", "ram", "zram", "dm-"))]
+    """major:minor of every whole disk, and of every loop device in use."""
+    names = [n for n in os.listdir("/sys/block") if not n.startswith(("ram", "zram", "dm-"))
+             and (not n.startswith("loop") or os.path.exists(f"/sys/block/{n}/loop"))]
     for name in names:
         with open(f"/sys/block/{name}/dev", encoding="ascii") as f:
             yield f.read().strip()

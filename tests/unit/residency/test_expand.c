@@ -104,6 +104,51 @@ static void waiting_is_checking(void **state)
     fixture_close(&f);
 }
 
+/* What has arrived is decoded while the drive reads the rest; without a front there is nothing to decode. */
+static void decoding_goes_along_with_reading(void **state)
+{
+    (void)state;
+    fixture f = open_four(FAKE_STAGED);
+    begin(&f, 0, 3, 1);
+    hs_io_req *req = fake_waiting(false);
+    land(req, 3, 8192, 4096, false);
+    req->on_progress(req, 0, 8192, 4096);
+    assert_false(hs__expand(f.r, HS__WANTED)); /* what is before it is not there */
+    land(req, 3, 0, 4096, false);
+    req->on_progress(req, 0, 0, 4096);
+    assert_true(hs__expand(f.r, HS__WANTED));
+    assert_int_equal(fake.frames, 1);
+    land(req, 3, 4096, 4096, false);
+    req->on_progress(req, 0, 4096, 4096); /* closes the gap */
+    assert_true(hs__expand(f.r, HS__WANTED));
+    assert_int_equal(fake.frames, 3);
+    assert_int_equal(f.r->slots[f.r->slot_of[3]].state, HS__READING);
+    fake_start();
+    finish(&f, 1); /* compares */
+    assert_int_equal(fake.frames, FAKE_FRAMES);
+    fixture_close(&f);
+}
+
+/* Who waits for a big record is woken for each piece of it that lets a frame be decoded, but not for the last. */
+static void pieces_wake_who_decodes(void **state)
+{
+    (void)state;
+    fixture f = open_four(FAKE_STAGED);
+    begin(&f, 0, 3, 1);
+    hs_io_req *req = fake_waiting(false);
+    uint32_t events = atomic_load(&f.r->n_event);
+    req->on_progress(req, 0, 4096, 4096);
+    assert_int_equal(atomic_load(&f.r->n_event), events);
+    req->on_progress(req, 0, 0, 4096);
+    assert_int_equal(atomic_load(&f.r->n_event), events + 1);
+    req->on_progress(req, 0, 8192, FAKE_PADDED - 8192);
+    assert_int_equal(atomic_load(&f.r->n_event), events + 1);
+    land(req, 3, 0, FAKE_PADDED, false);
+    fake_start();
+    finish(&f, 1);
+    fixture_close(&f);
+}
+
 static void of_what_is_known_a_sample_is_checked(void **state)
 {
     (void)state;
@@ -127,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(raw_records_are_checked_once),         cmocka_unit_test(compressed_records_are_always_decoded),
+        cmocka_unit_test(decoding_goes_along_with_reading),     cmocka_unit_test(pieces_wake_who_decodes),
         cmocka_unit_test(after_trouble_they_are_checked_again), cmocka_unit_test(waiting_is_checking),
         cmocka_unit_test(of_what_is_known_a_sample_is_checked),
     };
