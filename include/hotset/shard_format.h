@@ -12,7 +12,9 @@
  * A shard may be a symbolic link to a file elsewhere: `hotset pack --stripe` puts experts on several drives so. The
  * manifest names no folder but this one: drives may be mounted elsewhere later, the links being made anew, and a copy
  * that follows links is the same packed folder on one drive. The shards of a drive then have its experts alone, and
- * (version 3) a record those matrices of an expert that are on one drive.
+ * (version 3) a record what of an expert is on one drive: (version 4) its raw image from one place to another. A tensor
+ * that is cut in two so is the last part of one record, whose raw image then is a multiple of 4096 bytes, and the first
+ * one of the next: in memory the images follow one another, and the tensor is whole.
  *
  * A shard (.hss), all integers little-endian:
  *   [0, 4096)              hs_shard_header, zero-padded
@@ -42,9 +44,10 @@
 #define HS_FRAME_RAW          (256u * 1024u)
 
 #define HS_PACK_FORMAT "hotset-pack" /* manifest "format" */
-/* 3: an expert's matrices may be in several records, at most three. 2: there are shards of kind "raw", behind all
- * others. A pack has the lowest version that says what it has. */
-#define HS_PACK_VERSION       3
+/* 4: an expert may be in up to HS_PACK_MAX_PIECES records, and a tensor be cut between two. 3: an expert's matrices may
+ * be in several records, at most three. 2: there are shards of kind "raw", behind all others. A pack has the lowest
+ * version that says what it has; 3 is not written any more. */
+#define HS_PACK_VERSION       4
 #define HS_PACK_VERSION_RAW   2
 #define HS_PACK_VERSION_PLAIN 1
 /* How manifest.json ends, with 16 hexadecimal digits between the two: XXH3_64bits of all the text before. */
@@ -56,6 +59,7 @@
 #define HS_SHARD_MAX_PARTS   (1u << 26)
 #define HS_SHARD_MAX_FRAMES  (1u << 28)
 #define HS_RECORD_MAX_RAW    (1ull << 40) /* a dense tensor may be big */
+#define HS_PACK_MAX_PIECES   4u           /* records of an expert */
 #define HS_FRAME_MAX_STORED  (HS_FRAME_RAW + (HS_FRAME_RAW >> 7) + 1024u)
 
 typedef enum hs_codec {
@@ -133,8 +137,8 @@ typedef struct hs_shard_record {
 typedef struct hs_shard_part {
     uint32_t source;        /* index into the manifest's "sources" */
     uint32_t codec;         /* hs_codec */
-    uint64_t source_offset; /* of the tensor's bytes in the source file, from the file's start */
-    uint64_t bytes;         /* of the tensor, without padding */
+    uint64_t source_offset; /* of the bytes in the source file, from the file's start */
+    uint64_t bytes;         /* of the tensor, or of what of it is in this record, without padding */
     uint64_t raw_offset;    /* in the raw image, multiple of 64 */
 } hs_shard_part;
 

@@ -187,13 +187,15 @@ static const hs_flag pack_flags[] = {
     {"level", HS_FLAG_INT, "N", 1, HS_PACK_LEVEL_MAX, "zstd level; default 1, weights gain next to nothing from more"},
     {"shard-size", HS_FLAG_SIZE, "SIZE", 1 << 20, 0, "weights per shard file; default 4G"},
     {"stripe", HS_FLAG_TEXT, "DIR[,DIR...]", 0, 0,
-     "folders on further drives, made if need be: each drive, that of DST included, gets a share of every layer's "
-     "experts, and all are read at once; DST has links to the shards there"},
+     "folders on further drives, made if need be: each drive, that of DST included, gets a share of every expert, and "
+     "all "
+     "are read at once; DST has links to the shards there"},
     {"shares", HS_FLAG_TEXT, "N[,N...]", 0, 0,
      "with --stripe: what DST and each DIR get, as 2,1; default: by how fast each reads, measured"},
     {"split", HS_FLAG_SIZE, "SIZE", 1, 0,
-     "with --stripe: an expert whose matrices are at least that big is on several drives itself, so that even one that "
-     "is missing comes from more than one; default 512k"},
+     "with --stripe: every expert is cut into pieces of at least that size, one for each drive, so that even one that "
+     "is "
+     "missing comes from all; smaller experts are dealt out whole; default 512k"},
     {"disk-bw", HS_FLAG_SIZE, "SIZE", 1, 0,
      "bytes per second of the drive that will serve, for auto; default: measured"},
     {"cores", HS_FLAG_INT, "N", 1, HS_PACK_THREADS_MAX,

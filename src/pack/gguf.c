@@ -46,11 +46,11 @@ int hs__pk_gguf_gaps(const hs__pk_plan *p, const hs_checkpoint *c, hs__pk_part *
         uint64_t at = p->containers[f].data_start;
         for (; k < c->n_tensors && all[k].source == f; k++) {
             if (all[k].offset > at)
-                gaps[n++] = (hs__pk_part){f, 1, 0, at, all[k].offset - at};
+                gaps[n++] = (hs__pk_part){f, 1, at, all[k].offset - at};
             at = all[k].offset + all[k].bytes;
         }
         if (p->containers[f].bytes > at)
-            gaps[n++] = (hs__pk_part){f, 1, 0, at, p->containers[f].bytes - at};
+            gaps[n++] = (hs__pk_part){f, 1, at, p->containers[f].bytes - at};
     }
     hs_free(all);
     *ret = gaps;

@@ -123,14 +123,8 @@ static bool is_planned_shard(const job *j, const hs__pk_shard_plan *s, const hs_
         .bytes = sh->bytes, .records = sh->header.n_records, .header_hash = sh->header.header_hash};
     bool same = sh->usable && sh->header.n_records == s->n_records;
     for (uint32_t i = 0; same && i < s->n_records; i++) {
-        const hs__pk_record *want = &j->plan->records[hs__pk_record_of(s, i)];
         const hs_shard_record *got = &sh->records[i];
-        same = got->n_parts == want->n_parts;
-        for (uint32_t k = 0; same && k < want->n_parts; k++) {
-            const hs__pk_part *a = &j->plan->parts[want->first_part + k];
-            const hs_shard_part *b = &sh->parts[got->first_part + k];
-            same = a->source == b->source && a->offset == b->source_offset && a->bytes == b->bytes;
-        }
+        same = hs__pk_is_planned(j->plan, &j->plan->records[hs__pk_record_of(s, i)], got, &sh->parts[got->first_part]);
         info.raw_bytes += got->raw_bytes;
         info.stored_bytes += got->stored_bytes;
     }
@@ -158,9 +152,23 @@ static int find_shard(job *j, uint32_t shard, bool *ret_found, hs_err *err)
         r = hs_err_set(err, -EEXIST, "%s is not of this pack: choose another folder, or remove it", sh.path);
     if (r == 0 && s->drive && same)
         r = link_shard(j, s, sh.path, err);
+    if (same)
+        hs__pk_writer_forget(sh.path);
     hs__pk_shard_close(&sh);
     *ret_found = same;
     return r;
+}
+
+/* Of a shard's first n records. */
+static uint64_t bytes_of(const hs__pk_plan *p, const hs__pk_shard_plan *s, uint32_t n)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const hs__pk_record *rec = &p->records[hs__pk_record_of(s, i)];
+        for (uint32_t k = 0; k < rec->n_parts; k++)
+            bytes += p->parts[rec->first_part + k].bytes;
+    }
+    return bytes;
 }
 
 static int write_shard(job *j, uint32_t shard, hs_err *err)
@@ -169,8 +177,13 @@ static int write_shard(job *j, uint32_t shard, hs_err *err)
     const char *folder = j->folders.path[s->drive];
     hs__pk_writer *w = NULL;
     char *path = hs__pk_path(folder, s->name, err);
-    int r = path ? hs__pk_writer_create(j->plan, shard, folder, j->identity, &w, err) : -ENOMEM;
-    for (uint32_t i = 0; r == 0 && i < s->n_records; i++)
+    uint32_t done = 0;
+    int r = path ? hs__pk_writer_create(j->plan, shard, folder, j->identity, &w, &done, err) : -ENOMEM;
+    if (r == 0 && done) {
+        hs__pk_note(&j->work, "%s: goes on behind record %u of %u", path, done, s->n_records);
+        r = hs__pk_advance(&j->work, bytes_of(j->plan, s, done), err);
+    }
+    for (uint32_t i = done; r == 0 && i < s->n_records; i++)
         r = hs__pk_encode_record(j->encoder, j->plan, hs__pk_record_of(s, i), s->raw ? 0 : j->recipe.codecs, w, err);
     if (r == 0)
         r = hs__pk_plan_unchanged(j->plan, err);
@@ -178,7 +191,7 @@ static int write_shard(job *j, uint32_t shard, hs_err *err)
         r = hs__pk_writer_finish(w, &j->info[shard], err);
     if (r == 0 && s->drive)
         r = link_shard(j, s, path, err);
-    hs__pk_writer_destroy(&w);
+    hs__pk_writer_destroy(&w, r != -ESTALE);
     hs_free(path);
     return r;
 }

@@ -23,7 +23,7 @@
 #define HS_PACK_MAX_PROBLEMS 1000u /* that are reported one by one; the rest is counted */
 #define HS_PACK_ANY_RECORD   (-1)
 #define HS_PACK_MAX_STRIPE   7u             /* folders beside dst */
-#define HS_PACK_SPLIT_BYTES  (512ull << 10) /* a read's size: smaller matrices would be more reads, not shorter ones */
+#define HS_PACK_SPLIT_BYTES  (512ull << 10) /* a read's size: smaller pieces would be more reads, not shorter ones */
 #define HS_PACK_MAX_SHARE    1000000u       /* of one drive */
 
 typedef enum hs_pack_phase {
@@ -76,8 +76,7 @@ typedef struct hs_pack_options {
     const char *const *stripe; /* [n_stripe] */
     uint32_t n_stripe;
     const uint32_t *shares; /* [n_stripe + 1], dst's first; NULL = by how fast each reads (measure; else the same) */
-    uint64_t
-        split_bytes; /* an expert's matrices may be on different drives if none is smaller; 0 = HS_PACK_SPLIT_BYTES */
+    uint64_t split_bytes;   /* no drive gets less of an expert than that, if not all; 0 = HS_PACK_SPLIT_BYTES */
     /* HS_PACK_AUTO: compression loses when `cores` decode slower than the drive of dst reads. Neither measured nor
      * given: the drive counts as a fast one (HS_PACK_FAST_DRIVE). */
     bool measure;     /* measure the drive (when src is on the same one), and those of stripe */
@@ -89,7 +88,7 @@ typedef struct hs_pack_options {
 
 /*
  * Packs src into dst. Interrupted at any point, by a signal, a full disk or a power cut, it leaves a folder that does
- * not load, and running it again with the same options (or none) continues after the last finished shard. 0 also when
+ * not load, and running it again with the same options (or none) continues after the last finished record. 0 also when
  * dst is a complete pack of this source already. Errors: -EEXIST dst holds something else, or a pack without the raw
  * records that are asked for, or not in the folders of stripe, or one of these has a shard of another pack; -EBUSY
  * another pack is at work on dst; -EINVAL src is no model or dst lies inside it; -ESTALE src changed meanwhile;

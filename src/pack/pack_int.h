@@ -111,7 +111,6 @@ typedef struct hs__pk_container {
 typedef struct hs__pk_part {
     uint32_t source;
     uint32_t element; /* bytes of an element; 0 = unknown */
-    uint32_t matrix;  /* of an expert: hs__pk_expert_name's */
     uint64_t offset;  /* in the container */
     uint64_t bytes;
 } hs__pk_part;
@@ -265,17 +264,39 @@ typedef struct hs__pk_shard_info {
     uint64_t bytes, records, header_hash, raw_bytes, stored_bytes;
 } hs__pk_shard_info;
 
-/* Begins dst/NAME.tmp. */
+/* Begins dst/NAME.tmp, or goes on with what an earlier run has left of it: *ret_done records are there, their bytes
+ * compared with their hashes. */
 int hs__pk_writer_create(const hs__pk_plan *p, uint32_t shard, const char *dst, const uint8_t identity[16],
-                         hs__pk_writer **ret, hs_err *err) HS_MUST_CHECK;
-/* Removes the unfinished file, unless finished. */
-void hs__pk_writer_destroy(hs__pk_writer **w);
+                         hs__pk_writer **ret, uint32_t *ret_done, hs_err *err) HS_MUST_CHECK;
+/* Unless finished, the records that are written are kept for the next run (keep), or removed. */
+void hs__pk_writer_destroy(hs__pk_writer **w, bool keep);
+/* Removes what a run that was stopped just behind finishing a shard has left beside it. */
+void hs__pk_writer_forget(const char *shard);
+/* Is a record's part what the plan has there? Codecs and places in the image are not looked at. */
+bool hs__pk_is_planned(const hs__pk_plan *p, const hs__pk_record *want, const hs_shard_record *got,
+                       const hs_shard_part *parts);
 /* A record: begin (again: starts it over), frames in order, end. */
 void hs__pk_writer_begin(hs__pk_writer *w, const hs__pk_plan *p, uint32_t record, const uint8_t *codecs);
 int hs__pk_writer_frame(hs__pk_writer *w, const void *stored, uint32_t n, uint32_t check, hs_err *err) HS_MUST_CHECK;
 int hs__pk_writer_end(hs__pk_writer *w, uint64_t stored_hash, uint64_t raw_hash, hs_err *err) HS_MUST_CHECK;
 /* Table, fsync, header and footer, fsync, rename. */
 int hs__pk_writer_finish(hs__pk_writer *w, hs__pk_shard_info *ret, hs_err *err) HS_MUST_CHECK;
+
+/* ---- journal.c: which records of an unfinished shard are written ---- */
+
+typedef struct hs__pk_journal hs__pk_journal;
+
+/* That of the shard whose path is given, found or begun anew. */
+int hs__pk_journal_open(const char *shard, const uint8_t identity[16], hs__pk_journal **ret, bool *ret_new,
+                        hs_err *err) HS_MUST_CHECK;
+void hs__pk_journal_close(hs__pk_journal **j, bool keep);
+/* The next entry, of a record with as many parts and frames as `want`. -ENODATA: there is none, or it is damaged. */
+int hs__pk_journal_next(hs__pk_journal *j, const hs_shard_record *want, hs_shard_record *ret, hs_shard_part *parts,
+                        hs_shard_frame *frames) HS_MUST_CHECK;
+/* The entry that next gave last is to be overwritten by the one that is added next. */
+void hs__pk_journal_back(hs__pk_journal *j, const hs_shard_record *rec);
+int hs__pk_journal_add(hs__pk_journal *j, hs_shard_record *rec, hs_shard_part *parts, hs_shard_frame *frames,
+                       hs_err *err) HS_MUST_CHECK;
 
 /* ---- packed.c: a pack, read without trust ---- */
 
@@ -355,7 +376,7 @@ int hs__pk_check_zero(const hs__pk_shard *sh, uint64_t from, uint64_t to, hs_err
 /* How experts are dealt out to drives, dst first; n = 1: to dst alone. */
 typedef struct hs__pk_stripe {
     uint32_t n, share[HS_PACK_MAX_STRIPE + 1];
-    uint64_t split_bytes; /* an expert whose matrices are all that big is dealt out by these */
+    uint64_t split_bytes; /* the least that a drive gets of an expert, if not all */
 } hs__pk_stripe;
 
 /* Where shards lie; dst first. */

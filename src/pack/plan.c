@@ -348,8 +348,7 @@ static int add_record(hs__pk_plan *p, const item *items, uint32_t n, uint64_t sh
 {
     for (uint32_t i = 0; i < n; i++) {
         const hs_tensor *t = items[i].t;
-        p->parts[p->n_parts++] =
-            (hs__pk_part){t->file, hs_dtype_size(t->dtype), items[i].x.matrix, t->offset, t->nbytes};
+        p->parts[p->n_parts++] = (hs__pk_part){t->file, hs_dtype_size(t->dtype), t->offset, t->nbytes};
     }
     return end_record(p, n, !items->streamed, items->t->name, shard_bytes, err);
 }

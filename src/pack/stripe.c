@@ -1,10 +1,10 @@
 /*
  * stripe.c - experts over several drives: the folders, what share each gets, and the plan cut accordingly.
  *
- * The experts of every layer are dealt out, or the matrices of each if these are big, so that what a token misses comes
- * from all drives at once; each drive gets as much as it reads in the time of the others. dst is the first drive and
- * has a symbolic link to every shard elsewhere, made when that shard is complete: no reader needs to know of them. Owns
- * the folders' locks.
+ * Every expert is cut into as many pieces as there are drives, each as big as its drive is fast, so that what a token
+ * misses comes from all drives at once, be it one expert; those that would give pieces under split_bytes are dealt out
+ * whole, or to fewer drives, so that each has its share of every layer. dst is the first drive and has a symbolic link
+ * to every shard elsewhere, made when that shard is complete: no reader needs to know of them. Owns the folders' locks.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -164,135 +164,151 @@ void hs__pk_stripe_weigh(hs__pk_work *w, const hs__pk_folders *f, const hs_pack_
 
 /* ---- plan ---- */
 
-/* What goes to one drive of an expert: all of it, or neighbouring matrices. */
+/* What goes to one drive of an expert. */
 typedef struct piece {
     hs__pk_record rec;
     uint64_t bytes;
     uint32_t drive;
 } piece;
 
-static void add_part(piece *x, const hs__pk_part *part)
-{
-    x->rec.n_parts++;
-    x->rec.raw_bytes += hs__pk_padded(part->bytes);
-    x->bytes += part->bytes;
-}
+/* A striped plan while it is made. */
+typedef struct deal {
+    const hs__pk_stripe *s;
+    double sum;                          /* of the shares */
+    double total;                        /* raw bytes dealt out so far */
+    double load[HS_PACK_MAX_STRIPE + 1]; /* of these, to each drive */
+    hs__pk_part *parts;                  /* of experts, cut */
+    uint32_t n_parts;
+    piece *pieces;
+    uint32_t n_pieces;
+} deal;
 
-/* The expert's matrices; the whole of it if one is too small, or their names are not known. Their number. */
-static uint32_t take_apart(const hs__pk_plan *p, const hs__pk_record *rec, uint64_t split_bytes, piece *ret)
+/* How much of an expert of `raw` bytes each drive gets: what it lacks of its share so far, so that all have theirs
+ * whatever an expert's size; at least split_bytes, or nothing. Whole pages; 0 for the last one: the rest. The number of
+ * pieces. */
+static uint32_t divide(const deal *d, uint64_t raw, uint32_t drive[HS_PACK_MAX_PIECES],
+                       uint64_t bytes[HS_PACK_MAX_PIECES])
 {
+    const hs__pk_stripe *s = d->s;
+    double owed[HS_PACK_MAX_STRIPE + 1], sum = 0;
     uint32_t n = 0;
-    bool big = true;
-    piece all = {.rec.first_part = rec->first_part};
-    for (uint32_t i = rec->first_part; i < rec->first_part + rec->n_parts; i++) {
-        if (i == rec->first_part || p->parts[i].matrix != p->parts[i - 1].matrix)
-            ret[n++] = (piece){.rec.first_part = i};
-        add_part(&ret[n - 1], &p->parts[i]);
-        add_part(&all, &p->parts[i]);
-        big &= p->parts[i].matrix < 3;
+    for (uint32_t k = 0; k < s->n; k++)
+        owed[k] = s->share[k] ? (d->total + (double)raw) * s->share[k] / d->sum - d->load[k] : 0;
+    while (n < HS_PACK_MAX_PIECES) { /* who lacks most, first */
+        uint32_t most = 0;
+        for (uint32_t k = 1; k < s->n; k++)
+            most = owed[k] > owed[most] ? k : most;
+        if (n && (owed[most] <= 0 || owed[most] < (double)s->split_bytes))
+            break;
+        drive[n] = most;
+        bytes[n++] = owed[most] > 0 ? (uint64_t)owed[most] : 0;
+        sum += owed[most];
+        owed[most] = 0;
     }
+    while (n > 1 && (double)bytes[n - 1] * (double)raw < sum * (double)s->split_bytes)
+        sum -= (double)bytes[--n];
     for (uint32_t i = 0; i < n; i++)
-        big &= ret[i].bytes >= split_bytes;
-    if (big)
-        return n;
-    ret[0] = all;
-    return 1;
+        bytes[i] = i + 1 < n ? hs_align_up((uint64_t)((double)raw * (double)bytes[i] / sum), HS_SHARD_ALIGN) : 0;
+    return n;
 }
 
-/* The drive that would be done first with so much more and all that it has. */
-static uint32_t choose(const hs__pk_stripe *s, const double *load, uint64_t bytes)
+/* Takes the next piece from an expert's parts, of which *part is the first and *at bytes of it are gone: until it has
+ * `raw` bytes, or all that is left if that is 0. It ends between two parts, or inside one where its raw image is a
+ * multiple of a page. */
+static piece take(deal *d, const hs__pk_part *parts, uint32_t end, uint32_t *part, uint64_t *at, uint64_t raw)
 {
-    uint32_t best = s->n;
-    double best_time = 0;
-    for (uint32_t d = 0; d < s->n; d++) {
-        double time = s->share[d] ? (load[d] + (double)bytes) / s->share[d] : 0;
-        if (s->share[d] && (best == s->n || time < best_time)) {
-            best = d;
-            best_time = time;
-        }
+    piece x = {.rec.first_part = d->n_parts};
+    while (*part < end && (!raw || x.rec.raw_bytes < raw)) {
+        hs__pk_part p = parts[*part];
+        p.offset += *at;
+        p.bytes -= *at;
+        uint64_t room = raw ? raw - x.rec.raw_bytes : UINT64_MAX;
+        bool cut = p.bytes > room;
+        p.bytes = cut ? room : p.bytes;
+        *at = cut ? *at + room : 0;
+        *part += !cut;
+        d->parts[d->n_parts++] = p;
+        x.rec.n_parts++;
+        x.rec.raw_bytes += hs__pk_padded(p.bytes);
+        x.bytes += p.bytes;
     }
-    return best;
+    return x;
 }
 
-/* Gives n pieces of an expert their drives. Those of one drive are made neighbours, and one record; turned: the last
- * drive first, so that of two experts not both begin on the same. The number of records. */
-static uint32_t place(const hs__pk_stripe *s, piece *x, uint32_t n, bool turned, double *load)
+/* Deals out one expert; the number of its pieces. */
+static uint32_t deal_out(deal *d, const hs__pk_plan *p, const hs__pk_record *rec)
 {
-    double would[HS_PACK_MAX_STRIPE + 1];
-    uint32_t count[HS_PACK_MAX_STRIPE + 1] = {0}, at = 0, records = 0;
-    memcpy(would, load, sizeof would);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t d = choose(s, would, x[i].bytes);
-        would[d] += (double)x[i].bytes;
-        count[d]++;
+    uint32_t drive[HS_PACK_MAX_PIECES], part = rec->first_part, end = part + rec->n_parts, n = 0;
+    uint64_t bytes[HS_PACK_MAX_PIECES], at = 0;
+    uint32_t want = divide(d, rec->raw_bytes, drive, bytes);
+    for (uint32_t i = 0; i < want && part < end; i++) {
+        piece x = take(d, p->parts, end, &part, &at, bytes[i]);
+        x.drive = drive[i];
+        d->load[x.drive] += (double)x.rec.raw_bytes;
+        d->pieces[d->n_pieces++] = x;
+        n++;
     }
-    for (uint32_t k = 0; k < s->n; k++) {
-        uint32_t d = turned ? s->n - 1 - k : k;
-        if (!count[d])
-            continue;
-        piece whole = {.rec.first_part = x[at].rec.first_part, .drive = d};
-        for (uint32_t end = at + count[d]; at < end; at++) {
-            whole.rec.n_parts += x[at].rec.n_parts;
-            whole.rec.raw_bytes += x[at].rec.raw_bytes;
-            whole.bytes += x[at].bytes;
-        }
-        load[d] += (double)whole.bytes;
-        x[records++] = whole;
-    }
-    return records;
+    d->total += (double)rec->raw_bytes;
+    return n;
 }
 
-/* The next n records, which are pieces of drive d, become shards. */
-static int cut(hs__pk_plan *p, const piece *x, uint32_t n, uint32_t d, uint64_t shard_bytes, uint32_t *number,
-               hs_err *err)
+/* The pieces of drive d become shards. */
+static int cut(hs__pk_plan *p, const deal *all, uint32_t d, uint64_t shard_bytes, uint32_t *number, hs_err *err)
 {
     hs__pk_shard_plan *s = NULL;
-    for (uint32_t i = 0; i < n; i++) {
-        if (x[i].drive != d)
+    for (uint32_t i = 0; i < all->n_pieces; i++) {
+        const piece *x = &all->pieces[i];
+        if (x->drive != d)
             continue;
-        if (!s || s->source_bytes + x[i].bytes > shard_bytes) {
+        if (!s || s->source_bytes + x->bytes > shard_bytes) {
             int r = hs__pk_plan_shard(p, false, (*number)++, p->n_records, err);
             if (r < 0)
                 return r;
             s = &p->shards[p->n_shards - 1];
             s->drive = (uint8_t)d;
         }
-        s->source_bytes += x[i].bytes;
+        s->source_bytes += x->bytes;
         s->n_records++;
-        p->records[p->n_records++] = x[i].rec;
+        p->records[p->n_records++] = x->rec;
     }
     return 0;
 }
 
 int hs__pk_plan_stripe(hs__pk_plan *p, const hs__pk_stripe *s, uint64_t shard_bytes, hs_err *err)
 {
-    uint32_t dense = 0, number = 0, n = 0;
-    double load[HS_PACK_MAX_STRIPE + 1] = {0};
+    uint32_t dense = 0, number = 0;
     while (dense < p->n_shards && p->shards[dense].dense)
         dense++;
     if (s->n < 2 || dense == p->n_shards)
         return 0;
-    uint32_t first = p->shards[dense].first_record;
-    piece *x = hs_calloc(p->n_parts + 1u, sizeof *x);
-    hs__pk_record *records = hs_calloc(first + (size_t)p->n_parts + 1u, sizeof *records);
-    if (!x || !records) {
-        hs_free(x);
+    uint32_t first = p->shards[dense].first_record, n = p->n_records - first;
+    size_t most = (size_t)n * HS_PACK_MAX_PIECES;
+    deal d = {.s = s, .n_parts = p->records[first].first_part};
+    for (uint32_t k = 0; k < s->n; k++)
+        d.sum += s->share[k];
+    d.parts = hs_calloc(p->n_parts + most, sizeof *d.parts);
+    d.pieces = hs_calloc(most, sizeof *d.pieces);
+    hs__pk_record *records = hs_calloc(first + most, sizeof *records);
+    if (!d.parts || !d.pieces || !records) {
+        hs_free(d.parts);
+        hs_free(d.pieces);
         hs_free(records);
         return hs_err_set(err, -ENOMEM, "%s: out of memory", p->src);
     }
-    for (uint32_t i = first; i < p->n_records; i++) {
-        uint32_t k = place(s, x + n, take_apart(p, &p->records[i], s->split_bytes, x + n), (i - first) % 2, load);
-        p->split |= k > 1;
-        n += k;
-    }
+    memcpy(d.parts, p->parts, d.n_parts * sizeof *d.parts); /* dense ones */
+    for (uint32_t i = first; i < p->n_records; i++)
+        p->split |= deal_out(&d, p, &p->records[i]) > 1;
     memcpy(records, p->records, first * sizeof *records);
+    hs_free(p->parts);
     hs_free(p->records);
+    p->parts = d.parts;
+    p->n_parts = d.n_parts;
     p->records = records;
     p->n_records = first;
     p->n_shards = dense;
     int r = 0;
-    for (uint32_t d = 0; r == 0 && d < s->n; d++)
-        r = cut(p, x, n, d, shard_bytes, &number, err);
-    hs_free(x);
+    for (uint32_t k = 0; r == 0 && k < s->n; k++)
+        r = cut(p, &d, k, shard_bytes, &number, err);
+    hs_free(d.pieces);
     return r;
 }

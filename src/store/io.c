@@ -268,7 +268,8 @@ void hs_io_submit_many(hs_io *io, hs_io_req **reqs, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         hs_io_req *q = reqs[i];
         q->cur_range = q->in_flight = q->used = 0;
-        q->cur_off = q->arrived = 0;
+        q->arrived = 0;
+        memset(q->cut, 0, q->n_ranges <= HS_OBJECT_MAX_RANGES ? q->n_ranges * sizeof *q->cut : 0);
         q->result = io->stop ? -ECANCELED : check_ranges(io, q);
         q->state = q->result < 0 ? HS__IO_OVER : HS__IO_QUEUED;
         hs__io_push(q->result < 0 ? &io->over : &io->queued[q->cls], q);

@@ -50,8 +50,9 @@ struct hs_io_req {
     uint32_t used; /* bit c: some of its bytes come from copy c */
     /* Private to store; set by submit. */
     hs_io_req *next, *prev;
-    uint32_t cur_range, in_flight; /* the range being cut; sub-reads under way */
-    uint64_t cur_off, arrived;     /* bytes of that range already cut; bytes of the request that have arrived */
+    uint32_t cur_range, in_flight;      /* the first range that is not all cut; sub-reads under way */
+    uint64_t cut[HS_OBJECT_MAX_RANGES]; /* bytes of each range that are cut already */
+    uint64_t arrived;                   /* bytes of the request that have arrived */
     int result;
     uint8_t state;
 };

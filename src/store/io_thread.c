@@ -24,16 +24,36 @@
 #define MAX_TRIES 64             /* repetitions of one sub-read without a byte of progress */
 #define WARN_NS   60000000000ull /* between warnings about one drive */
 
-/* Length of the next sub-read of req: what is left of its range in equal pieces of at most read_size. */
-static uint64_t next_len(const hs_io *io, const hs_io_req *req)
+/* Length of the next sub-read of a range: what is left of it in equal pieces of at most read_size. */
+static uint64_t next_len(const hs_io *io, const hs_io_req *req, uint32_t range)
 {
-    uint64_t left = req->ranges[req->cur_range].len - req->cur_off, pieces = (left + io->read_size - 1) / io->read_size;
+    uint64_t left = req->ranges[range].len - req->cut[range], pieces = (left + io->read_size - 1) / io->read_size;
     return hs_align_up((left + pieces - 1) / pieces, HS__IO_ALIGN);
 }
 
-/* The request whose turn it is, and where to read its next sub-read. Of those that ask for the drive in vain the first
- * does not keep others from their own drives. *ret_blocked: there is one, but a read must end first. */
-static hs_io_req *next_request(const hs_io *io, uint64_t now, uint32_t *ret_fd, bool *ret_blocked)
+/* A range of req that a drive has room for, and from where it is read next: ranges on several drives are read at the
+ * same time, however long the first one is. False: they must wait. */
+static bool next_range(const hs_io *io, const hs_io_req *req, uint64_t now, uint32_t *ret_range, uint32_t *ret_fd)
+{
+    for (uint32_t g = req->cur_range; g < req->n_ranges; g++) {
+        if (req->cut[g] == req->ranges[g].len)
+            continue;
+        int fd = hs__io_choose(io, req, req->ranges[g].file, next_len(io, req, g), 0, now);
+        if (fd >= 0) {
+            *ret_range = g;
+            *ret_fd = (uint32_t)fd;
+            return true;
+        }
+        if (io->n_drives == 1)
+            return false; /* the next one finds the same */
+    }
+    return false;
+}
+
+/* The request whose turn it is, which of its ranges, and where to read its next sub-read. Of those that ask for a drive
+ * in vain the first does not keep others from their own drives. *ret_blocked: there is one, but a read must end first.
+ */
+static hs_io_req *next_request(const hs_io *io, uint64_t now, uint32_t *ret_range, uint32_t *ret_fd, bool *ret_blocked)
 {
     *ret_blocked = false;
     for (int cls = HS_IO_DEMAND; cls <= HS_IO_SPECULATIVE && !*ret_blocked; cls++) {
@@ -41,14 +61,11 @@ static hs_io_req *next_request(const hs_io *io, uint64_t now, uint32_t *ret_fd, 
         if (*ret_blocked)
             return NULL;
         for (hs_io_req *req = io->queued[cls].head; req; req = req->next) {
-            int fd = hs__io_choose(io, req, req->ranges[req->cur_range].file, next_len(io, req), 0, now);
-            if (fd >= 0) {
-                *ret_fd = (uint32_t)fd;
+            if (next_range(io, req, now, ret_range, ret_fd))
                 return req;
-            }
             *ret_blocked = true;
             if (io->n_drives == 1)
-                return NULL; /* the next one finds the same */
+                return NULL;
         }
     }
     return NULL;
@@ -66,30 +83,28 @@ static void aim(const hs_io *io, hs_io_read *rd, uint32_t fd)
     rd->got = rd->tries = 0;
 }
 
-static hs_io_read *cut(hs_io *io, hs_io_req *req, uint32_t fd, uint64_t now)
+static hs_io_read *cut(hs_io *io, hs_io_req *req, uint32_t range, uint32_t fd, uint64_t now)
 {
-    const hs_range *g = &req->ranges[req->cur_range];
-    uint64_t len = next_len(io, req);
+    uint64_t len = next_len(io, req, range);
     hs_io_read *rd = io->unused;
     io->unused = rd->next;
     *rd = (hs_io_read){.req = req,
-                       .start = g->offset + req->cur_off,
-                       .range_off = req->cur_off,
-                       .range = req->cur_range,
+                       .start = req->ranges[range].offset + req->cut[range],
+                       .range_off = req->cut[range],
+                       .range = range,
                        .full = (uint32_t)len};
     aim(io, rd, fd);
-    req->cur_off += len;
+    req->cut[range] += len;
     req->in_flight++;
     hs__io_depart(io, fd, len, now);
     if (!io->flying)
         io->busy_since = now;
     io->flying += len;
-    if (req->cur_off == g->len) {
-        req->cur_off = 0;
-        if (++req->cur_range == req->n_ranges) {
-            hs__io_unlink(&io->queued[req->cls], req);
-            req->state = HS__IO_FLYING;
-        }
+    while (req->cur_range < req->n_ranges && req->cut[req->cur_range] == req->ranges[req->cur_range].len)
+        req->cur_range++;
+    if (req->cur_range == req->n_ranges) {
+        hs__io_unlink(&io->queued[req->cls], req);
+        req->state = HS__IO_FLYING;
     }
     return rd;
 }
@@ -100,11 +115,11 @@ static hs_io_read *cut_all(hs_io *io)
 {
     hs_io_read *first = NULL, **at = &first;
     bool blocked;
-    uint32_t fd = 0;
+    uint32_t range = 0, fd = 0;
     hs_mutex_lock(&io->lock);
     uint64_t now = hs_now_ns();
-    for (hs_io_req *req; (req = next_request(io, now, &fd, &blocked));) {
-        *at = cut(io, req, fd, now);
+    for (hs_io_req *req; (req = next_request(io, now, &range, &fd, &blocked));) {
+        *at = cut(io, req, range, fd, now);
         at = &(*at)->next;
     }
     *at = NULL;

@@ -30,11 +30,19 @@
 #define SLICE        (128u << 10) /* plain bytes that one task copies */
 #define LOOK_NS      100000000ull /* how often a wait for the drive looks up */
 
+/* A tensor, or one of the records that it is cut over. */
+typedef struct place {
+    uint32_t file, load;    /* index into loads */
+    uint64_t offset;        /* in the file */
+    uint64_t at, bytes;     /* of the tensor */
+    const hs__place *where; /* packed */
+} place;
+
 typedef struct piece {
-    uint32_t load;            /* index into loads */
+    const place *of;
     uint64_t offset;          /* of its first byte in the file */
     uint64_t len;             /* bytes in the file */
-    uint64_t at;              /* where they belong in the tensor */
+    uint64_t at;              /* where they belong in what it is of */
     uint32_t frame, n_frames; /* packed: within the shard's frames; 0 = plain */
 } piece;
 
@@ -51,11 +59,6 @@ typedef struct buffer {
     struct buffer *next;
 } buffer;
 
-typedef struct place {
-    uint32_t file, load;
-    uint64_t offset;
-} place;
-
 typedef struct worker {
     hs_decoder *decoder;
     uint8_t *frame; /* [HS_FRAME_RAW]: the last frame of a tensor, with its padding */
@@ -65,7 +68,8 @@ struct loader {
     const hs_source *s;
     const hs_load *loads;
     uint32_t n;
-    place *order; /* [n], by place on disk */
+    place *order; /* [n_order], by place on disk */
+    uint32_t n_order;
     /* The next piece: of order[next], `at` raw bytes of it are cut; packed: its next frame, and that one's offset. */
     uint32_t next, frame;
     uint64_t at, stored;
@@ -113,12 +117,9 @@ static int by_place(const void *a, const void *b)
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
-/* Offset in its file of the tensor's first byte, or first frame. */
-static uint64_t place_of(const hs_source *s, uint32_t tensor, uint32_t *ret_frame)
+/* Offset in its file of the first frame there. */
+static uint64_t offset_of(const hs_source *s, const hs__place *p, uint32_t *ret_frame)
 {
-    if (!s->packed)
-        return s->tensors[tensor].offset;
-    const hs__place *p = &s->places[tensor];
     const hs__shard *sh = &s->shards[p->shard];
     const hs_shard_record *rec = &sh->records[p->record];
     *ret_frame = hs__first_frame(sh, rec, p->part);
@@ -134,21 +135,22 @@ static uint64_t room_at(uint64_t offset)
     return BUFFER_BYTES - offset % ALIGN;
 }
 
-static void cut_plain(loader *l, const hs_tensor *t, piece *p)
+static void cut_plain(loader *l, piece *p)
 {
-    p->offset = t->offset + l->at;
-    p->len = t->nbytes - l->at < room_at(p->offset) ? t->nbytes - l->at : room_at(p->offset);
+    uint64_t left = p->of->bytes - l->at;
+    p->offset = p->of->offset + l->at;
+    p->len = left < room_at(p->offset) ? left : room_at(p->offset);
     l->at += p->len;
 }
 
-static void cut_packed(loader *l, uint32_t tensor, const hs_tensor *t, piece *p)
+static void cut_packed(loader *l, piece *p)
 {
-    const hs_shard_frame *frames = l->s->shards[l->s->places[tensor].shard].frames;
+    const hs_shard_frame *frames = l->s->shards[p->of->file].frames;
     if (l->at == 0)
-        l->stored = place_of(l->s, tensor, &l->frame);
+        l->stored = offset_of(l->s, p->of->where, &l->frame);
     p->offset = l->stored;
     p->frame = l->frame;
-    while (l->at < t->nbytes && p->n_frames < MAX_FRAMES &&
+    while (l->at < p->of->bytes && p->n_frames < MAX_FRAMES &&
            p->len + frames[l->frame].stored_bytes <= room_at(p->offset)) {
         p->len += frames[l->frame++].stored_bytes;
         p->n_frames++;
@@ -160,18 +162,17 @@ static void cut_packed(loader *l, uint32_t tensor, const hs_tensor *t, piece *p)
 /* The next piece; false when all have been cut. */
 static bool next_piece(loader *l, piece *p)
 {
-    while (l->next < l->n && l->at >= l->s->tensors[l->loads[l->order[l->next].load].tensor].nbytes) {
+    while (l->next < l->n_order && l->at >= l->order[l->next].bytes) {
         l->next++;
         l->at = 0;
     }
-    if (l->next == l->n)
+    if (l->next == l->n_order)
         return false;
-    uint32_t load = l->order[l->next].load, tensor = l->loads[load].tensor;
-    *p = (piece){.load = load, .at = l->at};
+    *p = (piece){.of = &l->order[l->next], .at = l->at};
     if (l->s->packed)
-        cut_packed(l, tensor, &l->s->tensors[tensor], p);
+        cut_packed(l, p);
     else
-        cut_plain(l, &l->s->tensors[tensor], p);
+        cut_plain(l, p);
     return true;
 }
 
@@ -187,17 +188,15 @@ static void fail(loader *l, uint32_t load, int result)
 static void place_bytes(loader *l, buffer *b, uint32_t k, worker *w)
 {
     const piece *p = &b->p;
-    const hs_load *load = &l->loads[p->load];
     const uint8_t *from = b->mem + p->offset % ALIGN;
-    uint8_t *to = (uint8_t *)load->dst + p->at;
+    uint8_t *to = (uint8_t *)l->loads[p->of->load].dst + p->of->at + p->at;
     if (!p->n_frames) {
         uint64_t at = (uint64_t)k * SLICE;
         memcpy(to + at, from + at, p->len - at < SLICE ? p->len - at : SLICE);
         return;
     }
-    const hs__place *where = &l->s->places[load->tensor];
-    const hs__shard *sh = &l->s->shards[where->shard];
-    const hs_shard_part *part = &sh->parts[where->part];
+    const hs__shard *sh = &l->s->shards[p->of->file];
+    const hs_shard_part *part = &sh->parts[p->of->where->part];
     for (uint32_t i = 0; i < k; i++)
         from += sh->frames[p->frame + i].stored_bytes;
     uint64_t at = p->at + (uint64_t)k * HS_FRAME_RAW, padded = hs__part_padded(part) - at, wanted = part->bytes - at;
@@ -236,9 +235,8 @@ static uint32_t read_ahead(loader *l)
     buffer *b;
     while ((b = l->idle) && next_piece(l, &b->p)) {
         l->idle = b->next;
-        const hs_tensor *t = &l->s->tensors[l->loads[b->p.load].tensor];
-        uint64_t begin = b->p.offset & ~(ALIGN - 1);
-        b->req.ranges[0] = (hs_range){l->fd_of[t->file], begin, hs_align_up(b->p.offset + b->p.len - begin, ALIGN), 0};
+        uint64_t begin = b->p.offset & ~(ALIGN - 1), end = b->p.offset + b->p.len;
+        b->req.ranges[0] = (hs_range){l->fd_of[b->p.of->file], begin, hs_align_up(end - begin, ALIGN), 0};
         b->n_tasks = b->p.n_frames ? b->p.n_frames : (uint32_t)((b->p.len + SLICE - 1) / SLICE);
         b->out = true;
         b->req.only = 0;
@@ -267,14 +265,14 @@ static void fail_stalled(loader *l)
 {
     for (uint32_t i = 0; i < BUFFERS; i++)
         if (l->buffers[i].out)
-            fail(l, l->buffers[i].p.load, -ETIMEDOUT);
+            fail(l, l->buffers[i].p.of->load, -ETIMEDOUT);
 }
 
 /* A buffer without its bytes: once more from the next copy, if there are mirrors. False: it has failed. */
 static bool read_again(loader *l, buffer *b, int result)
 {
     if (l->n_copies == 1 || b->req.only == l->n_copies) {
-        fail(l, b->p.load, result);
+        fail(l, b->p.of->load, result);
         return false;
     }
     b->req.only++;
@@ -349,7 +347,7 @@ static int run(loader *l, hs_pool *pool, uint64_t total, hs_load_progress progre
         out -= l->n_batch;
         for (uint32_t i = 0; i < l->n_batch; i++) {
             buffer *b = l->batch[i];
-            uint64_t left = l->s->tensors[l->loads[b->p.load].tensor].nbytes - b->p.at;
+            uint64_t left = b->p.of->bytes - b->p.at;
             uint64_t raw = b->p.n_frames ? (uint64_t)b->p.n_frames * HS_FRAME_RAW : b->p.len;
             done += raw < left ? raw : left;
             b->next = l->idle;
@@ -365,14 +363,23 @@ static int run(loader *l, hs_pool *pool, uint64_t total, hs_load_progress progre
 
 static int sort_loads(loader *l, hs_err *err)
 {
-    l->order = hs_calloc(l->n, sizeof *l->order);
+    const hs_source *s = l->s;
+    l->order = hs_calloc((size_t)l->n * (s->n_more ? HS_PACK_MAX_PIECES : 1u), sizeof *l->order);
     if (!l->order)
-        return hs_err_set(err, -ENOMEM, "%s: out of memory", l->s->path);
+        return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
     for (uint32_t i = 0; i < l->n; i++) {
-        uint32_t frame, t = l->loads[i].tensor;
-        l->order[i] = (place){l->s->tensors[t].file, i, place_of(l->s, t, &frame)};
+        const hs_tensor *t = &s->tensors[l->loads[i].tensor];
+        if (!s->packed)
+            l->order[l->n_order++] = (place){t->file, i, t->offset, 0, t->nbytes, NULL};
+        uint64_t at = 0;
+        for (const hs__place *p = s->packed ? &s->places[t - s->tensors] : NULL; p; p = hs__place_next(s, p)) {
+            uint32_t frame;
+            uint64_t bytes = s->shards[p->shard].parts[p->part].bytes;
+            l->order[l->n_order++] = (place){p->shard, i, offset_of(s, p, &frame), at, bytes, p};
+            at += bytes;
+        }
     }
-    qsort(l->order, l->n, sizeof *l->order, by_place);
+    qsort(l->order, l->n_order, sizeof *l->order, by_place);
     return 0;
 }
 
@@ -386,7 +393,7 @@ static int open_files(loader *l, hs_err *err)
     if (!l->fds || !l->fd_of)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
     for (uint32_t c = 0; c < l->n_copies; c++) {
-        for (uint32_t i = 0; i < l->n; i++) {
+        for (uint32_t i = 0; i < l->n_order; i++) {
             uint32_t f = l->order[i].file;
             if (i && l->order[i - 1].file == f)
                 continue;

@@ -17,11 +17,11 @@
 #include "store/decode.h"
 #include "store/store_int.h"
 
-#define ALIGN      4096ull
-#define MERGE_GAP  (64ull << 10)
-#define MAX_PIECES 3 /* an expert's matrices: striped, each may be on another drive */
+#define ALIGN     4096ull
+#define MERGE_GAP (64ull << 10)
 
-/* One record of a packed object; they lie one after the other, each from a page's start. */
+/* One record of a packed object; they lie one after the other, each from a page's start, and where a tensor is cut in
+ * the order of its bytes. */
 typedef struct piece {
     uint32_t shard, record;
     uint32_t first_part;         /* within the shard's parts */
@@ -31,7 +31,7 @@ typedef struct piece {
 typedef struct object {
     uint64_t read_bytes, raw_bytes, slot_bytes;
     uint8_t staged, n_ranges;
-    piece pieces[MAX_PIECES]; /* packed: [n_ranges] */
+    piece pieces[HS_PACK_MAX_PIECES]; /* packed: [n_ranges] */
 } object;
 
 struct hs_objects {
@@ -111,22 +111,53 @@ static const hs_shard_record *record_of(const hs_objects *o, const piece *x)
     return &o->s->shards[x->shard].records[x->record];
 }
 
-/* The piece of the object that has the tensor; NULL: none. */
-static piece *piece_of(const hs_objects *o, object *x, uint32_t tensor)
+/* The piece of the object at that place; NULL: none. */
+static piece *piece_at(object *x, const hs__place *at)
 {
-    const hs__place *at = &o->s->places[tensor];
     for (uint32_t k = 0; k < x->n_ranges; k++)
         if (x->pieces[k].shard == at->shard && x->pieces[k].record == at->record)
             return &x->pieces[k];
     return NULL;
 }
 
-/* Another record of the object. */
-static void add_piece(hs_objects *o, object *x, const hs__place *at)
+/* Where the object's tensors go from one of its records on to the next. */
+typedef struct links {
+    int8_t next[HS_PACK_MAX_PIECES]; /* -1: it is the last one */
+    bool follows[HS_PACK_MAX_PIECES];
+} links;
+
+/* The records of tensor t, and how they follow one another. */
+static int add_records(hs_objects *o, object *x, uint32_t t, links *l, hs_err *err)
 {
-    const hs__shard *sh = &o->s->shards[at->shard];
-    const hs_shard_record *rec = &sh->records[at->record];
-    x->pieces[x->n_ranges++] = (piece){at->shard, at->record, rec->first_part, x->read_bytes, x->slot_bytes};
+    int8_t before = -1;
+    for (const hs__place *at = &o->s->places[t]; at; at = hs__place_next(o->s, at)) {
+        piece *is = piece_at(x, at);
+        if (!is && x->n_ranges == HS_PACK_MAX_PIECES)
+            return hs_err_set(err, -EBADMSG, "%s: tensor %s is not in one of %u records with the rest of its expert",
+                              o->s->files[at->shard].path, o->s->tensors[t].name, HS_PACK_MAX_PIECES);
+        if (!is) {
+            l->next[x->n_ranges] = -1;
+            is = &x->pieces[x->n_ranges++];
+            *is = (piece){at->shard, at->record, o->s->shards[at->shard].records[at->record].first_part, 0, 0};
+        }
+        int8_t k = (int8_t)(is - x->pieces);
+        if (before >= 0) {
+            l->next[before] = k;
+            l->follows[k] = true;
+        }
+        before = k;
+    }
+    return 0;
+}
+
+/* Puts a record behind those that have their place. */
+static void place_piece(hs_objects *o, object *x, piece *ret, const piece *p)
+{
+    const hs__shard *sh = &o->s->shards[p->shard];
+    const hs_shard_record *rec = &sh->records[p->record];
+    *ret = *p;
+    ret->stored_at = x->read_bytes;
+    ret->slot_at = x->slot_bytes;
     x->slot_bytes += hs_align_up(rec->raw_bytes, ALIGN);
     x->read_bytes += hs_align_up(rec->stored_bytes, ALIGN);
     for (uint32_t i = 0; i < rec->n_parts; i++)
@@ -136,18 +167,24 @@ static void add_piece(hs_objects *o, object *x, const hs__place *at)
 static int add_packed(hs_objects *o, uint32_t obj, hs_err *err)
 {
     object *x = &o->objects[obj];
-    for (uint32_t p = 0; p < o->n_parts; p++) {
+    links l = {0};
+    piece in_order[HS_PACK_MAX_PIECES];
+    uint32_t n = 0;
+    int r = 0;
+    for (uint32_t p = 0; r == 0 && p < o->n_parts; p++) {
         uint32_t t = o->parts[(size_t)obj * o->n_parts + p];
-        if (t == HS_NO_TENSOR || piece_of(o, x, t))
-            continue;
-        const hs__place *at = &o->s->places[t];
-        if (x->n_ranges == MAX_PIECES)
-            return hs_err_set(err, -EBADMSG, "%s: tensor %s is not in one of %d records with the rest of its expert",
-                              o->s->files[at->shard].path, o->s->tensors[t].name, MAX_PIECES);
-        add_piece(o, x, at);
+        r = t == HS_NO_TENSOR ? 0 : add_records(o, x, t, &l, err);
     }
+    if (r < 0)
+        return r;
     if (!x->n_ranges)
         return hs_err_set(err, -EINVAL, "object %u has no tensors", obj);
+    for (uint32_t k = 0; k < x->n_ranges; k++)
+        for (int i = l.follows[k] ? -1 : (int)k; i >= 0 && n < x->n_ranges; i = l.next[i])
+            place_piece(o, x, &in_order[n++], &x->pieces[i]);
+    if (n < x->n_ranges)
+        return hs_err_set(err, -EBADMSG, "%s: object %u: its records follow one another in a circle", o->s->path, obj);
+    memcpy(x->pieces, in_order, n * sizeof *in_order);
     if (x->staged && x->read_bytes > o->staging_bytes)
         o->staging_bytes = x->read_bytes;
     return 0;
@@ -385,8 +422,9 @@ static void describe_piece(const hs_objects *o, uint32_t obj, uint32_t k, char *
     const char *name = "";
     for (uint32_t p = 0; p < o->n_parts && !*name; p++) {
         uint32_t t = o->parts[(size_t)obj * o->n_parts + p];
-        if (t != HS_NO_TENSOR && piece_of(o, x, t) == &x->pieces[k])
-            name = o->s->tensors[t].name;
+        for (const hs__place *at = t == HS_NO_TENSOR ? NULL : &o->s->places[t]; at; at = hs__place_next(o->s, at))
+            if (piece_at(x, at) == &x->pieces[k])
+                name = o->s->tensors[t].name;
     }
     snprintf(buf, cap, "%s, record %u (%s …)", o->s->files[x->pieces[k].shard].name, x->pieces[k].record, name);
 }
@@ -422,8 +460,8 @@ void hs_object_parts(const hs_objects *o, uint32_t obj, const void *slot, const 
     for (uint32_t p = 0; p < o->n_parts; p++) {
         uint32_t t = o->parts[(size_t)obj * o->n_parts + p];
         uint64_t at = t == HS_NO_TENSOR ? 0
-                      : o->s->packed    ? piece_of(o, &o->objects[obj], t)->slot_at + o->s->tensors[t].offset
-                                        : where[p];
+                      : o->s->packed ? piece_at(&o->objects[obj], &o->s->places[t])->slot_at + o->s->tensors[t].offset
+                                     : where[p];
         ret_parts[p] = t == HS_NO_TENSOR ? NULL : (const uint8_t *)slot + at;
     }
 }

@@ -8,7 +8,7 @@
  * Three kinds, decided per object:
  *   - safetensors: ranges are rounded out to 4096 and land directly in the slot, each at a 4096-aligned place (tensor
  * bytes start at the skew inside); adjacent or nearly adjacent tensors are merged into one range. No frames.
- *   - packed, all parts RAW: one range (striped: one of each drive that has matrices of it), directly into the slot;
+ *   - packed, all parts RAW: one range (striped: one of each drive that has some of it), directly into the slot;
  * frames only carry checksums.
  *   - packed, some part compressed: the same into a staging buffer; frames are decoded from staging into the slot.
  */
@@ -43,7 +43,8 @@ typedef struct hs_frame {
 } hs_frame;
 
 /* parts: [n_objects][n_parts] tensor indexes of the source's checkpoint; HS_NO_TENSOR = that part does not exist.
- * The array is copied as far as needed. In a packed source the parts of an object must lie in at most three records. */
+ * The array is copied as far as needed. In a packed source the parts of an object must lie in at most
+ * HS_PACK_MAX_PIECES records. */
 int hs_objects_create(const hs_source *s, const uint32_t *parts, uint32_t n_objects, uint32_t n_parts,
                       hs_objects **ret_objects, hs_err *err) HS_MUST_CHECK;
 void hs_objects_destroy(hs_objects **objects);

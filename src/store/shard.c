@@ -1,9 +1,8 @@
 /*
  * shard.c - the packed folder: manifest, container headers, shard tables. Layout: hotset/shard_format.h.
  *
- * Everything that decode and the object index rely on is checked here, once: records inside their shard and in order,
- * parts inside their record's raw image, frames adding up to stored_bytes, every tensor in exactly one part of its own
- * size.
+ * Everything that decode and the object index rely on is checked once: here, records inside their shard and in order,
+ * parts inside their record's raw image, frames adding up to stored_bytes; in place.c, every tensor's parts.
  */
 #include <stddef.h>
 #include <string.h>
@@ -197,85 +196,6 @@ static int read_container(hs_source *s, const json_t *item, uint32_t index, hs__
     return r;
 }
 
-/* The tensor that begins at offset of container `source`: tensors of one container are sorted by offset at this point.
- */
-static hs_tensor *tensor_at(hs_source *s, const uint32_t *first, uint32_t source, uint64_t offset, uint64_t bytes)
-{
-    uint32_t lo = first[source], hi = first[source + 1];
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        hs_tensor *t = &s->tensors[mid];
-        if (t->offset == offset && t->nbytes == bytes)
-            return t;
-        /* Empty tensors share an offset with their successor. */
-        if (t->offset < offset || (t->offset == offset && t->nbytes < bytes))
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return NULL;
-}
-
-/* Empty tensors at one offset of a container cannot be told apart: those that got no part share a neighbour's place. */
-static void share_places(hs_source *s, uint64_t *offsets)
-{
-    for (int backwards = 0; backwards < 2; backwards++) {
-        for (uint32_t k = 1; k < s->n_tensors; k++) {
-            uint32_t i = backwards ? s->n_tensors - 1 - k : k, from = backwards ? i + 1 : i - 1;
-            hs_tensor *t = &s->tensors[i], *o = &s->tensors[from];
-            if (t->record != HS_NO_RECORD || o->record == HS_NO_RECORD || t->nbytes || o->nbytes ||
-                t->offset != o->offset)
-                continue;
-            t->record = o->record;
-            t->file = o->file;
-            s->places[i] = s->places[from];
-            offsets[i] = offsets[from];
-        }
-    }
-}
-
-/* Gives every tensor its record; each must get exactly one. */
-static int place_tensors(hs_source *s, const uint32_t *first, uint32_t n_sources, hs_err *err)
-{
-    uint64_t *offsets = hs_calloc(s->n_tensors ? s->n_tensors : 1, sizeof *offsets);
-    s->places = hs_calloc(s->n_tensors ? s->n_tensors : 1, sizeof *s->places);
-    int r = offsets && s->places ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", s->path);
-    uint32_t record = 0;
-    for (uint32_t f = 0; r == 0 && f < s->n_files; f++) {
-        hs__shard *sh = &s->shards[f];
-        sh->first_record = record;
-        for (uint32_t k = 0; r == 0 && k < sh->header.n_records; k++, record++) {
-            for (uint32_t i = 0; i < sh->records[k].n_parts; i++) {
-                uint32_t part = sh->records[k].first_part + i;
-                const hs_shard_part *p = &sh->parts[part];
-                hs_tensor *t =
-                    p->source < n_sources ? tensor_at(s, first, p->source, p->source_offset, p->bytes) : NULL;
-                if (!t && s->gguf)
-                    continue;                                     /* what lies between tensors */
-                bool again = sh->raw && p->codec == HS_CODEC_RAW; /* takes the place of another */
-                if (!t || (t->record != HS_NO_RECORD && t->nbytes && !again)) {
-                    r = hs_err_set(err, -EBADMSG, "%s: record %u, part %u is no tensor of the source, or one twice",
-                                   s->files[f].path, k, i);
-                    break;
-                }
-                t->record = record;
-                t->file = f;
-                s->places[t - s->tensors] = (hs__place){f, k, part};
-                offsets[t - s->tensors] = p->raw_offset;
-            }
-        }
-    }
-    if (r == 0)
-        share_places(s, offsets);
-    for (uint32_t i = 0; r == 0 && i < s->n_tensors; i++) {
-        if (s->tensors[i].record == HS_NO_RECORD)
-            r = hs_err_set(err, -EBADMSG, "%s: tensor %s is in no shard", s->path, s->tensors[i].name);
-        s->tensors[i].offset = offsets[i];
-    }
-    hs_free(offsets);
-    return r;
-}
-
 static int open_shards(hs_source *s, const json_t *list, const char *where, hs_err *err)
 {
     size_t n = json_array_size(list);
@@ -430,7 +350,7 @@ static int open_manifest(hs_source *s, const json_t *m, const char *where, hs_er
     if (r == 0)
         r = open_shards(s, json_object_get(m, "shards"), where, err);
     if (r == 0)
-        r = place_tensors(s, first, (uint32_t)n, err);
+        r = hs__place_tensors(s, first, (uint32_t)n, err);
     hs_free(first);
     return r;
 }

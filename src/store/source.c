@@ -306,6 +306,7 @@ void hs_source_close(hs_source **source)
     hs_free(s->files);
     hs_free(s->shards);
     hs_free(s->places);
+    hs_free(s->more);
     hs_free(s->tensors);
     hs__gguf_free(s);
     hs__names_free(&s->names);
@@ -333,7 +334,7 @@ uint64_t hs_source_bytes(const hs_source *s)
     uint64_t n = sizeof *s + s->names.bytes + s->cap_tensors * sizeof *s->tensors +
                  (1 + s->n_mirrors) * s->n_files * sizeof *s->files + s->vocab.bytes + s->config_bytes;
     if (s->packed) {
-        n += s->n_tensors * sizeof *s->places + s->n_files * sizeof *s->shards;
+        n += (s->n_tensors + s->n_more) * sizeof *s->places + s->n_files * sizeof *s->shards;
         for (uint32_t f = 0; f < s->n_files; f++)
             n += s->shards[f].header.table_bytes;
     }
@@ -357,11 +358,12 @@ uint64_t hs_source_stored_bytes(const hs_source *s, uint32_t tensor)
 {
     if (!s->packed)
         return s->tensors[tensor].nbytes;
-    const hs__place *p = &s->places[tensor];
-    const hs__shard *sh = &s->shards[p->shard];
-    uint32_t frame = hs__first_frame(sh, &sh->records[p->record], p->part), n = hs__part_frames(&sh->parts[p->part]);
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < n; i++)
-        bytes += sh->frames[frame + i].stored_bytes;
+    for (const hs__place *p = &s->places[tensor]; p; p = hs__place_next(s, p)) {
+        const hs__shard *sh = &s->shards[p->shard];
+        uint32_t frame = hs__first_frame(sh, &sh->records[p->record], p->part);
+        for (uint32_t n = hs__part_frames(&sh->parts[p->part]); n; n--)
+            bytes += sh->frames[frame++].stored_bytes;
+    }
     return bytes;
 }

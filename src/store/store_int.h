@@ -43,9 +43,10 @@ typedef struct hs__shard {
     bool raw;              /* of records that other shards have compressed */
 } hs__shard;
 
-/* A tensor's place in a shard. */
+/* A tensor's place in a shard; of one that is cut, that of its first bytes. */
 typedef struct hs__place {
     uint32_t shard, record, part; /* record within the shard, part within the shard's parts */
+    uint32_t more;                /* 1 + index into hs_source.more of the bytes that follow; 0 = that is all */
 } hs__place;
 
 /* The vocabulary of a GGUF file; strings are in the source's names. */
@@ -80,6 +81,8 @@ struct hs_source {
     uint64_t config_bytes; /* memory of a GGUF config, about */
     hs__shard *shards;     /* [n_files] if packed */
     hs__place *places;     /* [n_tensors] if packed */
+    hs__place *more;       /* [n_more] the other places of tensors that are cut */
+    uint32_t n_more;
     uint8_t identity[16];
     hs_checkpoint checkpoint;
 };
@@ -121,6 +124,10 @@ int hs__origin_open(const hs_source *s, hs_source **ret, hs_err *err) HS_MUST_CH
 /* Reads manifest, headers and shard tables. */
 int hs__packed_open(hs_source *s, hs_err *err) HS_MUST_CHECK;
 
+/* Finds every tensor's place in the shards' tables, which are checked. Tensors are still by container, then offset;
+ * first: [n_sources + 1] of each container the first one. */
+int hs__place_tensors(hs_source *s, const uint32_t *first, uint32_t n_sources, hs_err *err) HS_MUST_CHECK;
+
 /* Opens `name` in the source's folder; *ret is filled. */
 int hs__file_open(hs_source *s, const char *name, hs__file *ret, hs_err *err) HS_MUST_CHECK;
 /* A second, independent descriptor of the same file (its flags may be changed). -ESTALE if the path now leads elsewhere
@@ -144,6 +151,11 @@ static inline uint64_t hs__part_padded(const hs_shard_part *p)
 static inline uint32_t hs__part_frames(const hs_shard_part *p)
 {
     return (uint32_t)((hs__part_padded(p) + HS_FRAME_RAW - 1) / HS_FRAME_RAW);
+}
+/* Where the bytes behind a place are; NULL: there are none. */
+static inline const hs__place *hs__place_next(const hs_source *s, const hs__place *p)
+{
+    return p->more ? &s->more[p->more - 1] : NULL;
 }
 /* First frame, within the shard's frames, of a part (within the shard's parts) of rec. */
 uint32_t hs__first_frame(const hs__shard *sh, const hs_shard_record *rec, uint32_t part);

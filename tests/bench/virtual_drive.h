@@ -69,7 +69,7 @@ static void vd_issue(void)
         }
         if (!q || vd.n_out == VD_OUT)
             return;
-        uint64_t left = q->ranges[q->cur_range].len - q->cur_off, len = left < vd.read_size ? left : vd.read_size;
+        uint64_t left = q->ranges[q->cur_range].len - q->cut[0], len = left < vd.read_size ? left : vd.read_size;
         if (vd.out_bytes && vd.out_bytes + len > most)
             return;
         uint64_t begin = vd.free_at > vd.now ? vd.free_at : vd.now;
@@ -81,10 +81,10 @@ static void vd_issue(void)
         vd.out[at].due = vd.free_at + vd.latency_ns;
         vd.out_bytes += len;
         q->in_flight++;
-        q->cur_off += len;
-        if (q->cur_off < q->ranges[q->cur_range].len)
+        q->cut[0] += len; /* of the range being cut: they are cut in order here */
+        if (q->cut[0] < q->ranges[q->cur_range].len)
             continue;
-        q->cur_off = 0;
+        q->cut[0] = 0;
         if (++q->cur_range == q->n_ranges) {
             vd_unlink(q);
             q->state = VD_ISSUED;
@@ -138,7 +138,7 @@ void hs_io_submit_many(hs_io *io, hs_io_req **reqs, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         hs_io_req *q = reqs[i];
         q->cur_range = q->in_flight = 0;
-        q->cur_off = q->arrived = 0;
+        q->cut[0] = q->arrived = 0;
         q->state = VD_QUEUED;
         vd_link(q);
     }

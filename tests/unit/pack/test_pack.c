@@ -102,6 +102,111 @@ static void bytes_do_not_depend_on_threads(void **state)
     }
 }
 
+/* ---- inside a shard ---- */
+
+/* What the packer says it goes on behind. */
+typedef struct listener {
+    stopper s; /* first: progress casts */
+    uint32_t behind;
+} listener;
+
+static void hear(void *ctx, const char *text)
+{
+    listener *l = ctx;
+    const char *at = strstr(text, "goes on behind record ");
+    if (at)
+        l->behind = (uint32_t)strtoul(at + strlen("goes on behind record "), NULL, 10);
+}
+
+static int pack_heard(const trip *t, listener *l)
+{
+    hs_pack_options o = {.src = t->src, .dst = t->dst, .codec = HS_PACK_EXPONENT, .threads = 1};
+    o.monitor = (hs_pack_monitor){.ctx = l, .progress = stopper_progress, .note = hear, .cancel = &l->s.cancel};
+    return hs_pack(&o, NULL);
+}
+
+/* One shard of experts. Stopped after some signs of life, a few more each time, it goes on behind what was written, and
+ * comes to the same bytes.
+ */
+static void goes_on_inside_a_shard(void **state)
+{
+    (void)state;
+    trip t = trip_begin(SOURCE_BF16), whole = t;
+    snprintf(whole.dst, sizeof whole.dst, "%.200s.whole", t.dst);
+    assert_int_equal(pack_heard(&whole, &(listener){0}), 0);
+    int r = -ECANCELED, n = 0, inside = 0;
+    for (uint32_t behind = 0; r < 0; n++) {
+        listener l = {.s.stop_at = 7 + n};
+        r = pack_heard(&t, &l);
+        assert_true(r == 0 || r == -ECANCELED);
+        inside += l.behind > behind && behind > 0; /* twice or more in one shard */
+        behind = l.behind;
+        assert_true(n < 100);
+    }
+    print_message("%d runs, %d of them further inside the same shard\n", n, inside);
+    assert_true(inside > 0);
+    assert_complete(&t);
+    assert_same_folder(whole.dst, t.dst);
+    remove_tree(whole.dst);
+    trip_end(&t);
+}
+
+/* What lies there of an unfinished shard may be anything: cut, damaged, of another run, no file at all. */
+static void what_was_written_is_not_believed(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"experts-00000.hss.tmp", "experts-00000.hss.table.tmp"};
+    trip t = trip_begin(SOURCE_BF16), whole = t;
+    uint32_t seed = 5, kept = 0, all = 0;
+    snprintf(whole.dst, sizeof whole.dst, "%.200s.whole", t.dst);
+    assert_int_equal(pack_heard(&whole, &(listener){0}), 0);
+    for (int i = 0; i < 18; i++) {
+        char path[300];
+        listener l = {.s.stop_at = 12 + i % 6};
+        assert_int_equal(pack_heard(&t, &l), -ECANCELED);
+        assert_true(file_exists(t.dst, names[0]) && file_exists(t.dst, names[1]));
+        const char *name = names[i % 2];
+        size_t bytes = size_of(t.dst, name);
+        seed = seed * 1664525u + 1013904223u;
+        snprintf(path, sizeof path, "%s/%s", t.dst, name);
+        if (i % 3 == 0)
+            flip_bits(t.dst, name, (size_t)((uint64_t)seed * bytes >> 32), 1 << i % 8);
+        else if (i % 3 == 1)
+            assert_int_equal(truncate(path, (off_t)((uint64_t)seed * bytes >> 32)), 0);
+        else if (i % 9 == 2)
+            assert_int_equal(unlink(path), 0);
+        else if (i % 9 == 5)
+            assert_true(unlink(path) == 0 && symlink("/dev/zero", path) == 0);
+        else
+            write_file(t.dst, name, "other bytes", 11);
+        listener then = {0};
+        assert_int_equal(pack_heard(&t, &then), 0);
+        kept += then.behind;
+        all++;
+        assert_same_folder(whole.dst, t.dst);
+        remove_tree(t.dst);
+    }
+    print_message("%u records kept in %u damaged runs\n", kept, all);
+    assert_true(kept > 0); /* those before the damage */
+    remove_tree(whole.dst);
+    trip_end(&t);
+}
+
+/* A source that changes is never mixed with what was written of it before. */
+static void a_changed_source_is_not_gone_on_with(void **state)
+{
+    (void)state;
+    trip t = trip_begin(SOURCE_BF16);
+    listener l = {.s.stop_at = 14};
+    assert_int_equal(pack_heard(&t, &l), -ECANCELED);
+    flip_bits(t.src, "model-00001-of-00002.safetensors", size_of(t.src, "model-00001-of-00002.safetensors") - 10, 1);
+    assert_int_equal(pack_heard(&t, &(listener){0}), -EEXIST);
+    remove_tree(t.dst);
+    assert_int_equal(pack_heard(&t, &(listener){0}), 0);
+    assert_complete(&t);
+    trip_end(&t);
+}
+
 static void a_trained_model_gets_smaller(void **state)
 {
     (void)state;
@@ -522,6 +627,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(comes_back_bit_for_bit),
         cmocka_unit_test(bytes_do_not_depend_on_threads),
+        cmocka_unit_test(goes_on_inside_a_shard),
+        cmocka_unit_test(what_was_written_is_not_believed),
+        cmocka_unit_test(a_changed_source_is_not_gone_on_with),
         cmocka_unit_test(a_trained_model_gets_smaller),
         cmocka_unit_test(stacked_experts_load),
         cmocka_unit_test(cancelled_it_goes_on),

@@ -91,7 +91,7 @@ static void wrong_manifests(void **state)
     (void)state;
     static const char *const change[][3] = {
         {"\"version\"", "1", "0"},
-        {"\"version\"", "1", "4"},
+        {"\"version\"", "1", "5"},
         {"\"version\"", "1", "\"1\""},
         {"\"identity\"", ": \"", ": \"x"},
         {"\"identity\"", "\"identity\"", "\"identities\""},

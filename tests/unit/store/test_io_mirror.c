@@ -257,7 +257,7 @@ static void a_striped_model_comes_from_all_drives_at_once(void **state)
         print_message("%u experts at once: %.2f of the drives' bandwidth; with a queue of half an expert %.2f\n",
                       missing, wide, narrow);
         assert_true(wide > 0.95);
-        assert_true(narrow > 0.75);
+        assert_true(narrow > 0.95); /* a long range for one drive keeps none from the other */
     }
 }
 

@@ -270,11 +270,11 @@ static void absent_parts_are_null_and_bad_tuples_refused(void **state)
         assert_non_null(strstr(err.text, "object 0 has no tensors"));
         assert_int_equal(hs_objects_create(x.s, parts, 1, 9, &o, &err), -EINVAL);
         assert_int_equal(hs_objects_create(x.s, parts, 0, 1, &o, &err), -EINVAL);
-        const uint32_t far[4] = {up, hs_checkpoint_find(c, "embed.weight"), hs_checkpoint_find(c, "norm.weight"),
-                                 other};
+        const uint32_t far[5] = {up, hs_checkpoint_find(c, "embed.weight"), hs_checkpoint_find(c, "norm.weight"),
+                                 hs_checkpoint_find(c, "head.weight"), other};
         if (packed) {
-            assert_int_equal(hs_objects_create(x.s, far, 1, 4, &o, &err), -EBADMSG);
-            assert_non_null(strstr(err.text, "l0.e1.up is not in one of 3 records"));
+            assert_int_equal(hs_objects_create(x.s, far, 1, 5, &o, &err), -EBADMSG);
+            assert_non_null(strstr(err.text, "l0.e1.up is not in one of 4 records"));
         }
         assert_null(o);
         close_model(&x);

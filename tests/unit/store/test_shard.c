@@ -167,7 +167,7 @@ static const struct lie {
     {PART, 0, IN(part, source_offset), UINT64_MAX, "no tensor of the source"},
     {PART, 0, IN(part, bytes), UINT64_MAX, "bad size"},
     {PART, 0, IN(part, bytes), 1ull << 40, "too few frames"},
-    {PART, 0, IN(part, bytes), 287, "no tensor of the source"},
+    {PART, 0, IN(part, bytes), 287, "part 0 is of a tensor whose parts do not make it up"},
     {PART, 0, IN(part, bytes), 1, "place"},
     {PART, 1, IN(part, raw_offset), 0, "place"},
     {PART, 1, IN(part, raw_offset), UINT64_MAX & ~63ull, "place"},
@@ -315,7 +315,7 @@ static void a_bad_manifest_is_refused_by_field(void **state)
     size_t n;
     char *good = read_manifest(&n);
     manifest_refused(good, "hotset-pack", "tar", "neither a packed model"); /* another tool has manifests too */
-    manifest_refused(good, "\"version\":1", "\"version\":4", "version 4");
+    manifest_refused(good, "\"version\":1", "\"version\":5", "version 5");
     manifest_refused(good, "\"version\":1", "\"version\":\"1\"", "version");
     manifest_refused(good, "a5a5", "a5g5", "identity");
     manifest_refused(good, "a5a5", "a5+5", "identity");
