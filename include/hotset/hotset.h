@@ -276,7 +276,7 @@ typedef struct hs_engine_stats {
     uint64_t io_busy_ns; /* time with at least one read in flight: bytes_read over this is the bandwidth reached */
     uint64_t io_reads, io_errors;
     uint64_t mirror_reads; /* pieces that a mirror brought because another copy was bad */
-    uint64_t prefetch_issued, prefetch_useful, prefetch_wasted;
+    uint64_t prefetch_issued, prefetch_useful, prefetch_late, prefetch_wasted; /* as hs_engine_layer's */
     uint64_t unpacked;  /* experts of a compressed model that were read raw */
     uint64_t warm_hits; /* experts that were decoded from memory */
     uint64_t predict_guessed, predict_correct, predict_actual;
@@ -299,7 +299,8 @@ typedef struct hs_engine_stats {
 hs_engine_stats hs_engine_get_stats(const hs_engine *e);
 
 /* One layer with experts: how many of them are in memory; of reading ahead for it: uses of experts that were not there
- * or would not have been, experts read ahead, and of these used in time, used late, never used. */
+ * or would not have been, experts read ahead; of these used and there in full when the layer began, used and under way
+ * then, never used. (useful + late) / absent is how much of what was missing reading ahead has covered. */
 typedef struct hs_engine_layer {
     uint64_t resident, absent, issued, useful, late, wasted;
 } hs_engine_layer;

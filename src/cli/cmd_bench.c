@@ -158,12 +158,12 @@ static json_t *layers_json(const bench *b)
         hs_engine_layer z = hs_engine_get_layer(b->engine, l);
         const hs_engine_layer *a = &b->layers[l];
         uint64_t absent = z.absent - a->absent, useful = z.useful - a->useful, late = z.late - a->late;
-        json_array_append_new(list,
-                              json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "layer", (int)numbers[l],
-                                        "resident", (json_int_t)z.resident, "absent", (json_int_t)absent, "issued",
-                                        (json_int_t)(z.issued - a->issued), "useful", (json_int_t)useful, "late",
-                                        (json_int_t)late, "wasted", (json_int_t)(z.wasted - a->wasted),
-                                        "recall_of_misses", share(useful + late, absent)));
+        json_array_append_new(
+            list, json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "layer", (int)numbers[l], "resident",
+                            (json_int_t)z.resident, "absent", (json_int_t)absent, "issued",
+                            (json_int_t)(z.issued - a->issued), "useful", (json_int_t)useful, "late", (json_int_t)late,
+                            "wasted", (json_int_t)(z.wasted - a->wasted), "recall_of_misses",
+                            share(useful + late, absent), "arrived_of_misses", share(useful, absent)));
     }
     return list;
 }
@@ -186,7 +186,8 @@ static json_t *result_json(const bench *b)
         (json_int_t)(z->expert_hits - m->expert_hits), "misses", (json_int_t)(z->expert_misses - m->expert_misses),
         "unpacked", (json_int_t)(z->unpacked - m->unpacked),
         "prefetch_issued", (json_int_t)(z->prefetch_issued - m->prefetch_issued), "prefetch_useful",
-        (json_int_t)(z->prefetch_useful - m->prefetch_useful), "prefetch_wasted",
+        (json_int_t)(z->prefetch_useful - m->prefetch_useful), "prefetch_late",
+        (json_int_t)(z->prefetch_late - m->prefetch_late), "prefetch_wasted",
         (json_int_t)(z->prefetch_wasted - m->prefetch_wasted), "predict_recall",
         share(correct, z->predict_actual - m->predict_actual), "predict_precision",
         share(correct, z->predict_guessed - m->predict_guessed), "prefill_phases", phases_json(&prefill),
@@ -246,9 +247,11 @@ static void print_text(const json_t *o)
     printf("  hit rate  %8.3f            read %s at %s/s\n", real(o, "hit_rate"),
            hs_format_size((uint64_t)real(o, "bytes_read"), a, sizeof a),
            hs_format_size((uint64_t)real(o, "disk_bytes_per_s"), c, sizeof c));
-    printf("  prefetch  %8.0f experts, %.0f useful, %.0f wasted; predictions: recall %.2f, precision %.2f\n",
-           real(o, "prefetch_issued"), real(o, "prefetch_useful"), real(o, "prefetch_wasted"),
-           real(o, "predict_recall"), real(o, "predict_precision"));
+    printf(
+        "  prefetch  %8.0f experts, %.0f of them there in time, %.0f under way, %.0f wasted; predictions: recall %.2f, "
+        "precision %.2f\n",
+        real(o, "prefetch_issued"), real(o, "prefetch_useful"), real(o, "prefetch_late"), real(o, "prefetch_wasted"),
+        real(o, "predict_recall"), real(o, "predict_precision"));
     print_layers(json_object_get(o, "prefetch_layers"));
     if (real(o, "unpacked") > 0)
         printf("  packed    %8.0f experts read raw, the others from packed records\n", real(o, "unpacked"));

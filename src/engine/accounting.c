@@ -101,6 +101,7 @@ void hs__engine_counters(const hs_engine *e, hs_engine_stats *s)
     s->mirror_reads = io.mirror_reads;
     s->prefetch_issued = r.prefetch_issued;
     s->prefetch_useful = r.prefetch_useful;
+    s->prefetch_late = r.prefetch_late;
     s->prefetch_wasted = r.prefetch_wasted;
     s->miss_predicted = r.miss_predicted;
     s->unpacked = r.unpacked;

@@ -46,7 +46,7 @@ typedef enum source_kind { STATS_U64, STATS_U32, STATS_NS, STATS_PPM } source_ki
 typedef struct metric {
     const char *name, *type, *help;
     source_kind kind;
-    size_t offset; /* in hs_engine_stats */
+    size_t offset; /* in hs_engine_stats, or hs_engine_layer */
 } metric;
 
 #define STAT(member) offsetof(hs_engine_stats, member)
@@ -87,7 +87,10 @@ static const metric metrics[] = {
     {"hotset_io_errors_total", "counter", "Reads that failed.", STATS_U64, STAT(io_errors)},
     {"hotset_io_busy_seconds_total", "counter", "Time with at least one read in flight.", STATS_NS, STAT(io_busy_ns)},
     {"hotset_prefetch_issued_total", "counter", "Experts read ahead.", STATS_U64, STAT(prefetch_issued)},
-    {"hotset_prefetch_useful_total", "counter", "Experts read ahead and then used.", STATS_U64, STAT(prefetch_useful)},
+    {"hotset_prefetch_useful_total", "counter", "Experts read ahead, and there in full when their layer began.",
+     STATS_U64, STAT(prefetch_useful)},
+    {"hotset_prefetch_late_total", "counter", "Experts read ahead whose read was under way when their layer began.",
+     STATS_U64, STAT(prefetch_late)},
     {"hotset_prefetch_wasted_total", "counter", "Experts read ahead and dropped unused.", STATS_U64,
      STAT(prefetch_wasted)},
     {"hotset_experts_unpacked_total", "counter", "Experts of a compressed model that were read raw.", STATS_U64,
@@ -113,9 +116,9 @@ static void put_label(hs_buf *b, const char *s)
     }
 }
 
-static void put_value(hs_buf *b, const metric *m, const hs_engine_stats *st)
+static void put_value(hs_buf *b, const metric *m, const void *of)
 {
-    const char *at = (const char *)st + m->offset;
+    const char *at = (const char *)of + m->offset;
     uint64_t v = 0;
     if (m->kind == STATS_U32)
         v = *(const uint32_t *)(const void *)at;
@@ -148,18 +151,34 @@ static void put_engines(hs_buf *b, const hs_server *s)
     }
 }
 
-static void put_layers(hs_buf *b, const hs_server *s)
+#define LAYER(field) offsetof(hs_engine_layer, field)
+static const metric layer_metrics[] = {
+    {"hotset_expert_cache_layer_resident", "gauge", "Experts of a layer in memory.", STATS_U64, LAYER(resident)},
+    {"hotset_prefetch_layer_absent_total", "counter",
+     "Uses of a layer's experts that were not in memory, or would not have been if nothing had been read ahead.",
+     STATS_U64, LAYER(absent)},
+    {"hotset_prefetch_layer_issued_total", "counter", "Experts read ahead for a layer.", STATS_U64, LAYER(issued)},
+    {"hotset_prefetch_layer_useful_total", "counter",
+     "Of a layer's absent uses: read ahead, and there in full in time.", STATS_U64, LAYER(useful)},
+    {"hotset_prefetch_layer_late_total", "counter", "Of a layer's absent uses: the read was under way in time.",
+     STATS_U64, LAYER(late)},
+    {"hotset_prefetch_layer_wasted_total", "counter", "Experts read ahead for a layer and not used.", STATS_U64,
+     LAYER(wasted)},
+};
+
+static void put_layers(hs_buf *b, const hs_server *s, const metric *m)
 {
-    head(b, "hotset_expert_cache_layer_resident", "gauge", "Experts of a layer in memory.");
+    head(b, m->name, m->type, m->help);
     for (size_t i = 0; i < s->n_models; i++) {
         const hs_engine *e = s->models[i].engine;
         const uint32_t *numbers = NULL;
         uint32_t n = e ? hs_engine_moe_layers(e, &numbers) : 0;
         for (uint32_t l = 0; l < n; l++) {
-            hs_buf_puts(b, "hotset_expert_cache_layer_resident{model=\"");
+            hs_engine_layer layer = hs_engine_get_layer(e, l);
+            hs_buf_printf(b, "%s{model=\"", m->name);
             put_label(b, s->models[i].name);
-            hs_buf_printf(b, "\",layer=\"%u\"} %llu\n", numbers[l],
-                          (unsigned long long)hs_engine_get_layer(e, l).resident);
+            hs_buf_printf(b, "\",layer=\"%u\"} ", numbers[l]);
+            put_value(b, m, &layer);
         }
     }
 }
@@ -233,7 +252,8 @@ int hs__metrics_print(const hs_server *s, hs_buf *b)
     put_histogram(b, "hotset_time_to_first_token_seconds", "Request to its first token.", &m->first_token);
     put_histogram(b, "hotset_inter_token_seconds", "Token to token of one request.", &m->inter_token);
     put_engines(b, s);
-    put_layers(b, s);
+    for (size_t k = 0; k < sizeof layer_metrics / sizeof *layer_metrics; k++)
+        put_layers(b, s, &layer_metrics[k]);
     put_profiles(b, s);
     return b->failed;
 }

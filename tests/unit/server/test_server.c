@@ -404,6 +404,11 @@ static void test_metrics(void **state)
     assert_has(&B, "hotset_queue_depth{model=\"tale\"} 0\n");
     assert_has(&B, "hotset_expert_cache_layer_resident{model=\"tale\",layer=\"1\"} 7\n");
     assert_has(&B, "hotset_expert_cache_layer_resident{model=\"tale\",layer=\"2\"} 8\n");
+    assert_has(&B, "hotset_prefetch_layer_absent_total{model=\"tale\",layer=\"1\"} 50\n");
+    assert_has(&B, "hotset_prefetch_layer_issued_total{model=\"tale\",layer=\"2\"} 40\n");
+    assert_has(&B, "hotset_prefetch_layer_useful_total{model=\"tale\",layer=\"1\"} 20\n");
+    assert_has(&B, "hotset_prefetch_layer_late_total{model=\"tale\",layer=\"1\"} 10\n");
+    assert_has(&B, "hotset_prefetch_layer_wasted_total{model=\"tale\",layer=\"2\"} 9\n");
     assert_has(&B, "hotset_expert_profile_requests_total{model=\"tale\",profile=\"default\"} 3\n");
     assert_has(&B, "hotset_expert_profile_misses_total{model=\"tale\",profile=\"code\"} 41\n");
     for (char *line = strtok((char *)(uintptr_t)body_of(&B), "\n"); line; line = strtok(NULL, "\n"))
