@@ -100,7 +100,8 @@ static int take_way(hs_engine *e, const char *way, hs_err *err)
     bool raw = !strcmp(way, "source");
     if (raw && !w->is_possible)
         return hs_err_set(err, -ENOENT, "what the model was packed from is not at hand");
-    *w = (hs__ways){.is_possible = raw, .raw = raw, .period = UINT32_MAX};
+    hs__block never = {.period = UINT32_MAX, .turn = HS__NONE};
+    *w = (hs__ways){.is_possible = raw, .raw = raw, .is_chosen = true, .block = never};
     return 0;
 }
 
