@@ -10,9 +10,10 @@ static const hs_option options[] = {
      "auto.",
      true},
     {"memory", "governor", HS_OPT_ENUM, "auto", 0, 0, "auto|off", "",
-     "auto lets 'hotset serve' give experts' memory back while the machine, a control group (MemoryHigh and MemoryMax "
-     "may be changed at any time) or memory.limit leave too little, and take it again later. Results are the same "
-     "bits. off keeps the cache as it was planned.",
+     "auto lets 'hotset serve' give experts' memory back while the machine, a control group or memory.limit leave too "
+     "little, and take it again later. Results are the same bits. A service is given less by MemoryHigh ('systemctl "
+     "set-property'), at any time: MemoryMax under what it holds kills it at once, before it can give anything back. "
+     "off keeps the cache as it was planned.",
      false},
     {"cache", "size", HS_OPT_CACHE, "auto", 0, 0, NULL, "",
      "Memory for routed experts: auto takes what memory.limit leaves after the dense part, the KV cache and the "

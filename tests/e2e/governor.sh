@@ -1,8 +1,8 @@
 #!/bin/sh
 # labels: e2e slow
-# A real control group: somebody else takes memory in it, for 20 seconds at least, while requests are answered. Nothing
-# is killed, the answers are the same, the cache gets smaller and is back at full size afterwards; so too when the
-# group's limit itself changes.
+# A real control group: somebody else takes half of its memory, for 20 seconds at least, while requests are answered.
+# Nothing is killed, the answers are the same, the cache gets smaller and is back at full size afterwards; so too when
+# the group's limit itself changes.
 . "$(dirname "$0")/lib.sh"
 
 [ "$(id -u)" -eq 0 ] || skip "only root makes control groups"
@@ -30,7 +30,7 @@ tidy() {
     cleanup
 }
 trap tidy EXIT
-echo 340M > "$GROUP/$MAX" || skip "the group takes no limit"
+echo 480M > "$GROUP/$MAX" || skip "the group takes no limit"
 REAL=$HOTSET
 cat > "$WORK/hotset" << END
 #!/bin/sh
@@ -91,7 +91,7 @@ ask "$WORK/golden"
     # As fast as programs take memory that they fill; the kernel's own pace would be a race with the daemon's next look.
     # On a machine so busy that the daemon does not get to look at all, the next piece waits, but not for ever.
     (
-        for i in $(seq 28); do
+        for i in $(seq 48); do
             tries=0
             until is_room 8 || [ $tries -ge 200 ]; do
                 tries=$((tries + 1))
@@ -134,7 +134,7 @@ echo 215M > "$GROUP/$MAX"
 logged 'memory is short' 2
 ask "$WORK/answer"
 cmp -s "$WORK/golden" "$WORK/answer" || fail "another answer under a lower limit"
-echo 340M > "$GROUP/$MAX"
+echo 480M > "$GROUP/$MAX"
 back 2
 
 # systemctl set-property MemoryHigh: nothing is killed for it, but what is over it is made to wait
