@@ -128,7 +128,8 @@ typedef struct hs_speed {
 #define HS_SPEED_CONTEXT 512u
 
 /* n_prompt: as hs_use.prompt_tokens. Takes half a second for small models, a few for big ones on few processors; memory
- * is what the biggest tensor takes, at least 256 MiB, or -ENOMEM if it is not free. */
+ * is 256 MiB, or half of what the plan has for weights and state if that is less, but what the biggest tensor takes, or
+ * -ENOMEM if it is not free. */
 int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, uint32_t n_prompt, hs_speed *ret_speed,
                      struct hs_err *err);
 /* From `measured` threads to n_cores like them, which together read memory_bytes_per_s (0: in proportion); a token

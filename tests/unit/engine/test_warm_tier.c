@@ -6,8 +6,15 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "base/mem.h"
 #include "engine/engine_int.h"
+#include "sanitized.h"
+#include "store/calibrate.h"
 #include "tale.h"
 
 /* A model of 10 layers of 100 experts of 10 MB that use 10 of them each; a quarter in memory, or a third compressed. */
@@ -137,12 +144,60 @@ static void the_plan_has_what_runs(void **state)
     hs_engine_destroy(&e);
 }
 
+/* In a process of its own: comes up with auto on a drive that is known to be slow. 0: within the plan, with a warm
+ * tier; 1: over it; 2: without. */
+static int come_up(const char *state_dir)
+{
+    hs_err err = {0};
+    hs_engine_options opt = tale_options((hs_engine_options){.path = tale_packed(),
+                                                             .cache_kind = HS_CACHE_PERCENT,
+                                                             .cache_percent = 25,
+                                                             .parallel = 1,
+                                                             .warm_tier = HS_WARM_AUTO,
+                                                             .state_dir = state_dir,
+                                                             .io_calibrate = HS_CALIBRATE_KEPT});
+    hs_engine *e = NULL;
+    if (hs_engine_create(&opt, &e, &err) < 0)
+        return 3;
+    struct rusage ru;
+    getrusage(RUSAGE_SELF, &ru);
+    bool is_over = !SANITIZED && (uint64_t)ru.ru_maxrss * 1024 > hs_engine_plan(e)->total;
+    int r = is_over ? 1 : hs_engine_plan(e)->warm ? 0 : 2;
+    hs_engine_destroy(&e);
+    return r;
+}
+
+/* What is measured to choose takes no more memory than the plan has. */
+static void choosing_keeps_to_the_plan(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/hotset-warm-XXXXXX", *file = NULL;
+    uint64_t bytes;
+    hs_err err = {0};
+    hs_io_choice slow = hs_io_choice_default();
+    slow.bytes_per_s = slow.default_bytes_per_s = 1e5;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(hs_disk_pick(tale_packed(), &file, &bytes, &err), 0);
+    assert_int_equal(hs_calibration_save(dir, file, &slow, &err), 0);
+    hs_free(file);
+    int status;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(come_up(dir));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    char *cleanup = hs_asprintf("rm -r %s", dir);
+    assert_int_equal(system(cleanup), 0); /* NOLINT: a name of our own */
+    hs_free(cleanup);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_pays_on_slow_drives), cmocka_unit_test(it_does_not_pay),
         cmocka_unit_test(computing_dilutes),      cmocka_unit_test(every_use_is_decoded),
-        cmocka_unit_test(the_plan_has_what_runs),
+        cmocka_unit_test(the_plan_has_what_runs), cmocka_unit_test(choosing_keeps_to_the_plan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

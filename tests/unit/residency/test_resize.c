@@ -16,10 +16,10 @@
 
 static fixture f;
 
-/* n slots to begin with, of plain records, as many as there are objects at most. */
-static void open_with(uint32_t n, uint64_t budget)
+/* n slots to begin with, as many as there are objects at most. */
+static void open_as(int kind, bool warm, uint32_t n, uint64_t budget)
 {
-    fake_reset(FAKE_PLAIN, 7);
+    fake_reset(kind, 7);
     f = (fixture){.objects.n = ALL, .n_experts = EXPERTS};
     hs_err err = {0};
     assert_int_equal(hs_pool_create(2, &f.pool, &err), 0);
@@ -31,10 +31,18 @@ static void open_with(uint32_t n, uint64_t budget)
                                .n_slots = n,
                                .max_slots = ALL,
                                .policy = "ewma",
+                               .warm_tier = warm,
+                               .n_staging = warm ? 8 : 0,
                                .prefetch = budget > 0,
                                .prefetch_budget = budget};
     assert_int_equal(hs_residency_create(&cfg, &f.r, &err), 0);
     f.x = hs_residency_experts(f.r);
+}
+
+/* Of plain records. */
+static void open_with(uint32_t n, uint64_t budget)
+{
+    open_as(FAKE_PLAIN, false, n, budget);
 }
 
 /* One token: in each layer experts first..first+3. */
@@ -86,6 +94,33 @@ static void the_best_stay(void **state)
     uint64_t reads = fake_now().reads;
     token(12); /* their bytes are those they were, without a read */
     assert_int_equal(fake_now().reads, reads);
+    fixture_close(&f);
+}
+
+/* The next token, which lacks nothing and waits for no read, gives the memory back: what was used least goes, what is
+ * kept compressed moves as it is, and only what the last layer uses itself leaves after it. */
+static void a_warm_tier_shrinks_within_a_token(void **state)
+{
+    (void)state;
+    open_as(FAKE_STAGED, true, ALL, 0);
+    fill();
+    for (int i = 0; i < 5; i++)
+        token(12);
+    uint64_t reads = fake_now().reads;
+    hs_residency_resize(f.r, 4 * N_LAYERS);
+    token(12);
+    assert_int_equal(hs_residency_slots(f.r), 4 * N_LAYERS);
+    assert_true(f.r->n_leaving <= 4);
+    hs_residency_settle(f.r);
+    fixture_check(&f);
+    assert_int_equal(hs_residency_resident(f.r), 4 * N_LAYERS);
+    assert_true(pages_in_memory() <= 4 * N_LAYERS * FAKE_PADDED / 4096 + 512);
+    token(12); /* their bytes are those they were */
+    assert_int_equal(fake_now().reads, reads);
+    assert_int_equal(hs_residency_get_stats(f.r).warm_hits, 7 * 4 * N_LAYERS);
+    hs_residency_resize(f.r, ALL);
+    hs_residency_settle(f.r);
+    fill();
     fixture_close(&f);
 }
 
@@ -193,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_best_stay),
+        cmocka_unit_test(a_warm_tier_shrinks_within_a_token),
         cmocka_unit_test(memory_goes_back_and_comes_again),
         cmocka_unit_test(what_is_in_use_stays_until_it_is_released),
         cmocka_unit_test(a_read_under_way_is_waited_for),
