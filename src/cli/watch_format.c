@@ -144,7 +144,7 @@ static void put_model(screen *s, const hs_watch *before, const hs_watch *now, ui
     put_line(s, "%s (%s): memory %s, of it experts %s; KV in use %s", m->name, m->arch,
              size_text((double)m->memory_bytes, a), size_text(m->cache_bytes, b), size_text(m->kv_bytes, c));
     put_line(s, "  tokens/s   decode %8.1f   prefill %8.1f", r.generated_per_s, r.prompt_per_s);
-    put_line(s, "  requests   %.0f of %u slots busy, %.0f waiting; %.0f done, %.0f failed, %.0f left", m->active,
+    put_line(s, "  requests   %.0f of %u slots busy, %.0f waiting; %.0f done, %.0f failed, %.0f cancelled", m->active,
              m->n_slots, m->queued, m->done, m->failed, m->cancelled);
     put_line(s, "  hit rate   %6s   misses %.0f/s", percent(r.hit_rate, x), r.misses_per_s);
     put_line(s, "  disk       %.1f MB/s, ahead %.1f MB/s; busy %s; errors %.0f", r.read_per_s / 1e6,

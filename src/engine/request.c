@@ -49,7 +49,7 @@ static int check_length(const hs_engine *e, const hs_request_options *opt, uint3
         return hs_err_set(err, -EINVAL, "the prompt is empty");
     if (opt->n_tokens >= context)
         return hs_err_set(err, -E2BIG,
-                          "the prompt has %u tokens; the context has room for %u, one of them for an answer",
+                          "the prompt has %u tokens; the context has %u, one of them at least for the answer",
                           opt->n_tokens, context);
     uint32_t left = context - opt->n_tokens;
     if (opt->max_tokens >= context)

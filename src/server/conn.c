@@ -207,7 +207,7 @@ static int check_request(hs__conn *c, const char **ret_code, const char **ret_wh
         *ret_why = "a POST needs Content-Length or Transfer-Encoding: chunked";
         if (!head->has_length && !head->chunked)
             return 411;
-        *ret_why = "the body must be application/json";
+        *ret_why = "Content-Type must be application/json";
         if (head->content_type.present && !is_json(&head->content_type))
             return 415;
     }

@@ -103,6 +103,14 @@ static hs__generation *generation_new(hs__conn *c, const hs__generation_input *i
     return g;
 }
 
+/* The field to blame where prompt and answer do not fit: the prompt's, unless max_tokens alone is too much. */
+static const char *too_long(const hs__generation_input *in, uint32_t context)
+{
+    if (in->n_tokens < context && in->params->max_tokens >= context)
+        return "max_tokens";
+    return in->chat ? "messages" : "prompt";
+}
+
 /* limits.max_context and limits.max_tokens; *ret_max 0 = what the context leaves. */
 static int check_limits(const hs__conn *c, const hs__generation_input *in, uint32_t *ret_max, hs__api_error *e)
 {
@@ -117,7 +125,7 @@ static int check_limits(const hs__conn *c, const hs__generation_input *in, uint3
         max = o->max_tokens;
     if (o->max_context) {
         if (in->n_tokens >= o->max_context || in->params->max_tokens >= o->max_context)
-            return hs__api_fail(e, 400, in->chat ? "messages" : "prompt", "context_length_exceeded",
+            return hs__api_fail(e, 400, too_long(in, o->max_context), "context_length_exceeded",
                                 "the prompt has %zu tokens and max_tokens is %u; limits.max_context is %u",
                                 in->n_tokens, in->params->max_tokens, o->max_context);
         uint32_t left = o->max_context - (uint32_t)in->n_tokens;
@@ -167,8 +175,9 @@ static int submit(hs__generation *g, const hs__generation_input *in, hs__api_err
     hs__params_sampling(p, &in->model->defaults, hs_engine_generation_config(in->model->engine), &opt.sampling);
     r = hs_request_submit(in->model->engine, &opt, &g->request, &err);
     if (r < 0)
-        return hs__api_fail(e, hs__error_status(r), r == -E2BIG ? (in->chat ? "messages" : "prompt") : NULL,
-                            code_word(r), "%s", err.text);
+        return hs__api_fail(e, hs__error_status(r),
+                            r == -E2BIG ? too_long(in, hs_engine_max_context(in->model->engine)) : NULL, code_word(r),
+                            "%s", err.text);
     return 0;
 }
 

@@ -180,6 +180,7 @@ static void test_errors(void **state)
     check_error(CHAT, "{\"n\":3," USER("hi") "}", "400 ", "\"param\":\"n\"");
     check_error(CHAT, "{" USER("RAISE") "}", "400 ", "must alternate");
     check_error(CHAT, "{\"max_tokens\":70000," USER("hi") "}", "400 ", "context_length_exceeded");
+    assert_has(&B, "\"param\":\"max_tokens\"");
     check_error(CHAT, "{" USER("FAIL") "}", "500 ", "record 7");
     char *big = hs_malloc(70000);
     memset(big, 'a', 69999);
