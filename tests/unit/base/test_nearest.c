@@ -24,6 +24,8 @@ static void near_names_are_found(void **state)
     assert_int_equal(hs_nearest("cash.size", name, NULL, N), 1);
     assert_int_equal(hs_nearest("cache.polcy", name, NULL, N), 2);
     assert_int_equal(hs_nearest("cache.size", name, NULL, N), 1);
+    assert_int_equal(hs_nearest("kash.sise", name, NULL, N), 1); /* four of nine letters: one more is too many */
+    assert_int_equal(hs_nearest("kash.sisa", name, NULL, N), N);
 }
 
 static void far_names_are_not(void **state)

@@ -61,6 +61,18 @@ static void two_sizes_are_two_classes(void **state)
     assert_int_equal(slots[1], 54);
 }
 
+/* What one class wastes must be a fiftieth of all. */
+static void a_cut_has_its_price(void **state)
+{
+    (void)state;
+    const uint64_t under[] = {1000 * MiB, 970 * MiB}, over[] = {1000 * MiB, 955 * MiB};
+    hs_classes c;
+    hs_classes_make(&c, under, 2, 16, 4);
+    assert_int_equal(c.n, 1);
+    hs_classes_make(&c, over, 2, 16, 4);
+    assert_int_equal(c.n, 2);
+}
+
 /* A layer that differs is worth a cut only if it is big, so that all others would waste. */
 static void a_single_layer(void **state)
 {
@@ -135,9 +147,9 @@ static void every_split_is_monotone(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(one_size_is_one_class),
-                                       cmocka_unit_test(two_sizes_are_two_classes), cmocka_unit_test(a_single_layer),
-                                       cmocka_unit_test(more_sizes_than_classes),
-                                       cmocka_unit_test(every_split_is_monotone)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_size_is_one_class),   cmocka_unit_test(two_sizes_are_two_classes),
+        cmocka_unit_test(a_cut_has_its_price),     cmocka_unit_test(a_single_layer),
+        cmocka_unit_test(more_sizes_than_classes), cmocka_unit_test(every_split_is_monotone)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

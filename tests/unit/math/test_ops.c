@@ -89,13 +89,27 @@ static void sigmoid_and_add(void **state)
     assert_true(y[0] == 11 && y[3] == 44 && y[4] == 50);
 }
 
+/* gpt-oss: gate bounded above, up on both sides; (up + 1) gate sigmoid(alpha gate). */
+static void glu_has_limits(void **state)
+{
+    (void)state;
+    const float limit = 7, alpha = 1.702f;
+    const float gate[] = {1, 20, -20, 2, 2, 7}, up[] = {0.5f, 1, 1, 30, -30, -7};
+    float out[6];
+    hs_glu_limited(gate, up, 6, limit, alpha, out);
+    for (int i = 0; i < 6; i++) {
+        double g = fmin((double)gate[i], 7), u = fmax(fmin((double)up[i], 7), -7);
+        double want = (u + 1) * g / (1 + exp(-(double)alpha * g));
+        assert_true(fabs((double)out[i] - want) <= 1e-5 * fmax(1, fabs(want)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ropes_rotate_pairs),
-        cmocka_unit_test(topk_is_sorted_and_ties_go_low),
-        cmocka_unit_test(topk_survives_nan),
-        cmocka_unit_test(sigmoid_and_add),
+        cmocka_unit_test(ropes_rotate_pairs), cmocka_unit_test(topk_is_sorted_and_ties_go_low),
+        cmocka_unit_test(topk_survives_nan),  cmocka_unit_test(sigmoid_and_add),
+        cmocka_unit_test(glu_has_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

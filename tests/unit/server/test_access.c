@@ -111,6 +111,10 @@ static void test_keys(void **state)
         /* Blanks at a field's end do not belong to it. */
         assert_int_equal(get(port, "/v1/models", header), wrong[i][strlen(wrong[i]) - 1] == ' ' && i == 2 ? 200 : 401);
     }
+    assert_int_equal(
+        get(port, "/v1/models",
+            "Host: localhost\r\nAuthorization: Bearer sesame-open\r\nAuthorization: Bearer sesame-open\r\n"),
+        401); /* which of them counts? */
     assert_int_equal(get(port, "/health", "Host: localhost\r\n"), 200);
     ask(&H, "GET /v1/models HTTP/1.1\r\nHost: anything\r\n\r\n", &B);
     assert_has(&B, "200 OK");
@@ -128,6 +132,14 @@ static void test_key_files(void **state)
     write_keys("long-enough\nshort\n");
     assert_int_equal(hs__keys_load(key_file, &k, &err), -EINVAL);
     assert_non_null(strstr(err.text, ":2:"));
+    char keys[500];
+    for (int longer = 0; longer < 2; longer++) {
+        snprintf(keys, sizeof keys, "%0*d\n", 400 + longer, 7);
+        write_keys(keys);
+        assert_int_equal(hs__keys_load(key_file, &k, &err), longer ? -EINVAL : 0);
+        if (!longer)
+            hs__keys_free(&k);
+    }
     write_keys("no-line-end-here");
     assert_int_equal(hs__keys_load(key_file, &k, &err), 0);
     assert_true(hs__keys_match(&k, "Bearer no-line-end-here"));

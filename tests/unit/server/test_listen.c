@@ -60,6 +60,7 @@ static void test_addresses(void **state)
     hs__address a = parse("tcp:127.0.0.1:8080");
     assert_true(a.is_tcp && a.is_loopback);
     assert_string_equal(parse("tcp:localhost:1").text, "tcp:127.0.0.1:1");
+    assert_string_equal(parse("tcp:localhost:65535").text, "tcp:127.0.0.1:65535");
     assert_string_equal(parse("tcp:[::1]:9").text, "tcp:[::1]:9");
     assert_true(parse("tcp:[::1]:9").is_loopback);
     assert_true(parse("tcp:127.9.9.9:1").is_loopback);
@@ -70,7 +71,7 @@ static void test_addresses(void **state)
     refused("unix:a/b", "begin with /");
     refused("tcp:1.2.3.4", "ADDRESS:PORT");
     refused("tcp:example.org:80", "not looked up");
-    refused("tcp:1.2.3.4:99999", "ADDRESS:PORT");
+    refused("tcp:1.2.3.4:65536", "ADDRESS:PORT");
     refused("tcp:[::1:80", "not an IP address");
     char longest[200];
     snprintf(longest, sizeof longest, "unix:/%0106d", 1);

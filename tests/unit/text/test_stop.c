@@ -57,6 +57,7 @@ static void test_matches(void **state)
     CHECK("aaab", true, "a", "aab");
     CHECK("abababac", true, "abab", "abac");
     CHECK("xabcabcabd", true, "xabc", "abcabd");
+    CHECK("aabaaabaaaa", true, "aaba", "aabaaaa"); /* the border of aabaaa is found by way of a shorter one */
     CHECK("\n\n\nUser:", true, "\n", "\n\nUser:");
     /* Complete first wins; the longest of those that end together. */
     CHECK("abcd", true, "a", "abcd", "bc");
