@@ -10,7 +10,7 @@ recommended=$(field recommended)
 [ "$floor" -gt 0 ] && [ "$recommended" -ge "$floor" ] || fail "floor $floor, recommended $recommended"
 [ "$(field fits)" = true ] || fail "fits"
 
-expect 0 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --ram "$floor" --json
+expect 0 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --ram "$floor" --disk-bw 1G --json
 [ "$(field total)" -le "$floor" ] || fail "total $(field total) is over the limit $floor"
 expect 1 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --ram $((floor - 1)) --json
 one_line
@@ -26,7 +26,7 @@ done
 # A cache that the limit can never hold, and one that holds more than all experts.
 expect 1 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --ram 1G --set cache.size=2G
 says "cache.size of 2.0 GiB exceeds memory.limit, 1.0 GiB; all 320 experts take 33.8 MiB"
-expect 0 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --ram 1G --set cache.size=1G --json
+expect 0 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --ram 1G --set cache.size=1G --disk-bw 1G --json
 [ "$(field slots)" = 320 ] || fail "a cache for all experts has $(field slots)"
 expect 1 "$HOTSET" bench "$MODEL" --config "$WORK/empty.conf" --set cache.size=1%
 says floor
@@ -124,7 +124,7 @@ expect 1 "$HOTSET" plan "$MODEL" --type q8_0 --config "$WORK/empty.conf"
 says "has its tensors"
 mkdir "$WORK/alone"
 cp "$MODEL/config.json" "$WORK/alone"
-expect 0 "$HOTSET" plan "$MODEL" --ram 1G --config "$WORK/empty.conf" --json
+expect 0 "$HOTSET" plan "$MODEL" --ram 1G --disk-bw 1G --config "$WORK/empty.conf" --json
 bytes="$(field dense) $(field model_bytes) $(field experts)"
 expect 0 "$HOTSET" plan "$WORK/alone" --ram 1G --disk-bw 1G --config "$WORK/empty.conf" --json
 [ "$(field dense) $(field model_bytes) $(field experts)" = "$bytes" ] || fail "config.json alone: not $bytes"
@@ -136,5 +136,5 @@ expect 2 "$HOTSET" plan "$MODEL" --hit-rate 0.5 --routing real
 expect 0 "$HOTSET" plan "$MODEL" --set cache.size=25% --set prefetch.mode=off --disk-bw 1G --config "$WORK/empty.conf" --json
 [ "$(field decode_ahead_tokens_per_s)" = null ] || fail "reading ahead that is off brings something"
 # A cache for a quarter: uniform routing hits a quarter.
-expect 0 "$HOTSET" plan "$MODEL" --set cache.size=25% --routing uniform --config "$WORK/empty.conf" --json
+expect 0 "$HOTSET" plan "$MODEL" --set cache.size=25% --routing uniform --disk-bw 1G --config "$WORK/empty.conf" --json
 [ "$(field hit_rate)" = 0.25 ] || fail "uniform routing hits $(field hit_rate)"

@@ -43,7 +43,10 @@ if command -v script > /dev/null; then
             tries=$((tries + 1))
         done
         printf q
-        sleep 5
+        until grep -q ' icanon\|-icanon' "$WORK/out" || [ $tries -gt 1200 ]; do # stdin stays open: q ends it, not its end
+            sleep 0.1
+            tries=$((tries + 1))
+        done
     ) | timeout 120 script -qefc "$HOTSET top --config $WORK/listen.conf --interval 0.2; stty -a" \
         /dev/null > "$WORK/out" || fail "q does not end top"
     grep -q ' icanon' "$WORK/out" || fail "the terminal is not put back"
