@@ -21,8 +21,8 @@ typedef struct hs_replay_trace {
     bool by_layer;               /* each layer has its share of the slots (hs_policy_layered); not for belady */
     /* For the time it takes, see layer_time.h: layer_s is what comes before a layer's experts are known, and its share
      * of what comes once per token; an expert that lacks is read latency_s, for the first of a layer, and its bytes at
-     * bytes_per_s, 0: no time; then it is decoded. warm: so is, for each use, what is in memory. overlapped: the bound for
-     * reading ahead. */
+     * bytes_per_s, 0: no time; then it is decoded. warm: so is, for each use, what is in memory. overlapped: the bound
+     * for reading ahead. */
     double layer_s, expert_s, expand_s, latency_s, bytes_per_s;
     bool warm, overlapped;
     uint32_t *token_misses; /* [last token + 1] written to: the misses of each token are added; NULL = not asked for */

@@ -184,8 +184,8 @@ static json_t *result_json(const bench *b)
     json_t *more = json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:I, s:o, s:f, s:I}", "hits",
         (json_int_t)(z->expert_hits - m->expert_hits), "misses", (json_int_t)(z->expert_misses - m->expert_misses),
-        "unpacked", (json_int_t)(z->unpacked - m->unpacked),
-        "prefetch_issued", (json_int_t)(z->prefetch_issued - m->prefetch_issued), "prefetch_useful",
+        "unpacked", (json_int_t)(z->unpacked - m->unpacked), "prefetch_issued",
+        (json_int_t)(z->prefetch_issued - m->prefetch_issued), "prefetch_useful",
         (json_int_t)(z->prefetch_useful - m->prefetch_useful), "prefetch_late",
         (json_int_t)(z->prefetch_late - m->prefetch_late), "prefetch_wasted",
         (json_int_t)(z->prefetch_wasted - m->prefetch_wasted), "predict_recall",

@@ -5,9 +5,9 @@
  * Two plans of the same memory are forecast: with slots for decoded experts, and with more slots and a decoding for
  * each use. What a layer computes, and how long an expert takes to decode, is measured on this model (speed.c); the
  * drive's rate is calibration's; the hit rates are those of forecast.c's curve. All of it is uncertain, and a warm tier
- * that is wrong costs every use, so it has to win by HS_WARM_TIER_WINS. Computing dilutes what is gained: only what wins without
- * any, which milliseconds of decoding tell, has the rest measured. Where the drive's rate is not known, or several
- * drives add up, there is none.
+ * that is wrong costs every use, so it has to win by HS_WARM_TIER_WINS. Computing dilutes what is gained: only what
+ * wins without any, which milliseconds of decoding tell, has the rest measured. Where the drive's rate is not known, or
+ * several drives add up, there is none.
  */
 #include <math.h>
 #include <stdio.h>
