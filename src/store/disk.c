@@ -182,6 +182,8 @@ static int measure(measurement *m, hs_disk_result *ret, hs_err *err)
 {
     const hs_disk_run *run = m->run;
     hs_io_config ic = {.engine = hs__disk_engine(run->engine),
+                       .custom = run->custom,
+                       .custom_ctx = run->custom_ctx,
                        .read_size = run->request_bytes,
                        .in_flight = run->in_flight,
                        .buffered = run->buffered,
@@ -241,10 +243,12 @@ static int measure_bare(measurement *m, hs_disk_result *ret, hs_err *err)
 {
     hs_io_engine_config c = {&m->fd, 1, &m->arena, 1, m->n_readers, 1};
     hs_io_engine_kind kind = hs__disk_engine(m->run->engine);
-    const hs_io_engine_ops *ops = kind == HS_IO_PREAD ? &hs_io_pread_ops : &hs_io_uring_ops;
+    const hs_io_engine_ops *ops = m->run->custom        ? m->run->custom
+                                  : kind == HS_IO_PREAD ? &hs_io_pread_ops
+                                                        : &hs_io_uring_ops;
     void *engine = NULL;
-    int flags = fcntl(m->fd, F_GETFL), r = ops->create(NULL, &c, &engine, err);
-    if (r < 0 && kind == HS_IO_AUTO) {
+    int flags = fcntl(m->fd, F_GETFL), r = ops->create(m->run->custom_ctx, &c, &engine, err);
+    if (r < 0 && kind == HS_IO_AUTO && !m->run->custom) {
         ops = &hs_io_pread_ops;
         r = ops->create(NULL, &c, &engine, err);
     }

@@ -19,6 +19,9 @@ typedef struct hs_disk_run {
     double skip_seconds;    /* at the start that do not count: limits and drives let some bytes through at once */
     uint64_t seed;
     bool (*stop)(void); /* asked now and then: true ends it with -ECANCELED; may be NULL */
+    /* Carries the reads out in the place of `engine`; for tests. */
+    const struct hs_io_engine_ops *custom;
+    void *custom_ctx;
 } hs_disk_run;
 
 typedef struct hs_disk_result {

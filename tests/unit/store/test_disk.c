@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "base/mem.h"
 #include "store/disk.h"
+#include "store/io_engine.h"
 
 #define BYTES (5u << 20)
 
@@ -43,6 +45,112 @@ static bool never(void)
 static bool always(void)
 {
     return true;
+}
+
+/* An engine that reads nothing, gives reads back in any order once as many are out as may be, and looks where they
+ * would land. */
+typedef struct watcher {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool woken;
+    hs_io_read *out[256];
+    uint32_t n, seed;
+    uint32_t hold, total;            /* so many are out before one ends, until there are no more */
+    uint32_t reads, shared, outside; /* that came; that were given a place of one that was out; that lay elsewhere */
+    const struct iovec *arena;
+    const uint8_t *low, *high;
+} watcher;
+
+static int watch_create(void *ctx, const hs_io_engine_config *cfg, void **ret_engine, hs_err *err)
+{
+    (void)err;
+    watcher *w = ctx;
+    w->arena = cfg->buffers;
+    *ret_engine = w;
+    return 0;
+}
+
+static void watch_destroy(void *engine)
+{
+    (void)engine;
+}
+
+static void watch_submit(void *engine, hs_io_read *rd)
+{
+    watcher *w = engine;
+    const uint8_t *at = rd->dst, *base = w->arena->iov_base;
+    for (uint32_t i = 0; i < w->n; i++) {
+        const uint8_t *other = w->out[i]->dst;
+        w->shared += at < other + w->out[i]->len && other < at + rd->len;
+    }
+    w->outside += at < base || at + rd->len > base + w->arena->iov_len || w->n == 256;
+    w->low = !w->low || at < w->low ? at : w->low;
+    w->high = at + rd->len > w->high ? at + rd->len : w->high;
+    w->reads++;
+    w->n -= w->n == 256;
+    w->out[w->n++] = rd;
+}
+
+static uint32_t watch_wait(void *engine, hs_io_read **ret_done, uint32_t max)
+{
+    watcher *w = engine;
+    pthread_mutex_lock(&w->lock);
+    while (!w->woken && (!w->n || (w->n < w->hold && w->reads < w->total)))
+        pthread_cond_wait(&w->changed, &w->lock);
+    bool woken = w->woken;
+    w->woken = false;
+    pthread_mutex_unlock(&w->lock);
+    if (woken || !max)
+        return 0;
+    w->seed = w->seed * 1664525u + 1013904223u;
+    uint32_t k = (w->seed >> 16) % w->n;
+    *ret_done = w->out[k];
+    w->out[k] = w->out[--w->n];
+    (*ret_done)->result = (int32_t)(*ret_done)->len;
+    return 1;
+}
+
+static void watch_wake(void *engine)
+{
+    watcher *w = engine;
+    pthread_mutex_lock(&w->lock);
+    w->woken = true;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static const hs_io_engine_ops watch_ops = {"watch", watch_create, watch_destroy, watch_submit, watch_wait, watch_wake};
+
+/* No two reads that are out share a place, in whatever order they end; and places are spread over more memory than a
+ * cache has, not over as much as is in flight. */
+static void places_are_spread_and_never_shared(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[] = {256 << 10, 512 << 10, 1 << 20};
+    for (int i = 0; i < 12; i++) {
+        watcher w = {.seed = (uint32_t)i};
+        pthread_mutex_init(&w.lock, NULL);
+        pthread_cond_init(&w.changed, NULL);
+        hs_disk_run run = {.random = i % 2,
+                           .bare = i / 2 % 2,
+                           .request_bytes = sizes[i / 4],
+                           .in_flight = i % 3 ? 16 << 20 : sizes[i / 4],
+                           .max_bytes = 160 << 20,
+                           .max_seconds = 1e6,
+                           .custom = &watch_ops,
+                           .custom_ctx = &w};
+        w.hold = (uint32_t)(run.in_flight / run.request_bytes);
+        w.total = (uint32_t)(run.max_bytes / run.request_bytes);
+        hs_disk_result r;
+        assert_int_equal(hs_disk_measure(path, &run, &r, NULL), 0);
+        assert_string_equal(r.engine, "watch");
+        assert_true(w.reads == w.total && w.reads == r.reads);
+        assert_int_equal(w.shared, 0);
+        assert_int_equal(w.outside, 0);
+        assert_int_equal(w.high - w.low, 64 << 20);
+        pthread_cond_destroy(&w.changed);
+        pthread_mutex_destroy(&w.lock);
+    }
 }
 
 /* Every way reads what it says, and no more than it was told to. */
@@ -144,8 +252,11 @@ static void picks_the_biggest(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(measures), cmocka_unit_test(skips_the_start),
-                                       cmocka_unit_test(waves), cmocka_unit_test(says_why_not),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(measures),
+                                       cmocka_unit_test(skips_the_start),
+                                       cmocka_unit_test(places_are_spread_and_never_shared),
+                                       cmocka_unit_test(waves),
+                                       cmocka_unit_test(says_why_not),
                                        cmocka_unit_test(picks_the_biggest)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
