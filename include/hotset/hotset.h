@@ -110,22 +110,26 @@ int hs_plan_make(const hs_engine_options *opt, hs_plan *ret_plan, struct hs_err 
 
 /* ---- forecast ---- */
 
+#define HS_SPEED_CONTEXT 512u
+#define HS_SPEED_BLOCK   512u /* tokens of a prompt that go through a layer together */
+#define HS_SPEED_POINTS  4u
+extern const uint32_t hs_speed_tokens[HS_SPEED_POINTS]; /* rising, the first is 1 */
+
 /* What this machine computes of a model, measured on some of its layers with zeros for weights: time does not depend on
  * them. Seconds; every matrix is in memory. */
 typedef struct hs_speed {
-    double decode_s;          /* one generated token at HS_SPEED_CONTEXT tokens of context */
-    double decode_experts_s;  /* of it, its routed experts */
-    double decode_shared_s;   /* of it, the experts that every token uses */
-    double prompt_token_s;    /* one prompt token without its routed experts */
-    double prompt_end_s;      /* what a prompt costs besides its tokens: the logits of the last one */
-    double prompt_expert_s;   /* one expert of a chunk, and for */
-    double prompt_use_s;      /* each of its tokens that much more */
-    double expand_s;          /* decoding one expert of a packed model; 0: there is nothing to decode */
+    double decode_s;         /* one generated token at HS_SPEED_CONTEXT tokens of context */
+    double decode_experts_s; /* of it, its routed experts */
+    double decode_shared_s;  /* of it, the experts that every token uses */
+    double prompt_token_s;   /* one prompt token without its routed experts, and */
+    double prompt_block_s; /* what up to HS_SPEED_BLOCK of them share: unpacking weights, keys and values before them */
+    double prompt_end_s;   /* what a prompt costs besides its tokens: the logits of the last one */
+    double prompt_expert_s[HS_SPEED_POINTS]; /* one expert of a chunk that hs_speed_tokens of its tokens use */
+    double expand_s;                         /* decoding one expert of a packed model; 0: there is nothing to decode */
     double fresh_bytes_per_s; /* of memory that this process has not had before: the machine clears it; 0 = no time */
     double memory_bytes_per_s;
     uint64_t decode_bytes; /* of weights that a generated token reads from memory */
 } hs_speed;
-#define HS_SPEED_CONTEXT 512u
 
 /* n_prompt: as hs_use.prompt_tokens. Takes half a second for small models, a few for big ones on few processors; memory
  * is 256 MiB, or half of what the plan has for weights and state if that is less, but what the biggest tensor takes, or

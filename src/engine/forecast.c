@@ -13,10 +13,12 @@
  *
  * Prompt. Experts in memory and the others are two groups, each used evenly, of which the hit rate says how much. n
  * tokens in a row use as many experts as n ^ SPREAD that have nothing to do with each other (within a tenth for
- * DeepSeek-V2-Lite and Qwen3-30B, 8 to 64 tokens). While a layer's dense part is computed, the drive reads what the
- * window of a sweep holds; the rest is read while experts are computed. Of the time in which both might go on,
- * OVERLAP is saved: layers begin with a wait, and the I/O thread shares the processors (three models of 2.7 to 23 MB an
- * expert, a tenth and a quarter in memory: 0.81 to 1.04, mean 0.94).
+ * DeepSeek-V2-Lite and Qwen3-30B, 8 to 64 tokens). How many of them use an expert is taken for geometrically
+ * distributed: few experts have many tokens, and what an expert of 4 costs is not half of what one of 8 does. While a
+ * layer's dense part is computed, the drive reads what the window of a sweep holds; the rest is read while experts are
+ * computed. Of the time in which both might go on, OVERLAP is saved: layers begin with a wait, and the I/O thread
+ * shares the processors (three models of 2.7 to 23 MB an expert, a tenth and a quarter in memory: 0.81 to 1.04, mean
+ * 0.94).
  */
 #include <math.h>
 
@@ -32,6 +34,8 @@
 #define COMES_TRUE    0.6
 #define MOST_K        64u  /* experts that a layer uses per token: no model is read that uses more */
 #define FIRST_S       2e-4 /* an NVMe drive, the I/O thread and the one that waits */
+
+const uint32_t hs_speed_tokens[HS_SPEED_POINTS] = {1, 4, 8, 64};
 
 static const struct {
     double share, hits;
@@ -122,12 +126,25 @@ static double read_seconds(const hs_plan *p, const hs_drive *d, double n)
     return d->bytes_per_s > 0 ? n * (double)p->bytes_per_token_cold / p->token_cycle / d->bytes_per_s : 0;
 }
 
+/* Seconds for an expert that m tokens use on average, at least 1: the mean over a geometric distribution of a cost that
+ * is linear between the points, and behind the last as before it. */
+static double expert_seconds(const hs_speed *s, double m)
+{
+    double sum = s->prompt_expert_s[0], rest = 1 - 1 / fmax(m, 1);
+    for (uint32_t i = 1; i < HS_SPEED_POINTS; i++) {
+        double from = hs_speed_tokens[i - 1], to = i + 1 < HS_SPEED_POINTS ? hs_speed_tokens[i] : INFINITY;
+        double slope = (s->prompt_expert_s[i] - s->prompt_expert_s[i - 1]) / (hs_speed_tokens[i] - from);
+        sum += slope * m * (pow(rest, from) - (isinf(to) ? 0 : pow(rest, to))); /* tokens over `from`, up to `to` */
+    }
+    return sum;
+}
+
 /* Seconds for a chunk that uses n experts and reads n_read of them. */
 static double prompt_seconds(const hs_plan *p, const hs_speed *s, const hs_drive *d, double tokens, double n,
                              double n_read)
 {
-    double dense = tokens * s->prompt_token_s, uses = tokens * p->token_cycle;
-    double experts = n * s->prompt_expert_s + uses * s->prompt_use_s + n_read * s->expand_s;
+    double dense = tokens * s->prompt_token_s + ceil(tokens / HS_SPEED_BLOCK) * s->prompt_block_s;
+    double experts = n > 0 ? n * expert_seconds(s, tokens * p->token_cycle / n) + n_read * s->expand_s : 0;
     double io = read_seconds(p, d, n_read);
     double beside = fmin(fmin(dense, p->moe_layers * read_seconds(p, d, WINDOW * p->n_slots)) + experts, io);
     return dense + experts + io - OVERLAP * beside + s->prompt_end_s;
@@ -172,7 +189,8 @@ static hs_speed of_warm_tier(const hs_plan *p, hs_speed s)
 {
     s.decode_s += p->token_cycle * s.expand_s;
     s.decode_experts_s += p->token_cycle * s.expand_s;
-    s.prompt_expert_s += s.expand_s;
+    for (uint32_t i = 0; i < HS_SPEED_POINTS; i++)
+        s.prompt_expert_s[i] += s.expand_s;
     s.expand_s = 0;
     return s;
 }

@@ -4,10 +4,10 @@
  *
  * Layers up to the first one with experts are run, then WIDER more; the difference, times the layers that are left,
  * makes the whole model. Consecutive matrices take consecutive parts of the region, which is bigger than processors'
- * caches, so that memory is read as in earnest. With zeros all tokens choose the same experts: prompts of FEW and of
- * MANY tokens tell what an expert costs, and what each of its tokens. Of prompts only the fewer layers are run: what
- * their layers without experts have more than others is known from the generated token. Of a packed model some experts
- * are read and decoded.
+ * caches, so that memory is read as in earnest. With zeros all tokens choose the same experts: prompts of several
+ * lengths tell what an expert costs by the number of its tokens, and the rest by that of all; the longest two tell what
+ * each token costs and what they share. Of prompts only the fewer layers are run: what their layers without experts
+ * have more than others is known from the generated token. Of a packed model some experts are read and decoded.
  *
  * One thread and the pool.
  */
@@ -22,9 +22,8 @@
 #define REGION_BYTES (256ull << 20)
 #define WIDER        6u /* of two the noise of one is multiplied by half of the model's layers: 34 to 46 ms for 35 */
 #define MOST_CONTEXT 1024u
-#define USUAL_BLOCK  512u /* tokens of a prompt that go through a layer together */
-#define FEW          8u
-#define MANY         64u
+#define LAST         (HS_SPEED_POINTS - 1)
+#define MANY         hs_speed_tokens[LAST]
 #define ENOUGH_S     0.05 /* of a measurement */
 #define SLOW_S       0.2  /* once is enough of a prompt */
 #define TASKS        64u
@@ -276,7 +275,7 @@ static uint64_t dense_bytes_read(const trial *t)
 
 /* Layers up to the first one with experts: a token, and prompts. */
 typedef struct narrow {
-    cost token, few, many;
+    cost token, prompt[HS_SPEED_POINTS];
 } narrow;
 
 static int measure_narrow(trial *t, uint32_t n_layers, bool predict, narrow *ret, hs_err *err)
@@ -284,10 +283,8 @@ static int measure_narrow(trial *t, uint32_t n_layers, bool predict, narrow *ret
     int r = begin_layers(t, n_layers, predict, err);
     if (r == 0)
         r = run(t, 0, &ret->token, err);
-    if (r == 0)
-        r = run(t, FEW, &ret->few, err);
-    if (r == 0)
-        r = run(t, MANY, &ret->many, err);
+    for (uint32_t i = 0; r == 0 && i < HS_SPEED_POINTS; i++)
+        r = run(t, hs_speed_tokens[i], &ret->prompt[i], err);
     end_layers(t);
     return r;
 }
@@ -320,6 +317,14 @@ static uint64_t shared_bytes(const trial *t)
     return n;
 }
 
+/* What a prompt of all layers takes besides its routed experts and its end. shared_part: of the layers' FFNs that were
+ * run, by which each further layer has more. */
+static double dense_seconds(const trial *t, const cost *c, uint32_t n_layers, double shared_part)
+{
+    double all = t->opened.spec->n_layers, rest = (c->wall_s - c->experts_s - c->head_s - c->dense_ffn_s) / n_layers;
+    return fmax(rest, 0) * all + c->dense_ffn_s * (1 + shared_part * (all - n_layers));
+}
+
 static int measure_all(trial *t, const hs_engine_options *opt, hs_speed *ret, hs_err *err)
 {
     const hs_model_spec *s = t->opened.spec;
@@ -338,18 +343,20 @@ static int measure_all(trial *t, const hs_engine_options *opt, hs_speed *ret, hs
     double experts = z.experts_s / n_moe, routed = (double)t->expert_bytes / n_moe * moe;
     double shared = routed > 0 ? experts * (double)shared_bytes(t) / routed : 0; /* of a layer */
     double shared_part = a.token.dense_ffn_s > 0 ? fmin(shared / a.token.dense_ffn_s, 1) : 0;
-    double use = (a.many.experts_s - a.few.experts_s) / (k * (MANY - FEW)), expert = a.few.experts_s / k - FEW * use;
-    double rest = (a.many.wall_s - a.many.experts_s - a.many.head_s - a.many.dense_ffn_s) / n1;
+    double few = dense_seconds(t, &a.prompt[LAST - 1], n1, shared_part),
+           many = dense_seconds(t, &a.prompt[LAST], n1, shared_part);
+    double slope = fmin(fmax(many - few, 0) / (MANY - hs_speed_tokens[LAST - 1]), many / MANY);
     *ret = (hs_speed){.decode_s = a.token.wall_s + more * each(a.token.wall_s, z.wall_s, n2 - n1),
                       .decode_experts_s = experts * moe,
                       .decode_shared_s = shared * moe,
-                      .prompt_token_s = (rest * s->n_layers + a.many.dense_ffn_s * (1 + shared_part * more)) / MANY,
-                      .prompt_end_s = a.many.head_s,
-                      .prompt_expert_s = fmax(expert, 0),
-                      .prompt_use_s = expert > 0 ? use : a.many.experts_s / (k * MANY),
+                      .prompt_token_s = slope,
+                      .prompt_block_s = many - slope * MANY,
+                      .prompt_end_s = a.prompt[LAST].head_s,
                       .expand_s = expand,
                       .fresh_bytes_per_s = t->fresh_s > 0 ? (double)t->region_bytes / t->fresh_s : 0,
                       .memory_bytes_per_s = memory_rate(t)};
+    for (uint32_t i = 0; i < HS_SPEED_POINTS; i++) /* a longer prompt costs no less, but on a busy machine */
+        ret->prompt_expert_s[i] = fmax(a.prompt[i].experts_s / k, i ? ret->prompt_expert_s[i - 1] : 0);
     ret->decode_s =
         fmax(ret->decode_s, ret->decode_experts_s + ret->decode_shared_s); /* a busy machine's differences */
     ret->decode_bytes = dense_bytes_read(t) + (uint64_t)routed;
@@ -372,8 +379,9 @@ int hs_speed_measure(const hs_engine_options *opt, const hs_plan *plan, uint32_t
         return hs_err_set(err, -ENOMEM, "no memory for a measurement");
     t->prompt_context = n / 2 < MOST_CONTEXT ? n / 2 : MOST_CONTEXT;
     int r = hs__open(opt, &t->opened, err);
+    /* A block expands what lies before it, and each of its tokens looks at half of the block besides. */
     if (r == 0 && t->opened.spec->expands_kv)
-        t->prompt_context /= USUAL_BLOCK / MANY; /* else few tokens would pay for what many share */
+        t->prompt_context -= (n < HS_SPEED_BLOCK ? n : HS_SPEED_BLOCK) / 4;
     if (r == 0)
         r = hs_pool_create(plan->threads, &t->pool, err);
     if (r == 0)
@@ -403,9 +411,10 @@ void hs_speed_scale(hs_speed *s, uint32_t n_cores, uint32_t measured, double mem
     s->decode_experts_s *= decode_by;
     s->decode_shared_s *= decode_by;
     s->prompt_token_s *= by;
+    s->prompt_block_s *= by;
     s->prompt_end_s *= by;
-    s->prompt_expert_s *= by;
-    s->prompt_use_s *= by;
+    for (uint32_t i = 0; i < HS_SPEED_POINTS; i++)
+        s->prompt_expert_s[i] *= by;
     s->expand_s *= by;
     s->fresh_bytes_per_s /= by;
 }

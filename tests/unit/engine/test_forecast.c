@@ -41,8 +41,7 @@ static const hs_speed speed = {.decode_s = 0.1,
                                .decode_shared_s = 0.01,
                                .prompt_token_s = 0.001,
                                .prompt_end_s = 0.01,
-                               .prompt_expert_s = 0.002,
-                               .prompt_use_s = 0.0001,
+                               .prompt_expert_s = {0.0021, 0.0024, 0.0028, 0.0084}, /* 2 ms and 0.1 of each token */
                                .memory_bytes_per_s = 1e10,
                                .decode_bytes = 900000000};
 static const hs_drive slow = {1e9, 0.001, 0.01}, fast = {1e11, 0, 0.0001};
@@ -192,6 +191,27 @@ static void test_prompt(void **state)
          512 / (0.512 + 200 * 0.002 + 51200 * 0.0001 + 0.01));
 }
 
+/* Few experts of a chunk have many tokens: the mean cost is not the cost of the mean. */
+static void test_tokens_of_expert(void **state)
+{
+    (void)state;
+    hs_speed s = {.prompt_expert_s = {0.003, 0.004, 0.010, 0.066}, .prompt_block_s = 0.5};
+    for (double experts = 100; experts <= 51200; experts *= 2) {
+        hs_use use = {.hit_rate = 1, .prompt_experts = experts, .prompt_reads = 0};
+        double m = 51200 / experts, chance = 1 / m, mean = 0;
+        for (int n = 1; n < 100000; n++, chance *= 1 - 1 / m)
+            mean += chance * (n <= 4   ? 0.003 + (n - 1) * 0.001 / 3
+                              : n <= 8 ? 0.004 + (n - 4) * 0.0015
+                                       : 0.010 + (n - 8) * 0.001);
+        near(hs_forecast_make(&plan, &s, &fast, &use).prompt_compute_s, experts * mean + 0.5);
+    }
+    /* Blocks: what their tokens share. */
+    hs_plan p = plan;
+    p.prefill_chunk = 1025;
+    hs_use none = {.prompt_experts = 0, .prompt_reads = 0};
+    near(hs_forecast_make(&p, &s, &fast, &none).prompt_compute_s, 3 * 0.5);
+}
+
 /* Unions of recorded routes: what n tokens in a row use of a layer's experts. */
 static void test_spread(void **state)
 {
@@ -221,6 +241,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_hit_rate), cmocka_unit_test(test_decode),
                                        cmocka_unit_test(test_packed),   cmocka_unit_test(test_ahead),
                                        cmocka_unit_test(test_fresh),    cmocka_unit_test(test_machine_limits),
-                                       cmocka_unit_test(test_prompt),   cmocka_unit_test(test_spread)};
+                                       cmocka_unit_test(test_prompt),   cmocka_unit_test(test_tokens_of_expert),
+                                       cmocka_unit_test(test_spread)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,7 +57,9 @@ static void test_tale(void **state)
     assert_int_equal(s.decode_bytes, read);
     near(s.decode_shared_s / s.decode_experts_s, (double)shared / (double)routed);
     assert_true(s.decode_experts_s > 0 && s.decode_s >= s.decode_experts_s + s.decode_shared_s);
-    assert_true(s.prompt_token_s > 0 && s.prompt_expert_s >= 0 && s.prompt_use_s > 0 && s.prompt_end_s > 0);
+    assert_true(s.prompt_token_s > 0 && s.prompt_block_s >= 0 && s.prompt_end_s > 0);
+    for (uint32_t i = 0; i < HS_SPEED_POINTS; i++)
+        assert_true(s.prompt_expert_s[i] > 0 && (!i || s.prompt_expert_s[i] >= s.prompt_expert_s[i - 1]));
     assert_true(s.memory_bytes_per_s > 0 && s.fresh_bytes_per_s > 0);
     assert_true(s.expand_s == 0);
     /* Nothing but the shape is known: the same is read. */
@@ -107,8 +109,8 @@ static void test_cores(void **state)
                           .decode_shared_s = 0.1,
                           .prompt_token_s = 0.01,
                           .prompt_end_s = 0.02,
-                          .prompt_expert_s = 0.04,
-                          .prompt_use_s = 0.001,
+                          .prompt_block_s = 0.03,
+                          .prompt_expert_s = {0.04, 0.05, 0.06, 0.08},
                           .expand_s = 0.008,
                           .fresh_bytes_per_s = 1e9,
                           .memory_bytes_per_s = 1e10,
@@ -120,8 +122,9 @@ static void test_cores(void **state)
     near(s.decode_shared_s, 0.025);
     near(s.prompt_token_s, 0.0025);
     near(s.prompt_end_s, 0.005);
-    near(s.prompt_expert_s, 0.01);
-    near(s.prompt_use_s, 0.00025);
+    near(s.prompt_block_s, 0.0075);
+    near(s.prompt_expert_s[0], 0.01);
+    near(s.prompt_expert_s[3], 0.02);
     near(s.expand_s, 0.002);
     near(s.fresh_bytes_per_s, 4e9);
     near(s.memory_bytes_per_s, 4e10);
@@ -137,7 +140,7 @@ static void test_cores(void **state)
     s = one;
     hs_speed_scale(&s, 1, 2, 1e12);
     near(s.decode_s, 0.8);
-    near(s.prompt_use_s, 0.002);
+    near(s.prompt_expert_s[3], 0.16);
 }
 
 static void test_no_memory(void **state)
