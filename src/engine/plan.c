@@ -15,6 +15,7 @@
 #include "engine/heat.h"
 #include "engine/memory.h"
 #include "math/mat.h"
+#include "store/calibrate.h"
 
 #define MIN_CONTEXT     512u
 #define USABLE_CONTEXT  2048u /* the batch shrinks before contexts get shorter than that */
@@ -57,10 +58,14 @@ static uint64_t request_bytes(const hs_engine_options *opt, const shape *s)
     return ((uint64_t)opt->max_queue + s->parallel) * each + s->parallel * HS__TEXT_MAX;
 }
 
-/* Loading is over before these parts are touched: only what exceeds them counts, as runtime. */
+/* Loading is over before these parts are touched, and calibrating before the dense one, too: only what exceeds them
+ * counts, as runtime. */
 static uint64_t load_excess(const hs_plan *p)
 {
     uint64_t load = HS_LOAD_SCRATCH_BYTES, later = p->kv + p->scratch + p->staging + p->cache;
+    uint64_t drive = p->model_bytes < HS_CALIBRATE_MIN_BYTES ? 0 : HS_DISK_SPREAD_BYTES;
+    if (drive > p->dense + load)
+        load = drive - p->dense;
     return load > later ? load - later : 0;
 }
 
@@ -108,13 +113,15 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 /* -ENOMEM with the figures. */
 static int refuse(const hs_plan *p, const char *what, uint64_t have, uint64_t need, hs_err *err)
 {
-    char a[32], b[32], c[32], d[32];
+    char a[32], b[32], c[32], d[32], e[32], advice[160] = "lower cache.size, kv.context or limits.parallel";
+    if (have < p->dense) /* no wish is to blame */
+        snprintf(advice, sizeof advice, "take the model in a smaller format: what every token needs is %s by itself",
+                 hs_format_size(p->dense, e, sizeof e));
     return hs_err_set(
         err, -ENOMEM,
-        "%s of %s is under what this needs, %s (floor of the model: %s; recommended: %s). Raise memory.limit, or "
-        "lower cache.size, kv.context or limits.parallel.",
+        "%s of %s is under what this needs, %s (floor of the model: %s; recommended: %s). Raise memory.limit, or %s.",
         what, hs_format_size(have, a, sizeof a), hs_format_size(need, b, sizeof b),
-        hs_format_size(p->floor, c, sizeof c), hs_format_size(p->recommended, d, sizeof d));
+        hs_format_size(p->floor, c, sizeof c), hs_format_size(p->recommended, d, sizeof d), advice);
 }
 
 /* A share of the experts is the memory that it takes decoded, whatever is held in it. */

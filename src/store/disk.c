@@ -25,7 +25,6 @@
 
 #define MAX_REQUESTS 256u
 #define STRIDE       2654435761u /* a prime beyond any number of blocks: every block comes up */
-#define SPREAD_BYTES (64ull << 20)
 
 typedef struct measurement measurement;
 
@@ -289,8 +288,8 @@ int hs_disk_measure(const char *file, const hs_disk_run *run, hs_disk_result *re
     pthread_cond_init(&m->landed, NULL);
     m->run = run;
     m->n_readers = (uint32_t)(want < 1 ? 1 : want > MAX_REQUESTS ? MAX_REQUESTS : want);
-    uint64_t spread =
-        run->max_bytes < SPREAD_BYTES ? run->max_bytes / run->request_bytes : SPREAD_BYTES / run->request_bytes;
+    uint64_t spread = run->max_bytes < HS_DISK_SPREAD_BYTES ? run->max_bytes / run->request_bytes
+                                                            : HS_DISK_SPREAD_BYTES / run->request_bytes;
     m->n_places = spread > m->n_readers ? (uint32_t)(spread / m->n_readers) : 1;
     m->arena.iov_len = (size_t)m->n_readers * m->n_places * run->request_bytes;
     m->fd = hs__disk_open(file, run->buffered, &size, err);

@@ -33,8 +33,9 @@ typedef struct hs_disk_result {
 
 /* The biggest regular file at path (a file or a folder, not recursive); hs_free *ret_file. At least 1 MiB. */
 int hs_disk_pick(const char *path, char **ret_file, uint64_t *ret_bytes, hs_err *err) HS_MUST_CHECK;
-/* Reads, discards. Memory: in_flight bytes, 64 MiB at least, unless max_bytes are fewer. max_seconds begin when the
- * memory is there. */
+#define HS_DISK_SPREAD_BYTES (64ull << 20)
+/* Reads, discards. Memory: in_flight bytes, HS_DISK_SPREAD_BYTES at least, unless max_bytes are fewer. max_seconds
+ * begin when the memory is there. */
 int hs_disk_measure(const char *file, const hs_disk_run *run, hs_disk_result *ret, hs_err *err) HS_MUST_CHECK;
 double hs_disk_rate(const hs_disk_result *r); /* bytes/s */
 

@@ -358,6 +358,29 @@ static void test_chunk(void **state)
     assert_int_equal(planned(&opt).prefill_chunk, 100);
 }
 
+/* The drive is calibrated before there are weights, in memory that the plan has for them and for what comes later. */
+static void test_calibration(void **state)
+{
+    (void)state;
+    static const char config[] =
+        "{\"model_type\":\"olmoe\",\"num_hidden_layers\":16,\"hidden_size\":128,\"intermediate_size\":512,"
+        "\"vocab_size\":1000,\"max_position_embeddings\":512,\"num_experts\":64,\"num_experts_per_tok\":1,"
+        "\"num_attention_heads\":2,\"num_key_value_heads\":2}";
+    hs_shape shape = {"small", json_loads(config, 0, NULL), "published"};
+    hs_engine_options opt = wishes();
+    hs_plan p;
+    hs_err err = {0};
+    opt.shape = &shape;
+    opt.threads = 1;
+    assert_int_equal(hs_plan_make(&opt, &p, &err), 0);
+    opt.memory_limit = p.floor;
+    assert_int_equal(hs_plan_make(&opt, &p, &err), 0);
+    assert_true(p.model_bytes >= 256u << 20 && p.dense + p.kv + p.scratch + p.cache < 64u << 20);
+    uint64_t program = (16u + 2u) << 20; /* and a thread */
+    assert_true(p.dense + p.kv + p.scratch + p.staging + p.cache + p.runtime >= program + (64u << 20));
+    json_decref((json_t *)shape.config);
+}
+
 static uint64_t random_state;
 
 static uint64_t random_below(uint64_t n)
@@ -454,7 +477,7 @@ int main(void)
         cmocka_unit_test(test_packed_floor), cmocka_unit_test(test_deepseek_v3),    cmocka_unit_test(test_recommended),
         cmocka_unit_test(test_percent),      cmocka_unit_test(test_explicit_cache), cmocka_unit_test(test_monotone),
         cmocka_unit_test(test_random),       cmocka_unit_test(test_wrong_wishes),   cmocka_unit_test(test_automatic),
-        cmocka_unit_test(test_chunk),
+        cmocka_unit_test(test_chunk),        cmocka_unit_test(test_calibration),
     };
     return cmocka_run_group_tests(tests, open_tale, close_tale);
 }
