@@ -119,26 +119,26 @@ static void eliminate(double m[N][N + 1], double ret[N])
         ret[i] = m[i][N] / m[i][i];
 }
 
-/* Sums over the last n axes, filled up with 20 samples of the coarser sum's mean. */
-static double plain_mean(const plain *p, const int cell[3], int n)
+/* Sums, filled up with 20 samples of the coarser sum's mean. */
+static double plain_mean(const double sum[2], double coarser)
 {
-    double k = 0, uses = 0;
-    for (int a = 0; a < AGES; a++)
-        for (int o = 0; o < RATES; o++)
-            for (int f = 0; f < RATES; f++)
-                if ((n > 2 || a == cell[0]) && (n > 1 || o == cell[1]) && (n > 0 || f == cell[2])) {
-                    k += p->seen[a][o][f][0];
-                    uses += p->seen[a][o][f][1];
-                }
-    return (uses + 20 * (n < 3 ? plain_mean(p, cell, n + 1) : 0)) / (k + 20);
+    return (sum[1] + 20 * coarser) / (sum[0] + 20);
 }
 
 static void plain_solve(plain *p)
 {
-    for (int a = 0; a < AGES; a++)
-        for (int o = 0; o < RATES; o++)
-            for (int f = 0; f < RATES; f++)
-                p->hazard[a][o][f] = plain_mean(p, (const int[]){a, o, f}, 0);
+    double all[2] = {0}, by_age[AGES][2] = {{0}}, by_both[AGES][RATES][2] = {{{0}}};
+    for (int i = 0; i < AGES * RATES * RATES * 2; i++) {
+        int a = i / 2 / RATES / RATES, o = i / 2 / RATES % RATES, f = i / 2 % RATES;
+        all[i % 2] += p->seen[a][o][f][i % 2];
+        by_age[a][i % 2] += p->seen[a][o][f][i % 2];
+        by_both[a][o][i % 2] += p->seen[a][o][f][i % 2];
+    }
+    for (int i = 0; i < AGES * RATES * RATES; i++) {
+        int a = i / RATES / RATES, o = i / RATES % RATES, f = i % RATES;
+        double of_both = plain_mean(by_both[a][o], plain_mean(by_age[a], plain_mean(all, 0)));
+        p->hazard[a][o][f] = plain_mean(p->seen[a][o][f], of_both);
+    }
     double part = p->n_all > 2000 ? 2000 / p->n_all : 1;
     for (uint32_t l = 0; l < LAYERS; l++) {
         double m[N][N + 1];
