@@ -120,6 +120,7 @@ systemctl set-property --runtime hotset.service MemoryHigh=60M
 asked 2
 enough
 systemctl set-property --runtime hotset.service MemoryHigh=infinity
+wait_for 180 "the cache is not back" is_full
 [ "$(events oom_kill)" = 0 ] || fail "something was killed"
 
 step "MemoryMax under what it holds: killed, started once, and a sentence; it comes back when there is memory"
