@@ -333,17 +333,18 @@ static void never_slower_than_raw(void **state)
             }
 }
 
-/* What a machine turns into while it decodes; both ways are then to be near the better one within so many steps. */
-static void change(machine to, double expert, bool raw)
+/* What a machine turns into while it decodes, and which way it is to go so many steps later. */
+static void change(double drive, machine to, double expert, uint32_t steps, bool raw)
 {
     run t;
     machine m = usual;
-    m.drive = 1e9;
+    m.drive = drive;
     open_run(&t, &m, expert, 0.25, BOTH);
     pass(&t, HS_PHASE_PREFILL, PROMPT);
     decode(&t, 300);
+    assert_true(steps > 100 || t.r->ways.raw != raw);
     set_machine(&to, 16u << 20, 1u << 20);
-    decode(&t, 300);
+    decode(&t, steps);
     if (t.r->ways.raw != raw)
         fail_msg("drive %.1f GB/s, decoding %.1f GB/s, waking %.0f us: reads %s", to.drive / 1e9, to.decode / 1e9,
                  to.wake_ns / 1e3, raw ? "packed" : "raw");
@@ -358,9 +359,11 @@ static void a_machine_that_changes_is_followed(void **state)
     slow.drive = 0.2e9;
     busy.drive = 1e9;
     busy.decode = 0.5e9;
-    change(fast, 100e3, true);
-    change(slow, 100e3, false);
-    change(busy, 2.65e6, true);
+    change(1e9, fast, 100e3, 300, true);
+    change(1e9, slow, 100e3, 300, false);
+    change(1e9, busy, 2.65e6, 300, true);
+    change(0.2e9, fast, 100e3, 60, true); /* what was measured says packed, clearly, and is out of date */
+    change(12e9, slow, 100e3, 60, false);
 }
 
 /* Each round of frames takes much longer than it looks: only measuring by turns can tell. */
