@@ -136,7 +136,8 @@ static void choose(hs_residency *r)
     if (weight <= 0)
         return;
     float errors = fabsf(gain) * sqrtf(weight);
-    bool raw = w->raw ? gain < WINS : gain < 0;
+    bool raw = !w->is_chosen && w->took.n <= 0 ? gain <= 0 || errors < LIKELY
+                                               : gain < (w->raw ? WINS : 0); /* in doubt it begins raw */
     if (raw != w->raw && (errors > LIKELY || !w->is_chosen)) {
         w->raw = raw;
         tell_choice(w, gain);

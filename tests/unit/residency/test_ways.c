@@ -118,7 +118,7 @@ static void forecasts_come_first(void **state)
     (void)state;
     for (int slow = 0; slow <= 1; slow++) {
         fixture f = open_both(FAKE_STAGED);
-        f.r->ways.raw_bytes = 100000ull * LAYERS * EXPERTS;
+        f.r->ways.raw_bytes = 1000000ull * LAYERS * EXPERTS;
         f.r->ways.stored_bytes = f.r->ways.raw_bytes * 4 / 5;
         step(&f, HS_PHASE_PREFILL, 100);
         fake.told_bytes = 1000000000; /* 1 ns each */
