@@ -182,7 +182,7 @@ static json_t *result_json(const bench *b)
                           "disk_bytes_per_s", disk_rate(m, z), "hit_rate", hit_rate(m, z));
     uint64_t prompt_experts = m->expert_hits + m->expert_misses - b->start.expert_hits - b->start.expert_misses;
     json_t *more = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:I, s:o, s:f, s:I}", "hits",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:I, s:o, s:f, s:I}", "hits",
         (json_int_t)(z->expert_hits - m->expert_hits), "misses", (json_int_t)(z->expert_misses - m->expert_misses),
         "unpacked", (json_int_t)(z->unpacked - m->unpacked), "prefetch_issued",
         (json_int_t)(z->prefetch_issued - m->prefetch_issued), "prefetch_useful",
