@@ -188,14 +188,12 @@ static const hs_flag pack_flags[] = {
     {"shard-size", HS_FLAG_SIZE, "SIZE", 1 << 20, 0, "weights per shard file; default 4G"},
     {"stripe", HS_FLAG_TEXT, "DIR[,DIR...]", 0, 0,
      "folders on further drives, made if need be: each drive, that of DST included, gets a share of every expert, and "
-     "all "
-     "are read at once; DST has links to the shards there"},
+     "all are read at once; DST has links to the shards there"},
     {"shares", HS_FLAG_TEXT, "N[,N...]", 0, 0,
      "with --stripe: what DST and each DIR get, as 2,1; default: by how fast each reads, measured"},
     {"split", HS_FLAG_SIZE, "SIZE", 1, 0,
      "with --stripe: every expert is cut into pieces of at least that size, one for each drive, so that even one that "
-     "is "
-     "missing comes from all; smaller experts are dealt out whole; default 512k"},
+     "is missing comes from all; smaller experts are dealt out whole; default 512k"},
     {"disk-bw", HS_FLAG_SIZE, "SIZE", 1, 0,
      "bytes per second of the drive that will serve, for auto; default: measured"},
     {"cores", HS_FLAG_INT, "N", 1, HS_PACK_THREADS_MAX,

@@ -101,7 +101,7 @@ static int hash_of(const entry *e, uint64_t *ret)
 int hs__pk_journal_next(hs__pk_journal *j, const hs_shard_record *want, hs_shard_record *ret, hs_shard_part *parts,
                         hs_shard_frame *frames)
 {
-    uint64_t at = j->at, hash, is;
+    uint64_t at = j->at, hash = 0, is = 0;
     int r = hs_pread_full(j->fd, ret, sizeof *ret, (off_t)at);
     if (r < 0 || ret->n_parts != want->n_parts || ret->n_frames != want->n_frames)
         return -ENODATA;
