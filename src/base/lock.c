@@ -18,9 +18,10 @@ static _Thread_local unsigned n_held;
 static const char *name_of(const hs_mutex *m)
 {
     static const char *const names[HS_RANK_POOL + 1] = {
-        [HS_RANK_ENGINE] = "engine", [HS_RANK_REQUEST] = "request",     [HS_RANK_HEAT] = "heat",
-        [HS_RANK_SERVER] = "server", [HS_RANK_RESIDENCY] = "residency", [HS_RANK_LOAD] = "load",
-        [HS_RANK_IO] = "I/O",        [HS_RANK_PREAD] = "pread",         [HS_RANK_POOL] = "pool"};
+        [HS_RANK_ENGINE] = "engine", [HS_RANK_REQUEST] = "request", [HS_RANK_SAVER] = "saver",
+        [HS_RANK_HEAT] = "heat",     [HS_RANK_SERVER] = "server",   [HS_RANK_RESIDENCY] = "residency",
+        [HS_RANK_LOAD] = "load",     [HS_RANK_IO] = "I/O",          [HS_RANK_PREAD] = "pread",
+        [HS_RANK_POOL] = "pool"};
     return m->rank <= HS_RANK_POOL && names[m->rank] ? names[m->rank] : "?";
 }
 

@@ -14,12 +14,14 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "store/io.h"
 
 #define VD_OUT 1024u /* sub-reads under way at most */
@@ -196,15 +198,16 @@ int clock_gettime(clockid_t which, struct timespec *t)
 
 int pthread_cond_timedwait(pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *until)
 {
+    hs_mutex *lock = (hs_mutex *)((char *)m - offsetof(hs_mutex, m)); /* of hs_cond_timedwait */
     (void)c, (void)until;
     if (!vd.n_out) {
         fprintf(stderr, "virtual drive: somebody waits, and nothing is being read\n");
         abort();
     }
-    pthread_mutex_unlock(m);
+    hs_mutex_unlock(lock);
     vd_complete();
     vd_spend((double)vd.wake_ns);
-    pthread_mutex_lock(m);
+    hs_mutex_lock(lock);
     return 0;
 }
 
