@@ -30,6 +30,7 @@
 #define LATENCY  80e3 /* ns of a drive's answer */
 #define LAST     4u   /* frames of a record that nothing is read behind: a sub-read */
 #define HANDLING 15e3 /* ns of a compressed record: to hear of it, to hand out its frames */
+#define FORETOLD 45e3 /* ns saved on a record: what is less, waking and handling may take away; trials tell */
 #define LOOK     120u /* steps from one look at what decoding holds up to the next, where there is no other way */
 #define HOLDS_UP 0.5  /* share of decoding in the time stood */
 
@@ -77,8 +78,9 @@ static double sooner(const hs_residency *r, double n)
     const hs__ways *w = &r->ways;
     double raw = (double)w->raw_bytes / r->n_objects, stored = (double)w->stored_bytes / r->n_objects;
     double read = w->read_ns / w->read_bytes, decode = w->decode_ns / w->decoded_bytes;
-    return n * raw * read - fmax(n * stored * read, n * raw * decode) - fmin(raw, w->last_bytes) * decode -
-           n * HANDLING;
+    double saved = raw * read - fmax(stored * read, raw * decode);
+    double all = n * (saved - HANDLING) - fmin(raw, w->last_bytes) * decode;
+    return saved < FORETOLD ? fmin(all, 0) : all;
 }
 
 /* What raw bytes take longer, as a share of a step's time; of the reading alone, where no step has been timed yet.

@@ -33,6 +33,7 @@ def pack(a, codec, rate):
     told = codec == "auto" and rate
     path = os.path.join(a.dir, os.path.basename(os.path.normpath(a.model)) + f"-{codec}" + (f"-{rate}" if told else ""))
     if not os.path.exists(os.path.join(path, "manifest.json")):
+        os.makedirs(a.dir, exist_ok=True)
         call([a.hotset, "pack", "--codec", codec, *(["--disk-bw", str(rate)] if told else []), a.model, path])
     return path
 
