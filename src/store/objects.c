@@ -122,14 +122,14 @@ static piece *piece_at(object *x, const hs__place *at)
 
 /* Where the object's tensors go from one of its records on to the next. */
 typedef struct links {
-    int8_t next[HS_PACK_MAX_PIECES]; /* -1: it is the last one */
+    int next[HS_PACK_MAX_PIECES]; /* -1: it is the last one */
     bool follows[HS_PACK_MAX_PIECES];
 } links;
 
 /* The records of tensor t, and how they follow one another. */
 static int add_records(hs_objects *o, object *x, uint32_t t, links *l, hs_err *err)
 {
-    int8_t before = -1;
+    int before = -1;
     for (const hs__place *at = &o->s->places[t]; at; at = hs__place_next(o->s, at)) {
         piece *is = piece_at(x, at);
         if (!is && x->n_ranges == HS_PACK_MAX_PIECES)
@@ -140,7 +140,7 @@ static int add_records(hs_objects *o, object *x, uint32_t t, links *l, hs_err *e
             is = &x->pieces[x->n_ranges++];
             *is = (piece){at->shard, at->record, o->s->shards[at->shard].records[at->record].first_part, 0, 0};
         }
-        int8_t k = (int8_t)(is - x->pieces);
+        int k = (int)(is - x->pieces);
         if (before >= 0) {
             l->next[before] = k;
             l->follows[k] = true;
