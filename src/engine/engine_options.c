@@ -62,11 +62,10 @@ static const hs_option options[] = {
      false},
     {"io", "calibrate", HS_OPT_ENUM, "auto", 0, 0, "auto|always|off", "",
      "How the drive is read best is measured once, in at most 5 seconds, when 'hotset serve' first meets it with a "
-     "model "
-     "of 256 MiB or more, and kept in the state directory; a new drive, filesystem or kernel is measured anew. It "
-     "fills "
-     "io.engine, io.direct, io.read_size and io.in_flight where they are auto, and keeps their defaults unless "
-     "something is 5 % faster. always measures at every start; off neither measures nor uses what was measured. "
+     "model of 256 MiB or more, and kept in the state directory; a new drive, filesystem or kernel is measured anew. "
+     "It fills io.engine, io.direct, io.read_size and io.in_flight where they are auto, and keeps their defaults "
+     "unless something is 5 % faster. always measures at every start, but no file under 256 MiB; off neither measures "
+     "nor uses what was measured. "
      "'hotset bench --disk PATH' measures at once.",
      false},
     {"io", "verify", HS_OPT_ENUM, "auto", 0, 0, "auto|always", "",
