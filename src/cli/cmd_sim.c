@@ -314,8 +314,7 @@ static const hs_flag flags[] = {
      "of its size, what an expert takes on the drive and in the warm tier; 1 by default"},
     {"warm-tier", HS_FLAG_CHOICE, "off|on|auto", 0, 0,
      "as cache.warm_tier: the memory of --cache holds experts compressed, and so more of them, and each use decodes "
-     "its "
-     "expert; auto: where that is faster clearly enough; off by default"},
+     "its expert; auto: where that is faster clearly enough; off by default"},
     {"prefetch", HS_FLAG_CHOICE, "off|auto", 0, 0,
      "off (default): a layer's reads begin when its experts are known; auto: when those of the layer before are, as if "
      "every guess came true, the bound for reading ahead"},

@@ -8,25 +8,16 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from group import Group, size  # noqa: E402
+from group import call, size  # noqa: E402
 
 
 def run(a, setting, rate, cache):
     line = [a.hotset, "bench", *setting.split(), "--json", "--prompt", str(a.prompt), "--gen", str(a.gen), "--seed",
             str(a.seed), "--set", f"cache.size={cache}%"]
-    group = Group(read=rate)
-    try:
-        p = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=group.enter,
-                           check=False)
-    finally:
-        group.close()
-    if p.returncode:
-        sys.exit(f"{' '.join(line)}: exit status {p.returncode}: {p.stderr.strip()[-2000:]}")
-    return json.loads(p.stdout)
+    return json.loads(call(line, rate))
 
 
 def compare(a, rate, cache):

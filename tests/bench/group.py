@@ -1,5 +1,7 @@
 """group.py - a smaller machine or a slower drive, on this one: a control group (v1 or v2; root) with a limit."""
 import os
+import subprocess
+import sys
 
 V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
@@ -77,3 +79,16 @@ def forget_file(path):
     fd = os.open(path, os.O_RDONLY)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(fd)
+
+
+def call(line, read=None):
+    """The command's standard output, from drives of `read` bytes/s (None: as they are); ends the program if it fails."""
+    group = Group(read=read)
+    try:
+        p = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=group.enter,
+                           check=False)
+    finally:
+        group.close()
+    if p.returncode:
+        sys.exit(f"{' '.join(line)}: exit status {p.returncode}: {p.stderr.strip()[-2000:]}")
+    return p.stdout

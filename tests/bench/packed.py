@@ -9,23 +9,10 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from group import Group, size  # noqa: E402
-
-
-def call(line, rate=None):
-    group = Group(read=rate)
-    try:
-        p = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=group.enter,
-                           check=False)
-    finally:
-        group.close()
-    if p.returncode:
-        sys.exit(f"{' '.join(line)}: exit status {p.returncode}: {p.stderr.strip()[-2000:]}")
-    return p.stdout
+from group import call, size  # noqa: E402
 
 
 def pack(a, codec, rate):

@@ -40,17 +40,6 @@ END
 chmod +x "$WORK/hotset"
 HOTSET=$WORK/hotset
 
-counted() { grep -c "$1" "$WORK/serve.log" || true; }
-# logged TEXT N : the log has it N times within a minute and a half
-logged() {
-    tries=0
-    until [ "$(counted "$1")" -ge "$2" ]; do
-        kill -0 "$DAEMON" 2> /dev/null || fail "the daemon is gone"
-        tries=$((tries + 1))
-        [ $tries -lt 900 ] || fail "the log lacks '$1'"
-        sleep 0.1
-    done
-}
 ask() {
     "$REAL" run tale "Once upon a time" --config "$WORK/none.conf" --temp 0 --max-tokens 400 --socket "$SOCKET" \
         > "$1" 2> "$WORK/err" || fail "a request failed: $(cat "$WORK/err")"

@@ -16,14 +16,6 @@ ask() {
         cp "$WORK/out" "$WORK/golden"
     fi
 }
-logged() {
-    tries=0
-    until grep -q "$1" "$WORK/serve.log"; do
-        tries=$((tries + 1))
-        [ $tries -lt 300 ] || fail "the log lacks '$1'"
-        sleep 0.1
-    done
-}
 
 serve
 grep -q 'read ahead' "$WORK/serve.log" && fail "read ahead without having learnt anything"

@@ -13,14 +13,6 @@ ask() {
     "$HOTSET" run tale "Once upon a time" --config "$WORK/none.conf" --temp 0 --max-tokens 30 --socket "$SOCKET" \
         > "$1" 2> "$WORK/err" || fail "a request failed: $(cat "$WORK/err")"
 }
-logged() {
-    tries=0
-    until grep -q "$1" "$WORK/serve.log"; do
-        tries=$((tries + 1))
-        [ $tries -lt 600 ] || fail "the log lacks '$1'"
-        sleep 0.1
-    done
-}
 # is_held : the saver's thread is inside openat
 is_held() {
     for task in "/proc/$DAEMON/task/"*; do

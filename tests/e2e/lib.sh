@@ -94,6 +94,18 @@ start_daemon() {
         sleep 0.1
     done
 }
+# counted TEXT : lines of the daemon's log that have it
+counted() { grep -c "$1" "$WORK/serve.log" || true; }
+# logged TEXT [N] : the log has it N times, by default once, within a minute and a half
+logged() {
+    tries=0
+    until [ "$(counted "$1")" -ge "${2:-1}" ]; do
+        kill -0 "$DAEMON" 2> /dev/null || fail "the daemon is gone; the log lacks '$1'"
+        tries=$((tries + 1))
+        [ $tries -lt 900 ] || fail "the log lacks '$1'"
+        sleep 0.1
+    done
+}
 # within_plan : the daemon has never held more memory than the last plan in its log says (the last model's plan counts
 # the others). A sanitizer's own memory is in no plan.
 within_plan() {

@@ -207,35 +207,41 @@ static void real_routes(void **state)
     }
 }
 
-/* Popularity falls with rank, every fourth choice repeats a recent one, and the popular ones change halfway. */
-static hs_replay_trace skewed(void)
+/* 1000 tokens whose every layer uses TOP_K experts, each another, as `pick` says for token `at`, use n. */
+static hs_replay_trace made_of(uint32_t (*pick)(uint32_t *rng, uint32_t at, uint32_t n), uint32_t rng,
+                               uint32_t first_counted)
 {
-    uint32_t n = 0, rng = 42;
+    uint32_t n = 0;
     for (uint32_t at = 0; at < 1000; at++) {
         for (uint32_t l = 0; l < LAYERS; l++) {
             bool used[EXPERTS] = {false};
             for (uint32_t k = 0; k < TOP_K; k++, n++) {
                 uint32_t e;
-                do {
-                    uint32_t back = LAYERS * TOP_K * (1 + roll(&rng, 20));
-                    double u = (roll(&rng, 1000000) + 0.5) / 1e6;
-                    e = ((uint32_t)(EXPERTS * u * u * u) * 37 + at / 500 * 11) % EXPERTS;
-                    if (roll(&rng, 4) == 0 && n >= back + LAYERS * TOP_K)
-                        e = object[n - back] % EXPERTS;
-                } while (used[e]);
+                do
+                    e = pick(&rng, at, n);
+                while (used[e]);
                 used[e] = true;
                 object[n] = l * EXPERTS + e;
                 token[n] = at;
             }
         }
     }
-    return trace_of(n, 250);
+    return trace_of(n, first_counted);
+}
+
+/* Popularity falls with rank, every fourth choice repeats a recent one, and the popular ones change halfway. */
+static uint32_t skewed(uint32_t *rng, uint32_t at, uint32_t n)
+{
+    uint32_t back = LAYERS * TOP_K * (1 + roll(rng, 20));
+    double u = (roll(rng, 1000000) + 0.5) / 1e6;
+    uint32_t e = ((uint32_t)(EXPERTS * u * u * u) * 37 + at / 500 * 11) % EXPERTS;
+    return roll(rng, 4) == 0 && n >= back + LAYERS * TOP_K ? object[n - back] % EXPERTS : e;
 }
 
 static void order_of_policies(void **state)
 {
     (void)state;
-    hs_replay_trace t = skewed();
+    hs_replay_trace t = made_of(skewed, 42, 250);
     for (uint32_t percent = 10; percent <= 50; percent += 10) {
         uint32_t slots = t.n_objects * percent / 100;
         double b = hit_rate("belady", &t, slots, true), r = hit_rate("lru", &t, slots, true),
@@ -251,31 +257,17 @@ static void order_of_policies(void **state)
 
 /* For long, popularity is all; then each layer uses a window of experts that moves on, of which what was learnt says
  * nothing. */
-static hs_replay_trace turned(void)
+static uint32_t turned(uint32_t *rng, uint32_t at, uint32_t n)
 {
-    uint32_t n = 0, rng = 7;
-    for (uint32_t at = 0; at < 1000; at++) {
-        for (uint32_t l = 0; l < LAYERS; l++) {
-            bool used[EXPERTS] = {false};
-            for (uint32_t k = 0; k < TOP_K; k++, n++) {
-                uint32_t e;
-                do {
-                    double u = (roll(&rng, 1000000) + 0.5) / 1e6;
-                    e = at < 700 ? (uint32_t)(EXPERTS * u * u) : (at / 2 + roll(&rng, 12)) % EXPERTS;
-                } while (used[e]);
-                used[e] = true;
-                object[n] = l * EXPERTS + e;
-                token[n] = at;
-            }
-        }
-    }
-    return trace_of(n, 700);
+    (void)n;
+    double u = (roll(rng, 1000000) + 0.5) / 1e6;
+    return at < 700 ? (uint32_t)(EXPERTS * u * u) : (at / 2 + roll(rng, 12)) % EXPERTS;
 }
 
 static void never_far_under_lru(void **state)
 {
     (void)state;
-    hs_replay_trace t = turned();
+    hs_replay_trace t = made_of(turned, 7, 700);
     for (uint32_t percent = 20; percent <= 30; percent += 5) {
         uint32_t slots = t.n_objects * percent / 100;
         double r = hit_rate("lru", &t, slots, false), e = hit_rate("ewma", &t, slots, false);

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fake_decoder.h"
 #include "residency/residency.h"
 
 #define FAKE_RAW    20000u /* bytes of an object */
@@ -32,9 +33,6 @@ enum { FAKE_PLAIN, FAKE_CHECKED, FAKE_STAGED, FAKE_MIXED };
 
 struct hs_objects {
     uint32_t n;
-};
-struct hs_decoder {
-    int unused;
 };
 
 /* What a test sets while there is no thread. */
@@ -175,21 +173,6 @@ bool hs_object_next_frame(const hs_objects *o, uint32_t object, hs_frame_iter *i
     uint32_t len = left < FAKE_FRAME ? left : FAKE_FRAME;
     *ret_frame = (hs_frame){.stored_offset = at, .stored_bytes = len, .raw_offset = at, .raw_bytes = len};
     return true;
-}
-int hs_decoder_create(hs_decoder **ret, hs_err *err)
-{
-    (void)err;
-    *ret = calloc(1, sizeof **ret);
-    return *ret ? 0 : -ENOMEM;
-}
-void hs_decoder_destroy(hs_decoder **d)
-{
-    free(*d);
-    *d = NULL;
-}
-uint64_t hs_decoder_bytes(void)
-{
-    return sizeof(hs_decoder);
 }
 void hs_object_describe(const hs_objects *o, uint32_t object, char *buf, size_t cap)
 {

@@ -15,6 +15,7 @@
 #include "bench/virtual_drive.h"
 
 #include "base/mem.h"
+#include "fake_decoder.h"
 #include "residency/residency_int.h"
 
 #define LAYERS  6u
@@ -36,9 +37,6 @@ typedef struct machine {
 struct hs_objects {
     uint64_t raw_bytes, stored_bytes; /* in this program's bytes */
     uint32_t n_frames;
-};
-struct hs_decoder {
-    int unused;
 };
 
 static machine now_is;
@@ -133,22 +131,6 @@ void hs_object_describe(const hs_objects *o, uint32_t object, char *buf, size_t 
     (void)o;
     snprintf(buf, cap, "object %u", object);
 }
-int hs_decoder_create(hs_decoder **ret, hs_err *err)
-{
-    (void)err;
-    *ret = calloc(1, sizeof **ret);
-    return *ret ? 0 : -ENOMEM;
-}
-void hs_decoder_destroy(hs_decoder **d)
-{
-    free(*d);
-    *d = NULL;
-}
-uint64_t hs_decoder_bytes(void)
-{
-    return sizeof(hs_decoder);
-}
-
 /* ---- a model ---- */
 
 typedef enum way { BOTH, PACKED, RAW, WAYS } way;
