@@ -73,6 +73,16 @@ static inline void hs_mutex_unlock(hs_mutex *m)
     pthread_mutex_unlock(&m->m);
 }
 
+/* For waits until a time as of hs_now_ns, whatever becomes of the date. */
+static inline void hs_cond_init(pthread_cond_t *c)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(c, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
 /* The lock counts as held meanwhile: a thread that sleeps takes no other. */
 static inline void hs_cond_wait(pthread_cond_t *c, hs_mutex *m)
 {

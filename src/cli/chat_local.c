@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/chat.h"
@@ -248,11 +249,7 @@ int hs_chat_open_local(const char *path, const char *mirror, const hs_config *co
         return hs_err_set(err, -ENOMEM, "%s: out of memory", path);
     c->base.ops = &local_ops;
     c->base.wishes = *wishes;
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->news, &attr);
-    pthread_condattr_destroy(&attr);
+    hs_cond_init(&c->news);
     pthread_mutex_init(&c->lock, NULL);
     r = hs_load_engine(&opt, &c->engine, err);
     if (r == 0)

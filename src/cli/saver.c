@@ -72,11 +72,7 @@ int hs_saver_start(hs_saver_fn *save_fn, void *ctx, const char *what, uint64_t e
         return hs_err_set(err, -ENOMEM, "%s: out of memory", what);
     *s = (hs_saver){.save = save_fn, .ctx = ctx, .what = what, .every_ms = every_ms};
     hs_mutex_init(&s->lock, HS_RANK_SAVER);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    hs_cond_init(&s->changed);
     int r = -pthread_create(&s->thread, NULL, run, s);
     if (r < 0) {
         destroy(s);

@@ -294,11 +294,7 @@ int hs__engine_create(const hs_engine_options *opt, const hs_io_config *how, hs_
     e->max_queue = opt->max_queue;
     e->how = how ? *how : (hs_io_config){0};
     hs_mutex_init(&e->lock, HS_RANK_ENGINE);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&e->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    hs_cond_init(&e->wake);
     int r = bring_up(e, opt, err);
     if (r < 0) {
         hs_engine_destroy(&e);

@@ -257,11 +257,7 @@ int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_e
     r->classes = classes;
     r->policy = cfg->by_layer ? &hs_policy_layered : policy;
     hs_mutex_init(&r->lock, HS_RANK_RESIDENCY);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&r->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    hs_cond_init(&r->wake);
     set_sizes(r);
     if (!allocate(r))
         e = hs_err_set(err, -ENOMEM, "residency: out of memory for %u slots of %llu bytes in all", r->max_slots,

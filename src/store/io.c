@@ -132,11 +132,7 @@ int hs_io_create(const hs_io_config *cfg, hs_io **ret_io, hs_err *err)
     if (!io)
         return hs_err_set(err, -ENOMEM, "reading: out of memory");
     hs_mutex_init(&io->lock, HS_RANK_IO);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&io->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    hs_cond_init(&io->changed);
     int r = set_up(io, cfg, err);
     if (r == 0) {
         io->start_result = 1;

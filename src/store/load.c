@@ -481,11 +481,7 @@ int hs_source_load(const hs_source *s, const hs_load *loads, uint32_t n, hs_pool
     l->loads = loads;
     l->n = n;
     hs_mutex_init(&l->lock, HS_RANK_LOAD);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&l->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    hs_cond_init(&l->changed);
     int r = set_up(l, pool, how, err);
     if (r == 0)
         r = run(l, pool, total, progress, ctx, err);

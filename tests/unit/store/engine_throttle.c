@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "unit/store/engines.h"
 
@@ -31,11 +32,7 @@ static int drive_create(void *ctx, const hs_io_engine_config *cfg, void **ret_en
     d->speed = ctx;
     d->cfg = cfg;
     pthread_mutex_init(&d->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&d->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    hs_cond_init(&d->wake);
     *ret_engine = d;
     return 0;
 }
