@@ -59,6 +59,8 @@ const tiny_tensor *tiny_find(const tiny_model *m, const char *name);
 void tiny_write_plain(const tiny_model *m, const char *path);
 /* The same model packed: manifest.json, headers, dense-00000.hss, experts-00000.hss. */
 void tiny_write_packed(const tiny_model *m, const char *path);
+/* The same with a record more: it begins with byte `at` of that tensor. */
+void tiny_write_cut(const tiny_model *m, const char *path, const char *tensor, uint64_t at);
 /* manifest.json from the text of a JSON object, its checksum added. */
 void tiny_write_manifest(const char *path, const char *text, size_t n);
 

@@ -70,45 +70,73 @@ static void put_frame(writer *w, hs_codec codec, const uint8_t *raw, uint32_t n)
     put(w, from, len);
 }
 
-/* Appends t to the record at work; image: its raw image so far. */
-static void put_part(writer *w, const tiny_tensor *t, uint64_t source_offset, writer *image)
+/* Appends bytes [from, to) of t to the record at work; image: its raw image so far. */
+static void put_part(writer *w, const tiny_tensor *t, uint64_t source_offset, uint64_t from, uint64_t to, writer *image)
 {
     hs_shard_record *rec = &w->records[w->n_records];
     hs_shard_part *p = &w->parts[w->n_parts++];
     *p = (hs_shard_part){.source = (uint32_t)t->container,
                          .codec = (uint32_t)t->codec,
-                         .source_offset = source_offset,
-                         .bytes = tiny_nbytes(t),
+                         .source_offset = source_offset + from,
+                         .bytes = to - from,
                          .raw_offset = image->n};
     size_t padded = (p->bytes + HS_PART_ALIGN - 1) / HS_PART_ALIGN * HS_PART_ALIGN;
-    if (!padded) {
-        rec->n_parts++;
+    rec->n_parts++;
+    if (!padded)
         return;
-    }
-    put(image, NULL, padded);
+    uint8_t *all = malloc(tiny_nbytes(t));
+    assert_non_null(all);
+    tiny_bytes(t, all);
+    put(image, all + from, p->bytes);
+    put(image, NULL, padded - p->bytes);
+    free(all);
     uint8_t *raw = image->bytes + p->raw_offset;
-    tiny_bytes(t, raw);
     for (size_t at = 0; at < padded; at += HS_FRAME_RAW)
         put_frame(w, t->codec, raw + at, (uint32_t)(padded - at < HS_FRAME_RAW ? padded - at : HS_FRAME_RAW));
-    rec->n_parts++;
 }
 
-static void put_record(writer *w, const tiny_model *m, const tiny__image *containers, int record, uint32_t dense)
+static void begin_record(writer *w)
 {
-    hs_shard_record *rec = &w->records[w->n_records];
-    writer image = {0};
-    *rec = (hs_shard_record){.offset = w->n, .first_part = w->n_parts, .first_frame = w->n_frames};
-    for (uint32_t i = 0; i < m->n; i++)
-        if (record == TINY_DENSE ? i == dense : m->tensors[i].record == record)
-            put_part(w, &m->tensors[i], containers[m->tensors[i].container].offset[i], &image);
+    w->records[w->n_records] = (hs_shard_record){.offset = w->n, .first_part = w->n_parts, .first_frame = w->n_frames};
+}
+
+static void end_record(writer *w, writer *image)
+{
+    hs_shard_record *rec = &w->records[w->n_records++];
     rec->n_frames = w->n_frames - rec->first_frame;
     rec->stored_bytes = w->n - rec->offset;
-    rec->raw_bytes = image.n;
+    rec->raw_bytes = image->n;
     rec->stored_hash = XXH3_64bits(w->bytes + rec->offset, rec->stored_bytes);
-    rec->raw_hash = XXH3_64bits(image.bytes, image.n);
-    free(image.bytes);
+    rec->raw_hash = XXH3_64bits(image->bytes, image->n);
     pad(w);
-    w->n_records++;
+    free(image->bytes);
+    *image = (writer){0};
+}
+
+/* A tensor of which only so many bytes are in the record of those before it. */
+typedef struct cut {
+    const tiny_tensor *tensor;
+    uint64_t at;
+} cut;
+
+static void put_record(writer *w, const tiny_model *m, const tiny__image *containers, int record, uint32_t dense, cut c)
+{
+    writer image = {0};
+    begin_record(w);
+    for (uint32_t i = 0; i < m->n; i++) {
+        const tiny_tensor *t = &m->tensors[i];
+        uint64_t offset = containers[t->container].offset[i], from = 0;
+        if (record == TINY_DENSE ? i != dense : t->record != record)
+            continue;
+        if (t == c.tensor) {
+            put_part(w, t, offset, 0, c.at, &image);
+            end_record(w, &image);
+            begin_record(w);
+            from = c.at;
+        }
+        put_part(w, t, offset, from, tiny_nbytes(t), &image);
+    }
+    end_record(w, &image);
 }
 
 static void finish(writer *w, const char *path, const char *name)
@@ -169,7 +197,7 @@ static void write_manifest(const char *path, const tiny__image *containers)
     tiny_write_manifest(path, text, at);
 }
 
-void tiny_write_packed(const tiny_model *m, const char *path)
+static void write_packed(const tiny_model *m, const char *path, cut c)
 {
     tiny__image containers[2] = {0};
     char name[64];
@@ -185,15 +213,25 @@ void tiny_write_packed(const tiny_model *m, const char *path)
     put(&w[1], NULL, HS_SHARD_ALIGN);
     for (uint32_t i = 0; i < m->n; i++)
         if (m->tensors[i].record == TINY_DENSE)
-            put_record(&w[0], m, containers, TINY_DENSE, i);
+            put_record(&w[0], m, containers, TINY_DENSE, i, c);
     for (uint32_t r = 0; r < m->n_records; r++)
-        put_record(&w[1], m, containers, (int)r, 0);
+        put_record(&w[1], m, containers, (int)r, 0, c);
     finish(&w[0], path, "dense-00000.hss");
     finish(&w[1], path, "experts-00000.hss");
     write_manifest(path, containers);
     free(w);
     free(containers[0].bytes);
     free(containers[1].bytes);
+}
+
+void tiny_write_packed(const tiny_model *m, const char *path)
+{
+    write_packed(m, path, (cut){0});
+}
+
+void tiny_write_cut(const tiny_model *m, const char *path, const char *tensor, uint64_t at)
+{
+    write_packed(m, path, (cut){tiny_find(m, tensor), at});
 }
 
 tiny_area tiny_area_of(const uint8_t *shard, size_t n, size_t at, uint32_t *ret_record)

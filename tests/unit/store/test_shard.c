@@ -219,6 +219,26 @@ static void a_table_that_lies_is_refused(void **state)
     free(good);
 }
 
+/* A tensor may be cut where its bytes are neighbours in a slot: behind the last part of a record, on a page. */
+static void a_tensor_is_cut_on_a_page_only(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tensor;
+        uint64_t at;
+        bool good;
+    } cuts[] = {{"l0.e0.gate", 4096, true},    {"l0.e0.gate", 74 * 4096, true},  {"l0.e0.up", 8192, true},
+                {"l0.e0.gate", 64, false},     {"l0.e0.gate", 4096 + 64, false}, {"l0.e0.gate", 4095, false},
+                {"l0.e0.up", 4096 - 64, false}};
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        tiny_write_cut(&tiny_wide, path, cuts[i].tensor, cuts[i].at);
+        if (cuts[i].good)
+            opens();
+        else
+            folder_refused(path, "is of a tensor whose parts do not make it up");
+    }
+}
+
 /* Random lies with right checksums: an error, or a folder that can be loaded without harm. */
 static void random_tables_do_no_harm(void **state)
 {
@@ -447,6 +467,7 @@ int main(void)
         TEST(every_damaged_byte_of_header_table_and_footer_is_found),
         TEST(a_cut_longer_or_missing_shard_is_refused),
         TEST(a_table_that_lies_is_refused),
+        TEST(a_tensor_is_cut_on_a_page_only),
         TEST(random_tables_do_no_harm),
         TEST(a_damaged_container_header_is_refused),
         TEST(a_bad_manifest_is_refused_by_field),
