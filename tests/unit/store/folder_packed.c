@@ -197,7 +197,7 @@ static void write_manifest(const char *path, const tiny__image *containers)
     tiny_write_manifest(path, text, at);
 }
 
-static void write_packed(const tiny_model *m, const char *path, cut c)
+static void write_packed(const tiny_model *m, const char *path, cut at)
 {
     tiny__image containers[2] = {0};
     char name[64];
@@ -213,9 +213,9 @@ static void write_packed(const tiny_model *m, const char *path, cut c)
     put(&w[1], NULL, HS_SHARD_ALIGN);
     for (uint32_t i = 0; i < m->n; i++)
         if (m->tensors[i].record == TINY_DENSE)
-            put_record(&w[0], m, containers, TINY_DENSE, i, c);
+            put_record(&w[0], m, containers, TINY_DENSE, i, at);
     for (uint32_t r = 0; r < m->n_records; r++)
-        put_record(&w[1], m, containers, (int)r, 0, c);
+        put_record(&w[1], m, containers, (int)r, 0, at);
     finish(&w[0], path, "dense-00000.hss");
     finish(&w[1], path, "experts-00000.hss");
     write_manifest(path, containers);
