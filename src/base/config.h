@@ -31,9 +31,7 @@ int hs_config_set(hs_config *c, const char *assignment, const char *origin, hs_e
 int hs_config_load_environ(hs_config *c, char *const *environ_vars, hs_err *err) HS_MUST_CHECK;
 
 const char *hs_config_str(const hs_config *c, const char *section, const char *key);
-bool hs_config_bool(const hs_config *c, const char *section, const char *key);
 int64_t hs_config_int(const hs_config *c, const char *section, const char *key);
-double hs_config_num(const hs_config *c, const char *section, const char *key);
 uint64_t hs_config_size(const hs_config *c, const char *section, const char *key); /* SIZE; AUTO_SIZE: 0 = auto */
 int64_t hs_config_seconds(const hs_config *c, const char *section, const char *key);
 hs_size_spec hs_config_size_spec(const hs_config *c, const char *section, const char *key);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 int hs_parse_int(const char *text, int64_t *ret)
 {
@@ -33,22 +32,6 @@ int hs_parse_number(const char *text, double *ret)
         return -EINVAL;
     *ret = v;
     return 0;
-}
-
-int hs_parse_bool(const char *text, bool *ret)
-{
-    static const char *const yes[] = {"yes", "true", "on", "1"}, *const no[] = {"no", "false", "off", "0"};
-    for (size_t i = 0; i < 4; i++) {
-        if (!strcasecmp(text, yes[i])) {
-            *ret = true;
-            return 0;
-        }
-        if (!strcasecmp(text, no[i])) {
-            *ret = false;
-            return 0;
-        }
-    }
-    return -EINVAL;
 }
 
 /* Digits with a suffix: the number, and where the suffix begins. */
@@ -227,15 +210,10 @@ static int check_number(const hs_option *o, const char *value, const char **ret_
 int hs_option_check(const hs_option *o, const char *value, hs_err *err)
 {
     const char *expected = NULL;
-    bool b;
     hs_size_spec spec;
     switch (o->type) {
     case HS_OPT_STRING:
         return 0;
-    case HS_OPT_BOOL:
-        if (hs_parse_bool(value, &b) == 0)
-            return 0;
-        return hs_err_set(err, -EINVAL, "%s.%s: '%s' is not yes or no", o->section, o->key, value);
     case HS_OPT_ENUM:
         if (hs_is_choice(o->choices, value))
             return 0;

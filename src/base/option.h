@@ -13,7 +13,6 @@
 
 typedef enum hs_option_type {
     HS_OPT_STRING,
-    HS_OPT_BOOL, /* yes/no, true/false, on/off, 1/0 */
     HS_OPT_INT,
     HS_OPT_NUMBER,
     HS_OPT_SIZE,     /* hs_parse_size */
@@ -53,7 +52,6 @@ int hs_parse_size(const char *text, uint64_t *ret) HS_MUST_CHECK;
 /* Whole-string integers and numbers, no blanks, no trailing text. */
 int hs_parse_int(const char *text, int64_t *ret) HS_MUST_CHECK;
 int hs_parse_number(const char *text, double *ret) HS_MUST_CHECK;
-int hs_parse_bool(const char *text, bool *ret) HS_MUST_CHECK;
 int hs_parse_seconds(const char *text, int64_t *ret) HS_MUST_CHECK;
 
 typedef enum hs_size_kind { HS_SIZE_AUTO, HS_SIZE_BYTES, HS_SIZE_PERCENT } hs_size_kind;

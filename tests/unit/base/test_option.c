@@ -59,7 +59,6 @@ static void integers_numbers_seconds(void **state)
     (void)state;
     int64_t i = 77;
     double d = 77;
-    bool b = false;
     assert_true(hs_parse_int("-9223372036854775808", &i) == 0 && i == INT64_MIN);
     assert_true(hs_parse_int("12", &i) == 0 && i == 12);
     i = 77;
@@ -76,9 +75,6 @@ static void integers_numbers_seconds(void **state)
     assert_true(hs_parse_seconds("1h", &i) == 0 && i == 3600);
     assert_true(hs_parse_seconds("1m", &i) == -EINVAL && hs_parse_seconds("-1", &i) == -EINVAL);
     assert_true(hs_parse_seconds("596524h", &i) == -ERANGE && i == 3600);
-    assert_true(hs_parse_bool("On", &b) == 0 && b);
-    assert_true(hs_parse_bool("no", &b) == 0 && !b);
-    assert_true(hs_parse_bool("", &b) < 0 && hs_parse_bool("y", &b) < 0 && hs_parse_bool("2", &b) < 0);
 }
 
 static void size_specs(void **state)
