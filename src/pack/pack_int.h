@@ -344,6 +344,8 @@ typedef struct hs__pk_packed {
 /* Reads the manifest alone. Errors: -ENOENT none; -EINVAL not ours; -ENOTSUP a newer version; -EBADMSG damaged. */
 int hs__pk_packed_open(const char *path, hs__pk_packed **ret, hs_err *err) HS_MUST_CHECK;
 void hs__pk_packed_close(hs__pk_packed **p);
+/* Of all its files, as the manifest says: what verifying reads. */
+uint64_t hs__pk_packed_bytes(const hs__pk_packed *p);
 /* Forgets the raw shards, for who needs every record once. */
 void hs__pk_packed_without_raw(hs__pk_packed *p);
 /* Opens and checks every shard's header, table and footer; problems are told through w. */

@@ -422,6 +422,18 @@ static void check_raw(hs__pk_work *w, const hs__pk_packed *p, uint32_t shard, co
     }
 }
 
+uint64_t hs__pk_packed_bytes(const hs__pk_packed *p)
+{
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < p->n_sources; i++)
+        total += p->sources[i].data_start;
+    for (uint32_t i = 0; i < p->n_files; i++)
+        total += p->files[i].bytes;
+    for (uint32_t i = 0; i < p->n_shards; i++)
+        total += p->shards[i].want_bytes;
+    return total;
+}
+
 int hs__pk_packed_coverage(hs__pk_work *w, const hs__pk_packed *p, hs_err *err)
 {
     uint64_t n = 0, k = 0;

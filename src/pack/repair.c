@@ -292,14 +292,7 @@ static int repair_file(repair *r, const char *name, bool is_header, uint32_t ind
 static int repair_all(repair *r, hs_err *err)
 {
     hs__pk_packed *p = r->p;
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < p->n_sources; i++)
-        total += p->sources[i].data_start;
-    for (uint32_t i = 0; i < p->n_files; i++)
-        total += p->files[i].bytes;
-    for (uint32_t i = 0; i < p->n_shards; i++)
-        total += p->shards[i].want_bytes;
-    hs__pk_phase(r->w, HS_PACK_PHASE_VERIFY, total);
+    hs__pk_phase(r->w, HS_PACK_PHASE_VERIFY, hs__pk_packed_bytes(p));
     int e = 0;
     for (uint32_t i = 0; e == 0 && i < p->n_sources; i++)
         e = repair_file(r, p->sources[i].header, true, i, p->sources[i].data_start, p->sources[i].header_hash, err);

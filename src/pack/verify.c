@@ -78,14 +78,7 @@ static int verify_file(hs__pk_work *w, const hs__pk_packed *p, const char *name,
 
 int hs__pk_verify(hs__pk_work *w, hs__pk_packed *p, hs_err *err)
 {
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < p->n_sources; i++)
-        total += p->sources[i].data_start;
-    for (uint32_t i = 0; i < p->n_files; i++)
-        total += p->files[i].bytes;
-    for (uint32_t i = 0; i < p->n_shards; i++)
-        total += p->shards[i].want_bytes;
-    hs__pk_phase(w, HS_PACK_PHASE_VERIFY, total);
+    hs__pk_phase(w, HS_PACK_PHASE_VERIFY, hs__pk_packed_bytes(p));
 
     hs__pk_reader *reader = NULL;
     int r = 0;
