@@ -357,3 +357,29 @@ void stopper_progress(void *ctx, hs_pack_phase phase, uint64_t done, uint64_t to
         raise(SIGKILL);
     atomic_store(&s->cancel, 1);
 }
+
+packed_model packed_model_make(source_kind kind, hs_pack_codec codec)
+{
+    packed_model w = {.src = temp_folder(0), .out = temp_folder(1)};
+    snprintf(w.packed, sizeof w.packed, "%s/p", w.out);
+    snprintf(w.beside, sizeof w.beside, "%s/b", w.out);
+    make_source(w.src, kind);
+    assert_int_equal(pack(w.src, w.packed, codec, 0, NULL), 0);
+    assert_int_equal(hs_pool_create(1, &w.pool, NULL), 0);
+    return w;
+}
+
+packed_model packed_twice(source_kind kind, hs_pack_codec codec)
+{
+    packed_model w = packed_model_make(kind, codec);
+    assert_int_equal(pack(w.src, w.beside, codec, 0, NULL), 0);
+    assert_same_folder(w.packed, w.beside);
+    return w;
+}
+
+void packed_model_end(packed_model *w)
+{
+    hs_pool_destroy(&w->pool);
+    remove_tree(w->src);
+    remove_tree(w->out);
+}

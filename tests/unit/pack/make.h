@@ -39,6 +39,16 @@ int pack(const char *src, const char *dst, hs_pack_codec codec, uint64_t shard_b
 /* The same with raw records beside the compressed ones. */
 int pack_kept(const char *src, const char *dst, hs_pack_codec codec, uint64_t shard_bytes, hs_err *err);
 
+/* A source and its pack (by pack), each in a folder of its own in slots 0 and 1. */
+typedef struct packed_model {
+    const char *src, *out;
+    char packed[220], beside[220]; /* in out; the second is not made: for a copy, or for what is unpacked */
+    hs_pool *pool;
+} packed_model;
+packed_model packed_model_make(source_kind kind, hs_pack_codec codec);
+packed_model packed_twice(source_kind kind, hs_pack_codec codec); /* beside is packed, too */
+void packed_model_end(packed_model *w);
+
 /* A monitor that cancels the work, or kills the process, at its stop_at-th sign of life. */
 typedef struct stopper {
     atomic_int cancel;

@@ -15,32 +15,8 @@
 #include "hotset/shard_format.h"
 #include "make.h"
 
-typedef struct world {
-    const char *src, *out;
-    char packed[220], back[220];
-    hs_pool *pool;
-} world;
-
-static world begin(void)
-{
-    world w = {.src = temp_folder(0), .out = temp_folder(1)};
-    make_source(w.src, SOURCE_TINY);
-    snprintf(w.packed, sizeof w.packed, "%s/p", w.out);
-    snprintf(w.back, sizeof w.back, "%s/b", w.out);
-    assert_int_equal(pack(w.src, w.packed, HS_PACK_ZSTD, 0, NULL), 0);
-    assert_int_equal(hs_pool_create(1, &w.pool, NULL), 0);
-    return w;
-}
-
-static void end(world *w)
-{
-    hs_pool_destroy(&w->pool);
-    remove_tree(w->src);
-    remove_tree(w->out);
-}
-
 /* Verify finds it (names that clash matter only to unpack), unpack refuses; store's reader has tests of its own. */
-static void expect_refusal(const world *w, const char *what)
+static void expect_refusal(const packed_model *w, const char *what)
 {
     hs_err err = {0};
     int r = hs_verify(w->packed, w->pool, NULL, NULL, &err);
@@ -48,18 +24,18 @@ static void expect_refusal(const world *w, const char *what)
         !strcmp(what, "config.json") || !strcmp(what, "hotset-pack.lock") || strstr(what, "\"model.safetensors");
     if (r != -EBADMSG && r != -ENOTSUP && r != -EINVAL && !(clash && r == 0))
         fail_msg("%s: verify gave %d", what, r);
-    r = hs_unpack(w->packed, w->back, w->pool, NULL, &err);
+    r = hs_unpack(w->packed, w->beside, w->pool, NULL, &err);
     if (r >= 0)
         fail_msg("%s: unpacked", what);
-    assert_false(loads(w->back));
-    remove_tree(w->back);
+    assert_false(loads(w->beside));
+    remove_tree(w->beside);
     (void)loads(w->packed);
 }
 
 /* ---- manifest ---- */
 
 /* Writes text, up to its checksum, with a right one. */
-static void write_manifest(const world *w, const char *text, size_t len)
+static void write_manifest(const packed_model *w, const char *text, size_t len)
 {
     char *all = malloc(len + 100);
     assert_non_null(all);
@@ -119,7 +95,7 @@ static void wrong_manifests(void **state)
         {"\"files\"", "\"name\": \"config.json\"", "\"name\": \"model.safetensors.tmp\""},
         {"\"files\"", "\"bytes\": ", "\"bytes\": 1"},
     };
-    world w = begin();
+    packed_model w = packed_model_make(SOURCE_TINY, HS_PACK_ZSTD);
     size_t n;
     char *text = read_file(w.packed, "manifest.json", &n);
     text[n] = '\0';
@@ -135,7 +111,7 @@ static void wrong_manifests(void **state)
     write_manifest(&w, text, strlen(text));
     assert_int_equal(hs_verify(w.packed, w.pool, NULL, NULL, NULL), 0);
     free(text);
-    end(&w);
+    packed_model_end(&w);
 }
 
 /* ---- shards ---- */
@@ -146,7 +122,7 @@ typedef struct shard {
     hs_shard_header header;
 } shard;
 
-static shard load_shard(const world *w, const char *name)
+static shard load_shard(const packed_model *w, const char *name)
 {
     shard s = {0};
     s.data = read_file(w->packed, name, &s.n);
@@ -155,7 +131,7 @@ static shard load_shard(const world *w, const char *name)
 }
 
 /* Writes a copy of s with right hashes in table, header and footer, and a manifest that knows the new header. */
-static void write_shard(const world *w, const shard *s, const char *name, const char *manifest)
+static void write_shard(const packed_model *w, const shard *s, const char *name, const char *manifest)
 {
     char *copy = malloc(s->n), old[17], new[17];
     assert_non_null(copy);
@@ -187,7 +163,7 @@ static void wrong_tables(void **state)
 {
     (void)state;
     static const uint32_t evil[] = {0, 1, 0x7fffffff, 0x80000000, 0xffffffff, 4096};
-    world w = begin();
+    packed_model w = packed_model_make(SOURCE_TINY, HS_PACK_ZSTD);
     size_t n;
     char *manifest = read_file(w.packed, "manifest.json", &n);
     manifest[n] = '\0';
@@ -263,7 +239,7 @@ static void wrong_tables(void **state)
     }
     assert_int_equal(hs_verify(w.packed, w.pool, NULL, NULL, NULL), 0);
     free(manifest);
-    end(&w);
+    packed_model_end(&w);
 }
 
 int main(void)

@@ -13,32 +13,10 @@
 
 #include "make.h"
 
-typedef struct world {
-    const char *src, *top;
-    char dst[220], was[220];
-} world;
-
-static world begin(source_kind kind, hs_pack_codec codec)
-{
-    world w = {.src = temp_folder(0), .top = temp_folder(1)};
-    snprintf(w.dst, sizeof w.dst, "%s/p", w.top);
-    snprintf(w.was, sizeof w.was, "%s/was", w.top);
-    make_source(w.src, kind);
-    assert_int_equal(pack(w.src, w.dst, codec, 0, NULL), 0);
-    assert_int_equal(pack(w.src, w.was, codec, 0, NULL), 0);
-    return w;
-}
-
-static void end(world *w)
-{
-    remove_tree(w->src);
-    remove_tree(w->top);
-}
-
-static int repair(const world *w, uint64_t *ret_mended, uint64_t *ret_problems, hs_err *err)
+static int repair(const packed_model *w, uint64_t *ret_mended, uint64_t *ret_problems, hs_err *err)
 {
     *ret_mended = *ret_problems = 0;
-    return hs_repair(w->dst, NULL, NULL, NULL, ret_mended, ret_problems, err);
+    return hs_repair(w->packed, NULL, NULL, NULL, ret_mended, ret_problems, err);
 }
 
 static void records_and_files_come_back(void **state)
@@ -49,21 +27,21 @@ static void records_and_files_come_back(void **state)
                                         "config.json"};
     uint32_t mended_all = 0;
     for (int i = 0; i < 8; i++) {
-        world w = begin(i % 2 ? SOURCE_FP8 : SOURCE_TINY, codecs[i / 2]);
+        packed_model w = packed_twice(i % 2 ? SOURCE_FP8 : SOURCE_TINY, codecs[i / 2]);
         for (int f = 0; f < 4; f++) {
             uint64_t mended, problems;
             hs_err err = {0};
-            size_t n = size_of(w.dst, files[f]);
-            flip_bits(w.dst, files[f], f < 2 ? 4096 + 7 : n / 2, 0x10);
+            size_t n = size_of(w.packed, files[f]);
+            flip_bits(w.packed, files[f], f < 2 ? 4096 + 7 : n / 2, 0x10);
             if (f == 0) /* another record */
-                flip_bits(w.dst, files[f], n / 2, 0x10);
+                flip_bits(w.packed, files[f], n / 2, 0x10);
             if (repair(&w, &mended, &problems, &err) < 0 || problems)
                 fail_msg("%s: %s", files[f], err.text);
             assert_in_range(mended, 1, 2);
             mended_all += (uint32_t)mended;
-            assert_same_folder(w.dst, w.was);
+            assert_same_folder(w.packed, w.beside);
         }
-        end(&w);
+        packed_model_end(&w);
     }
     assert_true(mended_all > 8 * 4);
 }
@@ -72,28 +50,28 @@ static void records_and_files_come_back(void **state)
 static void raw_copies_come_back(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_FP8, HS_PACK_RAW);
-    remove_tree(w.dst);
-    remove_tree(w.was);
-    assert_int_equal(pack_kept(w.src, w.dst, HS_PACK_EXPONENT, 0, NULL), 0);
-    assert_int_equal(pack_kept(w.src, w.was, HS_PACK_EXPONENT, 0, NULL), 0);
+    packed_model w = packed_twice(SOURCE_FP8, HS_PACK_RAW);
+    remove_tree(w.packed);
+    remove_tree(w.beside);
+    assert_int_equal(pack_kept(w.src, w.packed, HS_PACK_EXPONENT, 0, NULL), 0);
+    assert_int_equal(pack_kept(w.src, w.beside, HS_PACK_EXPONENT, 0, NULL), 0);
     uint64_t mended, problems;
     hs_err err = {0};
-    flip_bits(w.dst, "raw-00000.hss", 4096 + 7, 0x10);
-    flip_bits(w.dst, "raw-00000.hss", size_of(w.dst, "raw-00000.hss") / 2, 0x10);
-    flip_bits(w.dst, "experts-00000.hss", 4096 + 7, 0x10);
+    flip_bits(w.packed, "raw-00000.hss", 4096 + 7, 0x10);
+    flip_bits(w.packed, "raw-00000.hss", size_of(w.packed, "raw-00000.hss") / 2, 0x10);
+    flip_bits(w.packed, "experts-00000.hss", 4096 + 7, 0x10);
     if (repair(&w, &mended, &problems, &err) < 0 || problems)
         fail_msg("%s", err.text);
     assert_int_equal(mended, 3);
-    assert_same_folder(w.dst, w.was);
-    end(&w);
+    assert_same_folder(w.packed, w.beside);
+    packed_model_end(&w);
 }
 
 /* Bytes that are the source's no more are not written over what is left of the pack. */
 static void another_source_mends_nothing(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_TINY, HS_PACK_ZSTD);
+    packed_model w = packed_twice(SOURCE_TINY, HS_PACK_ZSTD);
     char path[300];
     struct stat st;
     size_t n, n_after, n_src = size_of(w.src, "model.safetensors");
@@ -101,19 +79,19 @@ static void another_source_mends_nothing(void **state)
     hs_err err = {0};
     snprintf(path, sizeof path, "%s/model.safetensors", w.src);
     assert_int_equal(stat(path, &st), 0);
-    flip_bits(w.dst, "experts-00000.hss", 4096 + 7, 0x10);
-    flip_bits(w.dst, "experts-00000.hss", size_of(w.dst, "experts-00000.hss") / 2, 0x10);
+    flip_bits(w.packed, "experts-00000.hss", 4096 + 7, 0x10);
+    flip_bits(w.packed, "experts-00000.hss", size_of(w.packed, "experts-00000.hss") / 2, 0x10);
     flip_bits(w.src, "model.safetensors", n_src - 5000, 0x10);
     flip_bits(w.src, "model.safetensors", n_src / 4, 0x10);
     const struct timespec same[2] = {st.st_atim, st.st_mtim};
     assert_int_equal(utimensat(AT_FDCWD, path, same, 0), 0);
-    char *before = read_file(w.dst, "experts-00000.hss", &n);
+    char *before = read_file(w.packed, "experts-00000.hss", &n);
     assert_int_equal(repair(&w, &mended, &problems, &err), -EBADMSG);
     assert_int_equal(problems, 2);
     assert_int_equal(mended, 0);
     if (!strstr(err.text, "not those that were packed"))
         fail_msg("%s", err.text);
-    char *after = read_file(w.dst, "experts-00000.hss", &n_after);
+    char *after = read_file(w.packed, "experts-00000.hss", &n_after);
     assert_int_equal(n, n_after);
     assert_memory_equal(before, after, n);
     /* It tells of itself that it was changed. */
@@ -121,23 +99,23 @@ static void another_source_mends_nothing(void **state)
     assert_int_equal(repair(&w, &mended, &problems, &err), -ESTALE);
     remove_tree(w.src);
     assert_int_equal(repair(&w, &mended, &problems, &err), -ENOENT);
-    assert_false(file_exists(w.dst, "hotset-pack.lock"));
+    assert_false(file_exists(w.packed, "hotset-pack.lock"));
     free(before);
     free(after);
-    end(&w);
+    packed_model_end(&w);
 }
 
 static void a_damaged_table_is_told(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_TINY, HS_PACK_ZSTD);
+    packed_model w = packed_twice(SOURCE_TINY, HS_PACK_ZSTD);
     uint64_t mended, problems;
     hs_err err = {0};
-    flip_bits(w.dst, "experts-00000.hss", 20, 0x10);
+    flip_bits(w.packed, "experts-00000.hss", 20, 0x10);
     assert_int_equal(repair(&w, &mended, &problems, &err), -EBADMSG);
     assert_int_equal(mended, 0);
     assert_int_equal(problems, 1);
-    end(&w);
+    packed_model_end(&w);
 }
 
 int main(void)

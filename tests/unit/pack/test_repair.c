@@ -13,32 +13,6 @@
 
 #include "make.h"
 
-typedef struct world {
-    const char *src, *top;
-    char dst[220], mirror[220];
-    hs_pool *pool;
-} world;
-
-static world begin(source_kind kind, hs_pack_codec codec)
-{
-    world w = {.src = temp_folder(0), .top = temp_folder(1)};
-    snprintf(w.dst, sizeof w.dst, "%s/p", w.top);
-    snprintf(w.mirror, sizeof w.mirror, "%s/m", w.top);
-    make_source(w.src, kind);
-    assert_int_equal(pack(w.src, w.dst, codec, 0, NULL), 0);
-    assert_int_equal(pack(w.src, w.mirror, codec, 0, NULL), 0);
-    assert_same_folder(w.dst, w.mirror);
-    assert_int_equal(hs_pool_create(1, &w.pool, NULL), 0);
-    return w;
-}
-
-static void end(world *w)
-{
-    hs_pool_destroy(&w->pool);
-    remove_tree(w->src);
-    remove_tree(w->top);
-}
-
 typedef struct heard {
     uint64_t notes, problems, ticks, stop_at;
     int64_t record;
@@ -69,12 +43,12 @@ static void on_progress(void *ctx, hs_pack_phase phase, uint64_t done, uint64_t 
 }
 
 /* Repairs; *h hears. */
-static int repair(const world *w, const char *mirror, heard *h, uint64_t *ret_mended, hs_err *err)
+static int repair(const packed_model *w, const char *mirror, heard *h, uint64_t *ret_mended, hs_err *err)
 {
     hs_pack_monitor m = {
         .ctx = h, .note = on_note, .problem = on_problem, .progress = on_progress, .cancel = &h->cancel};
     uint64_t problems = 0;
-    int r = hs_repair(w->dst, mirror, w->pool, &m, ret_mended, &problems, err);
+    int r = hs_repair(w->packed, mirror, w->pool, &m, ret_mended, &problems, err);
     if (r == 0 || r == -EBADMSG) {
         assert_int_equal(problems, h->problems);
         assert_int_equal(*ret_mended, h->notes);
@@ -83,15 +57,15 @@ static int repair(const world *w, const char *mirror, heard *h, uint64_t *ret_me
 }
 
 /* One thing is damaged: it is mended, and all is as it was. */
-static void expect_mended(const world *w, const char *what, size_t at)
+static void expect_mended(const packed_model *w, const char *what, size_t at)
 {
     heard h = {0};
     hs_err err = {0};
     uint64_t n = 0;
-    int r = repair(w, w->mirror, &h, &n, &err);
+    int r = repair(w, w->beside, &h, &n, &err);
     if (r < 0 || n != 1 || h.problems)
         fail_msg("%s at %zu: %d (%s), %llu mended", what, at, r, err.text, (unsigned long long)n);
-    assert_same_folder(w->dst, w->mirror);
+    assert_same_folder(w->packed, w->beside);
 }
 
 static const char *const files[] = {"manifest.json", "config.json", "model.safetensors.header", "dense-00000.hss",
@@ -102,59 +76,59 @@ static const char *const files[] = {"manifest.json", "config.json", "model.safet
 static void a_flipped_byte_is_mended_anywhere(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_TINY, HS_PACK_ZSTD);
+    packed_model w = packed_twice(SOURCE_TINY, HS_PACK_ZSTD);
     uint32_t tried = 0;
     for (size_t f = 0; f < N_FILES; f++) {
-        size_t n = size_of(w.dst, files[f]);
+        size_t n = size_of(w.packed, files[f]);
         for (size_t at = 0; at < n; at += at < 90 || n - at < 100 ? 11 : 509, tried++) {
-            flip_bits(w.dst, files[f], at, 0x10);
+            flip_bits(w.packed, files[f], at, 0x10);
             expect_mended(&w, files[f], at);
         }
     }
     assert_true(tried > 150);
-    end(&w);
+    packed_model_end(&w);
 }
 
 static void cut_longer_and_missing_files_come_back(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_TINY, HS_PACK_ZSTD);
+    packed_model w = packed_twice(SOURCE_TINY, HS_PACK_ZSTD);
     for (size_t f = 1; f < N_FILES; f++) {
         size_t n;
-        char path[400], *data = read_file(w.dst, files[f], &n);
-        snprintf(path, sizeof path, "%s/%s", w.dst, files[f]);
+        char path[400], *data = read_file(w.packed, files[f], &n);
+        snprintf(path, sizeof path, "%s/%s", w.packed, files[f]);
         const size_t keep[] = {0, 1, n / 3, n - 1};
         for (size_t i = 0; i < 4; i++) {
-            write_file(w.dst, files[f], data, keep[i]);
+            write_file(w.packed, files[f], data, keep[i]);
             expect_mended(&w, files[f], keep[i]);
         }
         char *more = calloc(1, n + 4096);
         memcpy(more, data, n);
-        write_file(w.dst, files[f], more, n + 4096);
+        write_file(w.packed, files[f], more, n + 4096);
         expect_mended(&w, files[f], n + 4096);
         unlink(path);
         expect_mended(&w, "missing", f);
         free(more);
         free(data);
     }
-    end(&w);
+    packed_model_end(&w);
 }
 
 /* A shard on another drive is mended there. */
 static void a_link_stays_a_link(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_TINY, HS_PACK_ZSTD);
+    packed_model w = packed_twice(SOURCE_TINY, HS_PACK_ZSTD);
     char here[400], there[400], folder[230];
     struct stat st;
     size_t n;
-    snprintf(folder, sizeof folder, "%s/drive", w.top);
+    snprintf(folder, sizeof folder, "%s/drive", w.out);
     snprintf(there, sizeof there, "%s/moved.hss", folder);
-    snprintf(here, sizeof here, "%s/experts-00000.hss", w.dst);
+    snprintf(here, sizeof here, "%s/experts-00000.hss", w.packed);
     assert_int_equal(mkdir(folder, 0700), 0);
     assert_int_equal(rename(here, there), 0);
     assert_int_equal(symlink(there, here), 0);
-    assert_true(loads(w.dst));
+    assert_true(loads(w.packed));
     flip_bits(folder, "moved.hss", 5000, 0x10);
     expect_mended(&w, "a linked record", 5000);
     char *data = read_file(folder, "moved.hss", &n);
@@ -165,107 +139,107 @@ static void a_link_stays_a_link(void **state)
     assert_true(S_ISLNK(st.st_mode));
     assert_int_equal(lstat(there, &st), 0);
     assert_true(S_ISREG(st.st_mode) && (size_t)st.st_size == n);
-    end(&w);
+    packed_model_end(&w);
 }
 
 /* What the copy lacks as well is told, record by record; all the rest is mended. */
 static void damage_in_both_is_told(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_BF16, HS_PACK_RAW);
+    packed_model w = packed_twice(SOURCE_BF16, HS_PACK_RAW);
     const char *file = "experts-00000.hss";
     hs_err err = {0};
     uint64_t n = 0;
-    size_t first = 4096 + 5, last = size_of(w.dst, file) * 3 / 4;
+    size_t first = 4096 + 5, last = size_of(w.packed, file) * 3 / 4;
     heard h = {.record = -2};
-    flip_bits(w.dst, file, first, 0x10);
-    flip_bits(w.mirror, file, first + 100, 0x10);
-    flip_bits(w.dst, file, last, 0x10);
-    assert_int_equal(repair(&w, w.mirror, &h, &n, &err), -EBADMSG);
+    flip_bits(w.packed, file, first, 0x10);
+    flip_bits(w.beside, file, first + 100, 0x10);
+    flip_bits(w.packed, file, last, 0x10);
+    assert_int_equal(repair(&w, w.beside, &h, &n, &err), -EBADMSG);
     assert_int_equal(n, 1);
     assert_int_equal(h.problems, 1);
     assert_int_equal(h.record, 0);
     assert_non_null(strstr(err.text, "record 0"));
     /* Nothing of the damaged copy has been taken over. */
-    flip_bits(w.dst, file, first, 0x10);
-    assert_int_equal(hs_verify(w.dst, w.pool, NULL, NULL, &err), 0);
+    flip_bits(w.packed, file, first, 0x10);
+    assert_int_equal(hs_verify(w.packed, w.pool, NULL, NULL, &err), 0);
     /* A sound pack takes nothing from a damaged copy. */
     h = (heard){0};
-    assert_int_equal(repair(&w, w.mirror, &h, &n, &err), 0);
+    assert_int_equal(repair(&w, w.beside, &h, &n, &err), 0);
     assert_int_equal(n, 0);
-    assert_int_equal(hs_verify(w.dst, w.pool, NULL, NULL, &err), 0);
-    end(&w);
+    assert_int_equal(hs_verify(w.packed, w.pool, NULL, NULL, &err), 0);
+    packed_model_end(&w);
 }
 
 /* Sound bytes are not even written: the file that holds them may be read meanwhile. */
 static void only_the_damaged_pages_are_written(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_BF16, HS_PACK_RAW);
+    packed_model w = packed_twice(SOURCE_BF16, HS_PACK_RAW);
     char path[400];
     struct stat before, after;
-    snprintf(path, sizeof path, "%s/dense-00000.hss", w.dst);
+    snprintf(path, sizeof path, "%s/dense-00000.hss", w.packed);
     assert_int_equal(stat(path, &before), 0);
-    flip_bits(w.dst, "experts-00000.hss", 5000, 0x10);
+    flip_bits(w.packed, "experts-00000.hss", 5000, 0x10);
     expect_mended(&w, "a record", 5000);
     assert_int_equal(stat(path, &after), 0);
     assert_int_equal(before.st_mtim.tv_sec, after.st_mtim.tv_sec);
     assert_int_equal(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);
     assert_int_equal(before.st_ino, after.st_ino);
-    end(&w);
+    packed_model_end(&w);
 }
 
 static void only_a_copy_will_do(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_TINY, HS_PACK_ZSTD);
+    packed_model w = packed_twice(SOURCE_TINY, HS_PACK_ZSTD);
     char other[230], missing[230];
     heard h = {0};
     hs_err err = {0};
     uint64_t n = 0;
-    snprintf(other, sizeof other, "%s/o", w.top);
-    snprintf(missing, sizeof missing, "%s/none", w.top);
+    snprintf(other, sizeof other, "%s/o", w.out);
+    snprintf(missing, sizeof missing, "%s/none", w.out);
     assert_int_equal(pack(w.src, other, HS_PACK_RAW, 0, NULL), 0);
-    flip_bits(w.dst, "experts-00000.hss", 5000, 0x10);
+    flip_bits(w.packed, "experts-00000.hss", 5000, 0x10);
     assert_int_equal(repair(&w, other, &h, &n, &err), -ESTALE);
     assert_non_null(strstr(err.text, "not a copy"));
     assert_int_equal(repair(&w, missing, &h, &n, &err), -ENOENT);
     assert_int_equal(repair(&w, w.src, &h, &n, &err), -ENOENT);
     expect_mended(&w, "a record", 5000);
     /* Not even the manifest of another pack. */
-    flip_bits(w.dst, "manifest.json", 20, 0x10);
+    flip_bits(w.packed, "manifest.json", 20, 0x10);
     assert_int_equal(repair(&w, other, &h, &n, &err), -ESTALE);
     expect_mended(&w, "manifest.json", 20);
-    end(&w);
+    packed_model_end(&w);
 }
 
 /* Stopped at every report of progress: going on mends the rest. */
 static void stopped_anywhere_it_goes_on(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_BF16, HS_PACK_RAW);
+    packed_model w = packed_twice(SOURCE_BF16, HS_PACK_RAW);
     const char *file = "experts-00000.hss";
-    size_t n = size_of(w.dst, file);
+    size_t n = size_of(w.packed, file);
     uint32_t stops = 0;
     for (uint64_t at = 2;; at += 3) {
         heard h = {.stop_at = at};
         hs_err err = {0};
         uint64_t mended = 0;
         for (size_t k = 1; k < 6; k++)
-            flip_bits(w.dst, file, n / 6 * k, 0x10);
-        int r = repair(&w, w.mirror, &h, &mended, &err);
+            flip_bits(w.packed, file, n / 6 * k, 0x10);
+        int r = repair(&w, w.beside, &h, &mended, &err);
         if (r == 0)
             break;
         assert_int_equal(r, -ECANCELED);
-        assert_false(file_exists(w.dst, "hotset-pack.lock"));
+        assert_false(file_exists(w.packed, "hotset-pack.lock"));
         h = (heard){0};
-        assert_int_equal(repair(&w, w.mirror, &h, &mended, &err), 0);
-        assert_same_folder(w.dst, w.mirror);
+        assert_int_equal(repair(&w, w.beside, &h, &mended, &err), 0);
+        assert_same_folder(w.packed, w.beside);
         stops++;
     }
     assert_true(stops > 5);
-    assert_same_folder(w.dst, w.mirror);
-    end(&w);
+    assert_same_folder(w.packed, w.beside);
+    packed_model_end(&w);
 }
 
 int main(void)

@@ -13,31 +13,6 @@
 
 #include "make.h"
 
-typedef struct world {
-    const char *src;
-    char dst[220], out[220];
-    hs_pool *pool;
-} world;
-
-static world begin(source_kind kind, hs_pack_codec codec)
-{
-    world w = {.src = temp_folder(0)};
-    const char *out = temp_folder(1);
-    snprintf(w.out, sizeof w.out, "%s", out);
-    snprintf(w.dst, sizeof w.dst, "%s/p", out);
-    make_source(w.src, kind);
-    assert_int_equal(pack(w.src, w.dst, codec, 0, NULL), 0);
-    assert_int_equal(hs_pool_create(1, &w.pool, NULL), 0);
-    return w;
-}
-
-static void end(world *w)
-{
-    hs_pool_destroy(&w->pool);
-    remove_tree(w->src);
-    remove_tree(w->out);
-}
-
 typedef struct heard {
     char file[100];
     int64_t record;
@@ -55,14 +30,14 @@ static void on_problem(void *ctx, const hs_pack_problem *p)
 }
 
 /* Verifies, expecting damage in `file`. */
-static heard expect_damage(const world *w, const char *file, const char *what, size_t at)
+static heard expect_damage(const packed_model *w, const char *file, const char *what, size_t at)
 {
     heard h = {.record = -2};
     hs_err err = {0};
     uint64_t problems = 0;
     hs_pack_monitor m = {.ctx = &h, .problem = on_problem};
-    int r = hs_verify(w->dst, w->pool, &m, &problems, &err);
-    if (r != -EBADMSG || !problems || h.n != problems || !strstr(err.text, w->dst))
+    int r = hs_verify(w->packed, w->pool, &m, &problems, &err);
+    if (r != -EBADMSG || !problems || h.n != problems || !strstr(err.text, w->packed))
         fail_msg("%s, %s at %zu: %d (%s), %llu problems", file, what, at, r, err.text, (unsigned long long)problems);
     if (strcmp(h.file, file))
         fail_msg("%s, %s at %zu: blamed on %s", file, what, at, h.file);
@@ -77,9 +52,9 @@ static const char *const tiny_files[] = {"manifest.json", "config.json", "model.
 static void a_flipped_byte_is_found_anywhere(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_TINY, HS_PACK_ZSTD);
+    packed_model w = packed_model_make(SOURCE_TINY, HS_PACK_ZSTD);
     for (size_t f = 0; f < 5; f++) {
-        size_t n = size_of(w.dst, tiny_files[f]);
+        size_t n = size_of(w.packed, tiny_files[f]);
         bool shard = strstr(tiny_files[f], ".hss");
         for (size_t at = 0; at < n; at++) {
             size_t from_end = n - at;
@@ -87,13 +62,13 @@ static void a_flipped_byte_is_found_anywhere(void **state)
                          (shard && ((from_end <= 4096 && from_end > 4050) || (from_end <= 8192 && from_end > 8100)));
             if (!dense && at % 97)
                 continue;
-            flip_bits(w.dst, tiny_files[f], at, 1 << at % 8);
+            flip_bits(w.packed, tiny_files[f], at, 1 << at % 8);
             expect_damage(&w, tiny_files[f], "flipped byte", at);
-            flip_bits(w.dst, tiny_files[f], at, 1 << at % 8);
+            flip_bits(w.packed, tiny_files[f], at, 1 << at % 8);
         }
     }
-    assert_int_equal(hs_verify(w.dst, w.pool, NULL, NULL, NULL), 0);
-    end(&w);
+    assert_int_equal(hs_verify(w.packed, w.pool, NULL, NULL, NULL), 0);
+    packed_model_end(&w);
 }
 
 /* In a pack of many frames and records, raw and compressed: at random places, and the right record is named. */
@@ -101,65 +76,65 @@ static void the_record_is_named(void **state)
 {
     (void)state;
     for (int raw = 0; raw < 2; raw++) {
-        world w = begin(SOURCE_BF16, raw ? HS_PACK_RAW : HS_PACK_ZSTD);
+        packed_model w = packed_model_make(SOURCE_BF16, raw ? HS_PACK_RAW : HS_PACK_ZSTD);
         const char *file = "experts-00000.hss";
-        size_t n = size_of(w.dst, file);
+        size_t n = size_of(w.packed, file);
         uint32_t seed = 7;
         for (int i = 0; i < 40; i++) {
             seed = seed * 1664525u + 1013904223u;
             size_t at = seed % n;
-            flip_bits(w.dst, file, at, 0x40);
+            flip_bits(w.packed, file, at, 0x40);
             heard h = expect_damage(&w, file, "flipped byte", at);
             if (at > 4096 && at < n - 16384)
                 assert_true(h.record >= 0 && h.record < 16);
-            flip_bits(w.dst, file, at, 0x40);
+            flip_bits(w.packed, file, at, 0x40);
         }
-        end(&w);
+        packed_model_end(&w);
     }
 }
 
 static void cut_or_longer_files_are_found(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_TINY, HS_PACK_ZSTD);
+    packed_model w = packed_model_make(SOURCE_TINY, HS_PACK_ZSTD);
     for (size_t f = 0; f < 5; f++) {
         size_t n;
-        char path[400], *data = read_file(w.dst, tiny_files[f], &n);
+        char path[400], *data = read_file(w.packed, tiny_files[f], &n);
         const size_t keep[] = {0, 1, n / 3, n / 2, n - 4096 < n ? n - 4096 : 2, n - 1};
-        snprintf(path, sizeof path, "%s/%s", w.dst, tiny_files[f]);
+        snprintf(path, sizeof path, "%s/%s", w.packed, tiny_files[f]);
         for (size_t i = 0; i < 6; i++) {
-            write_file(w.dst, tiny_files[f], data, keep[i]);
+            write_file(w.packed, tiny_files[f], data, keep[i]);
             expect_damage(&w, tiny_files[f], "cut", keep[i]);
         }
         char *more = calloc(1, n + 4096);
         assert_non_null(more);
         memcpy(more, data, n);
-        write_file(w.dst, tiny_files[f], more, n + 1);
+        write_file(w.packed, tiny_files[f], more, n + 1);
         expect_damage(&w, tiny_files[f], "one more byte", n);
-        write_file(w.dst, tiny_files[f], more, n + 4096);
+        write_file(w.packed, tiny_files[f], more, n + 4096);
         expect_damage(&w, tiny_files[f], "one more page", n);
         free(more);
         if (f) {
             unlink(path);
             expect_damage(&w, tiny_files[f], "missing", 0);
         }
-        write_file(w.dst, tiny_files[f], data, n);
+        write_file(w.packed, tiny_files[f], data, n);
         free(data);
     }
-    assert_int_equal(hs_verify(w.dst, w.pool, NULL, NULL, NULL), 0);
-    end(&w);
+    assert_int_equal(hs_verify(w.packed, w.pool, NULL, NULL, NULL), 0);
+    packed_model_end(&w);
 }
 
 /* Two shards of one pack exchanged, and a shard of another pack: each whole in itself. */
 static void a_foreign_shard_is_found(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_TINY, HS_PACK_ZSTD);
+    packed_model w = packed_model_make(SOURCE_TINY, HS_PACK_ZSTD);
     size_t n, m;
-    char *dense = read_file(w.dst, "dense-00000.hss", &n), *experts = read_file(w.dst, "experts-00000.hss", &m);
-    write_file(w.dst, "dense-00000.hss", experts, m);
+    char *dense = read_file(w.packed, "dense-00000.hss", &n), *experts = read_file(w.packed, "experts-00000.hss", &m);
+    write_file(w.packed, "dense-00000.hss", experts, m);
     expect_damage(&w, "dense-00000.hss", "other shard", 0);
-    write_file(w.dst, "dense-00000.hss", dense, n);
+    write_file(w.packed, "dense-00000.hss", dense, n);
     free(dense);
     free(experts);
     const char *other = temp_folder(2);
@@ -167,27 +142,27 @@ static void a_foreign_shard_is_found(void **state)
     snprintf(p, sizeof p, "%s/p", other);
     assert_int_equal(pack(w.src, p, HS_PACK_RAW, 0, NULL), 0);
     char *foreign = read_file(p, "experts-00000.hss", &n);
-    write_file(w.dst, "experts-00000.hss", foreign, n);
+    write_file(w.packed, "experts-00000.hss", foreign, n);
     expect_damage(&w, "experts-00000.hss", "other pack's shard", 0);
     free(foreign);
     remove_tree(other);
-    end(&w);
+    packed_model_end(&w);
 }
 
 static void damage_in_many_places_is_counted(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_BF16, HS_PACK_RAW);
+    packed_model w = packed_model_make(SOURCE_BF16, HS_PACK_RAW);
     heard h = {0};
     uint64_t problems = 0;
     hs_pack_monitor m = {.ctx = &h, .problem = on_problem};
-    size_t n = size_of(w.dst, "experts-00000.hss");
+    size_t n = size_of(w.packed, "experts-00000.hss");
     for (int i = 1; i <= 4; i++)
-        flip_bits(w.dst, "experts-00000.hss", n / 5 * (size_t)i, 1);
-    flip_bits(w.dst, "tokenizer.json", 3, 1);
-    assert_int_equal(hs_verify(w.dst, w.pool, &m, &problems, NULL), -EBADMSG);
+        flip_bits(w.packed, "experts-00000.hss", n / 5 * (size_t)i, 1);
+    flip_bits(w.packed, "tokenizer.json", 3, 1);
+    assert_int_equal(hs_verify(w.packed, w.pool, &m, &problems, NULL), -EBADMSG);
     assert_int_equal(problems, 5);
-    end(&w);
+    packed_model_end(&w);
 }
 
 static void on_note(void *ctx, const char *text)
@@ -198,7 +173,7 @@ static void on_note(void *ctx, const char *text)
 static void a_plain_folder_is_looked_at(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_TINY, HS_PACK_ZSTD);
+    packed_model w = packed_model_make(SOURCE_TINY, HS_PACK_ZSTD);
     bool noted = false;
     hs_pack_monitor m = {.ctx = &noted, .note = on_note};
     assert_int_equal(hs_verify(w.src, w.pool, &m, NULL, NULL), 0);
@@ -218,17 +193,17 @@ static void a_plain_folder_is_looked_at(void **state)
     assert_int_equal(hs_verify(w.src, w.pool, NULL, NULL, &err), -EBADMSG);
     assert_non_null(strstr(err.text, "model.safetensors"));
     assert_int_equal(hs_verify("/nonexistent/m", w.pool, NULL, NULL, &err), -ENOENT);
-    end(&w);
+    packed_model_end(&w);
 }
 
 static void it_can_be_stopped(void **state)
 {
     (void)state;
-    world w = begin(SOURCE_TINY, HS_PACK_ZSTD);
+    packed_model w = packed_model_make(SOURCE_TINY, HS_PACK_ZSTD);
     atomic_int cancel = 1;
     hs_pack_monitor m = {.cancel = &cancel};
-    assert_int_equal(hs_verify(w.dst, w.pool, &m, NULL, NULL), -ECANCELED);
-    end(&w);
+    assert_int_equal(hs_verify(w.packed, w.pool, &m, NULL, NULL), -ECANCELED);
+    packed_model_end(&w);
 }
 
 int main(void)
