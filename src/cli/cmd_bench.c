@@ -369,8 +369,7 @@ static const hs_flag flags[] = {
     {"gen", HS_FLAG_INT, "N", 0, 16777216, "generated tokens; default 64"},
     {"warm", HS_FLAG_INT, "N", 0, 16777216,
      "run the first N of the tokens once before, uncounted and forgotten; default 0. With --replay: the trace's first "
-     "N "
-     "tokens fill the cache uncounted; default a quarter of them, at most 2000"},
+     "N tokens fill the cache uncounted; default a quarter of them, at most 2000"},
     {"seed", HS_FLAG_INT, "N", 0, 4294967295.0, "other random tokens; default 1"},
     {"replay", HS_FLAG_TEXT, "TRACE", 0, 0,
      "generated tokens use the experts of this route trace (as hotset eval --routes writes it), not the router's; "

@@ -179,8 +179,7 @@ static const hs_flag pack_flags[] = {
     {"check", HS_FLAG_SWITCH, NULL, 0, 0, "write nothing: verify DST and compare it with SRC byte for byte"},
     {"codec", HS_FLAG_CHOICE, "auto|zstd|exponent|any|raw", 0, 0,
      "how; auto (default) takes what this machine reads fastest, measured, and says why: exponents (of FP8 and BF16) "
-     "coded "
-     "by rank, any (zstd where that is smaller), or raw"},
+     "coded by rank, any (zstd where that is smaller), or raw"},
     {"keep-raw", HS_FLAG_SWITCH, NULL, 0, 0,
      "store what is compressed raw as well, in raw-NNNNN.hss: whoever serves the pack tries both and reads what is "
      "faster there, without the source"},
@@ -207,10 +206,9 @@ const hs_verb hs_verb_pack = {
     .synopsis = "SRC DST",
     .summary = "Writes a model as compressed shards that can be streamed.",
     .details = "SRC is a folder with config.json and safetensors files, or a GGUF file (of a split one the first "
-               "part); DST is a "
-               "new folder. Nothing is lost: hotset unpack gives every file back bit for bit.\n\nAn interrupted pack "
-               "never leaves a folder that loads; the same "
-               "command continues it. Packing onto a complete pack of the same source does nothing and succeeds.",
+               "part); DST is a new folder. Nothing is lost: hotset unpack gives every file back bit for bit.\n\nAn "
+               "interrupted pack never leaves a folder that loads; the same command continues it. Packing onto a "
+               "complete pack of the same source does nothing and succeeds.",
     .flags = pack_flags,
     .min_operands = 2,
     .max_operands = 2,
@@ -311,8 +309,7 @@ static const hs_flag verify_flags[] = {
      "mend what is damaged, from --mirror or from what was packed; sound bytes are never written"},
     {"mirror", HS_FLAG_TEXT, "PATH", 0, 0,
      "with --repair: a copy of the packed model, itself checked before it is used; default: the unchanged source, "
-     "packed "
-     "again record by record"},
+     "packed again record by record"},
     {"threads", HS_FLAG_INT, "N", 1, HS_PACK_THREADS_MAX, "threads that check; default all processors"},
     HS_FLAG_JSON,
     HS_FLAGS_END};

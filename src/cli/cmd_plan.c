@@ -255,11 +255,10 @@ const hs_verb hs_verb_plan = {
         "nothing need be here; ORGANISATION/NAME, as the hub has it, will do.\n\n"
         "Plans as hotset serve does, its server's memory included; the other verbs take less. Loads no weights and "
         "needs no tokenizer files. Computes some of the model's layers on zeros (half a second, some more for the "
-        "biggest models) to see what the processors give, and unless the state directory has the drive's "
-        "calibration, reads for a second. Exit status 1, with the figures, if the memory is under the floor.\n\n"
+        "biggest models) to see what the processors give, and unless the state directory has the drive's calibration, "
+        "reads for a second. Exit status 1, with the figures, if the memory is under the floor.\n\n"
         "The hit rate is that of recorded routes of DeepSeek-V2-Lite, which repeat less than those of most models. "
-        "What "
-        "reading ahead brings is told apart, for it hangs on how well the model's routes can be foretold.",
+        "What reading ahead brings is told apart, for it hangs on how well the model's routes can be foretold.",
     .flags = flags,
     .max_operands = 1,
     .run = run_plan};

@@ -134,13 +134,12 @@ void hs_manual_config(hs_buf *out)
     put_line(out, HS_DEFAULT_CONFIG "\n\n" HS_DEFAULT_CONFIG ".d/*.conf");
     hs_buf_puts(out, ".SH DESCRIPTION\n");
     put_line(out,
-             "Sections in brackets, lines of the form key = value, comments from # at a line's start and from a "
-             "blank and ; after a value. The files of hotset.conf.d are read after hotset.conf, in the order of their "
-             "names, and override it; so do HOTSET_SECTION_KEY=value in the environment and, above all, flags "
-             "(--set section.key=value). An unknown section or key is an error that names file and line.\n\n"
+             "Sections in brackets, lines of the form key = value, comments from # at a line's start and from a blank "
+             "and ; after a value. The files of hotset.conf.d are read after hotset.conf, in the order of their names, "
+             "and override it; so do HOTSET_SECTION_KEY=value in the environment and, above all, flags (--set "
+             "section.key=value). An unknown section or key is an error that names file and line.\n\n"
              "A size is bytes, or a number of k, M, G or T (powers of 1024; iB may follow): 4096, 8G, 3.5M. A time is "
-             "seconds, or "
-             "an integer with s, min or h.\n\n"
+             "seconds, or an integer with s, min or h.\n\n"
              "Options marked reloadable are applied by SIGHUP (systemctl reload hotset); all others need a restart. "
              "hotset serve --check-config tells what is wrong, --print-config where each value comes from.");
     hs_options_walk(tables, HS_N_OPTION_TABLES, put_option, out);

@@ -56,8 +56,7 @@ json_t *hs_plan_json(const hs_plan *p, const char *path)
 {
     return json_pack(
         "{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-        "s:I, "
-        "s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:i}",
+        "s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:i}",
         "path", path, "arch", p->arch, "packed", p->packed, "warm_tier", p->warm, "dense", (json_int_t)p->dense,
         "cache", (json_int_t)p->cache, "kv", (json_int_t)p->kv, "scratch", (json_int_t)p->scratch, "staging",
         (json_int_t)p->staging, "tables", (json_int_t)p->tables, "text", (json_int_t)p->text, "runtime",

@@ -4,8 +4,7 @@
 static const hs_option options[] = {
     {"memory", "limit", HS_OPT_AUTO_SIZE, "auto", 0, 1e15, NULL, "",
      "Memory of the whole process. auto takes what the machine and the control group leave at start, less a reserve of "
-     "one "
-     "eighth (at least 512 MiB) for other programs. A limit under the model's floor is refused with the figures; "
+     "one eighth (at least 512 MiB) for other programs. A limit under the model's floor is refused with the figures; "
      "'hotset plan PATH' shows them beforehand. SIGHUP applies another limit to the cache while memory.governor is "
      "auto.",
      true},
@@ -17,10 +16,8 @@ static const hs_option options[] = {
      false},
     {"cache", "size", HS_OPT_CACHE, "auto", 0, 0, NULL, "",
      "Memory for routed experts: auto takes what memory.limit leaves after the dense part, the KV cache and the "
-     "buffers; "
-     "NN% is that share of the model's routed experts; a size is bytes. An explicit size that does not fit the limit "
-     "is "
-     "refused, auto shrinks.",
+     "buffers; NN% is that share of the model's routed experts; a size is bytes. An explicit size that does not fit "
+     "the limit is refused, auto shrinks.",
      false},
     {"cache", "policy", HS_OPT_ENUM, "ewma", 0, 0, "lru|lfu|ewma|s3fifo|arc", "",
      "Which expert leaves when another needs its place. ewma learns how much recent and long-term use say about what "
@@ -34,9 +31,8 @@ static const hs_option options[] = {
     {"cache", "warm_tier", HS_OPT_ENUM, "auto", 0, 0, "auto|on|off", "",
      "on keeps a packed model's compressed experts in memory as they are stored: a sixth to a half more of them, and "
      "each use decodes one. That pays where the drive is slow for what the processors decode. auto computes at the "
-     "start "
-     "whether it clearly does, from the calibrated drive and what decoding and computing take here; off where the "
-     "drive is not calibrated. Results are the same bits; models whose experts are not compressed have none.",
+     "start whether it clearly does, from the calibrated drive and what decoding and computing take here; off where "
+     "the drive is not calibrated. Results are the same bits; models whose experts are not compressed have none.",
      false},
     {"cache", "preload_seconds", HS_OPT_SECONDS, "20", 0, 3600, NULL, "seconds",
      "At the start the experts that were used most before are read into free memory, most used first, for this long at "
@@ -49,8 +45,7 @@ static const hs_option options[] = {
     {"io", "direct", HS_OPT_ENUM, "auto", 0, 0, "auto|yes|no", "",
      "Read past the page cache (O_DIRECT), so that memory use stays what the plan says. Filesystems that refuse it are "
      "read through the page cache. auto is yes, unless calibration finds this drive faster without. Set no only when "
-     "the "
-     "whole model fits the page cache beside hotset.",
+     "the whole model fits the page cache beside hotset.",
      false},
     {"io", "read_size", HS_OPT_AUTO_SIZE, "auto", 64 << 10, 16 << 20, NULL, "bytes",
      "An expert is read in pieces of this size. Larger pieces suit slow drives with high latency. auto is 1M, or what "
@@ -65,16 +60,14 @@ static const hs_option options[] = {
      "model of 256 MiB or more, and kept in the state directory; a new drive, filesystem or kernel is measured anew. "
      "It fills io.engine, io.direct, io.read_size and io.in_flight where they are auto, and keeps their defaults "
      "unless something is 5 % faster. always measures at every start, but no file under 256 MiB; off neither measures "
-     "nor uses what was measured. "
-     "'hotset bench --disk PATH' measures at once.",
+     "nor uses what was measured. 'hotset bench --disk PATH' measures at once.",
      false},
     {"io", "verify", HS_OPT_ENUM, "auto", 0, 0, "auto|always", "",
      "When experts that a packed model stores raw are checked against their checksums. auto: when this process reads "
      "one for the first time, and later in one of 16 reads, while there is nothing else to do but to wait for the "
      "drive; damage that comes between two reads may then be found late. always: at every read, which costs some 5 % "
-     "of a processor per GB/s. "
-     "Compressed experts and those of models with mirrors are checked at every read with either; safetensors and GGUF "
-     "files have no checksums.",
+     "of a processor per GB/s. Compressed experts and those of models with mirrors are checked at every read with "
+     "either; safetensors and GGUF files have no checksums.",
      false},
     {"prefetch", "mode", HS_OPT_ENUM, "auto", 0, 0, "auto|off", "",
      "Read ahead the experts that the next layer will probably want. auto does so while it pays; results are the same "
@@ -84,16 +77,14 @@ static const hs_option options[] = {
      "Bytes of guesses that may be on their way at the same time. One expert is always allowed.", false},
     {"compute", "threads", HS_OPT_INT, "0", 0, 256, NULL, "threads",
      "Threads that compute, the engine's own included; 0 takes every processor this process may use. Results are the "
-     "same "
-     "bits with any number.",
+     "same bits with any number.",
      false},
     {"compute", "kernels", HS_OPT_ENUM, "auto", 0, 0, "auto|generic|avx2|avx512|neon", "",
      "Instruction set of the kernels; generic is for finding faults. Another set rounds differently in the last bits.",
      false},
     {"compute", "activations", HS_OPT_ENUM, "auto", 0, 0, "auto|f32", "",
      "What matrices are multiplied by. auto takes vectors with 8-bit elements for ggml's block formats (Q4_K, MXFP4, "
-     "...), "
-     "as llama.cpp does, and floats for all others; f32 takes floats always, which is slower and exact.",
+     "...), as llama.cpp does, and floats for all others; f32 takes floats always, which is slower and exact.",
      false},
     {"kv", "type", HS_OPT_ENUM, "f16", 0, 0, "f16|f32|q8", "",
      "Precision of stored keys and values. f16 halves the memory of long contexts, q8 (8 bits and a scale for each 32 "

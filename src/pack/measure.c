@@ -157,8 +157,7 @@ int hs__pk_decide(hs__pk_work *w, const hs_pack_options *opt, const hs__pk_plan 
         drive = drive_speed(w, p);
     if (drive <= 0) {
         how = "assumed: it was not measured, being another drive than the source's, or the source under 256 MiB, or "
-              "direct "
-              "reads refused; --disk-bw tells it";
+              "direct reads refused; --disk-bw tells it";
         drive = (double)HS_PACK_FAST_DRIVE;
     }
     uint64_t record_bytes;
