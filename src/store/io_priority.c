@@ -1,8 +1,8 @@
 /*
  * io_priority.c - the I/O thread goes first. It needs a core for some microseconds, many times a second, just when
  * compute threads hold all of them; while it waits, the drive stands still. Measured (two cores, two compute threads)
- * from a layer's begin to its first read, all under SCHED_FIFO: 4.5 ms, now 0.04. A waiting thread beside two that
- * compute, SCHED_OTHER, on a busy machine: three quarters of the times within 1 ms, now 0.02.
+ * from a layer's begin to its first read, all under SCHED_FIFO: 4.5 ms without these means, 0.04 with them. A waiting
+ * thread beside two that compute, SCHED_OTHER, on a busy machine, three quarters of the times: within 1 ms and 0.02.
  *
  * Every means is optional, and none needs to be undone: a short slice (Linux 6.12; anybody may ask for one), with which
  * a thread that wakes goes before those that have longer ones; a better nice value, where allowed; under a real-time
