@@ -406,6 +406,7 @@ typedef struct hs_request_status {
     hs_finish finish;
     uint32_t queue_position;              /* 0 = next, while QUEUED */
     uint64_t prefill_done, prefill_total; /* layer-tokens */
+    uint32_t prefill_tokens;              /* of receipt.prompt_tokens; a chunk's count as its layers are done */
     int error;                            /* FAILED: negative errno, with the sentence below */
     char error_text[300];
     hs_receipt receipt; /* so far */

@@ -165,7 +165,7 @@ static int follow(local_chat *c, hs_request *q, hs_reasoning *split, const hs_ch
             break;
         }
         if (ret_status->state == HS_REQUEST_PREFILL)
-            sink->status(sink->ctx, "prefill", ret_status->prefill_done, ret_status->prefill_total);
+            sink->status(sink->ctx, "prefill", ret_status->prefill_tokens, ret_status->receipt.prompt_tokens);
         wait_news(c);
     }
     hs_reasoning_flush(split, &reasoning, &answer);

@@ -82,7 +82,7 @@ static int on_event(const char *text, size_t len, const hs_chat_sink *sink, hs_c
     return r;
 }
 
-/* "queued N", "prefill DONE/TOTAL", "ping" */
+/* "queued N", "prefill DONE/TOTAL tokens", "ping" */
 static void on_comment(const char *text, const hs_chat_sink *sink)
 {
     unsigned long long done, total;

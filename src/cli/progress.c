@@ -1,6 +1,7 @@
 /* progress.c - see progress.h. One thread at a time. */
 #include "cli/progress.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -44,6 +45,8 @@ void hs_progress_format(char *buf, size_t cap, const char *label, hs_progress_un
                  hs_format_size(total, b, sizeof b), hs_format_size((uint64_t)rate, c, sizeof c));
     else if (unit == HS_PROGRESS_BYTES)
         snprintf(amount, sizeof amount, "  %s", hs_format_size(done, a, sizeof a));
+    else if (unit == HS_PROGRESS_TOKENS && total)
+        snprintf(amount, sizeof amount, "  %" PRIu64 " of %" PRIu64 " tokens", done, total);
     if (total && rate > 0) {
         format_seconds(text, sizeof text, (double)(total - done) / rate);
         snprintf(eta, sizeof eta, "  ETA %s", text);
@@ -63,6 +66,16 @@ void hs_progress_format(char *buf, size_t cap, const char *label, hs_progress_un
         buf[width] = '\0';
 }
 
+/* Seconds for the rate: to the last step, for between two steps of large work nothing moves; on from there once a step
+ * is late by twice the usual time. */
+static double rate_seconds(const hs_progress *p, uint64_t now_ns)
+{
+    if (!p->n_steps)
+        return (double)(now_ns - p->start_ns) * 1e-9;
+    uint64_t work = p->moved_ns - p->start_ns, patience = 2 * work / p->n_steps, rest = now_ns - p->moved_ns;
+    return (double)(work + (rest > patience ? rest - patience : 0)) * 1e-9;
+}
+
 void hs_progress_update(hs_progress *p, const char *label, hs_progress_unit unit, uint64_t done, uint64_t total,
                         uint64_t now_ns)
 {
@@ -70,16 +83,21 @@ void hs_progress_update(hs_progress *p, const char *label, hs_progress_unit unit
         p->label = label;
         p->unit = unit;
         p->start_ns = p->shown_ns = now_ns;
-        p->first = done;
+        p->first = p->done = done;
+        p->n_steps = 0;
         return;
+    }
+    if (done != p->done) {
+        p->done = done;
+        p->moved_ns = now_ns;
+        p->n_steps++;
     }
     uint64_t pause = p->terminal ? TERMINAL_NS : PLAIN_NS;
     if (now_ns - p->start_ns < FIRST_NS || (now_ns - p->shown_ns < pause && !(p->is_shown && done == total)))
         return;
-    double seconds = (double)(now_ns - p->start_ns) * 1e-9;
     char line[MAX_COLUMNS + 80];
-    hs_progress_format(line, sizeof line, label, p->unit, done, total, (double)(done - p->first) / seconds,
-                       p->terminal ? p->columns - 1 : 0);
+    hs_progress_format(line, sizeof line, label, p->unit, done, total,
+                       (double)(done - p->first) / rate_seconds(p, now_ns), p->terminal ? p->columns - 1 : 0);
     fprintf(p->out, p->terminal ? "\r%s\033[K" : "%s\n", line);
     fflush(p->out);
     p->shown_ns = now_ns;

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-typedef enum hs_progress_unit { HS_PROGRESS_BYTES, HS_PROGRESS_PERCENT } hs_progress_unit;
+typedef enum hs_progress_unit { HS_PROGRESS_BYTES, HS_PROGRESS_TOKENS, HS_PROGRESS_PERCENT } hs_progress_unit;
 
 typedef struct hs_progress {
     FILE *out;
@@ -17,7 +17,9 @@ typedef struct hs_progress {
     const char *label; /* borrowed; a change of label begins a new bar */
     hs_progress_unit unit;
     uint64_t start_ns, shown_ns;
-    uint64_t first;   /* done at the first call: what an earlier run did is not part of the rate */
+    uint64_t first;          /* done at the first call: what an earlier run did is not part of the rate */
+    uint64_t done, moved_ns; /* the last step, and when it came */
+    uint64_t n_steps;
     bool is_shown;    /* a bar stands on the terminal's line */
     unsigned columns; /* of the terminal */
 } hs_progress;

@@ -234,6 +234,7 @@ void hs_request_get_status(hs_request *r, hs_request_status *ret_status)
     hs_mutex_lock(&r->text_lock);
     *ret_status = r->status;
     hs_mutex_unlock(&r->text_lock);
+    ret_status->prefill_tokens = (uint32_t)(ret_status->prefill_done / r->engine->opened.spec->n_layers);
     if (ret_status->state == HS_REQUEST_QUEUED) {
         ret_status->queue_position = queue_position(r);
         ret_status->receipt.queue_s = (double)(hs_now_ns() - r->t_submit) * 1e-9;

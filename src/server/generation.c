@@ -8,6 +8,7 @@
  */
 #include "server/generation.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -37,6 +38,8 @@ struct hs__generation {
     uint32_t tokens_seen;
     uint64_t progress_ms;    /* of the last progress comment */
     uint64_t progress_value; /* what it said */
+    uint64_t prefill_ms;     /* when the prompt was first seen under way, 0 = not yet; and how far it was */
+    uint64_t prefill_first;
 };
 
 uint64_t hs__generation_max_bytes(void)
@@ -381,6 +384,18 @@ uint64_t hs__generation_advance(hs__generation *g)
     return st.prefill_done + st.receipt.generated_tokens;
 }
 
+/* "prefill 512/2048 tokens, 34 s left": the rest goes as fast as what has been seen of it. */
+static void prefill_comment(const hs__generation *g, const hs_request_status *st, uint64_t now, hs_buf *out)
+{
+    char left[40] = "";
+    if (st->prefill_done > g->prefill_first) {
+        double ms_each = (double)(now - g->prefill_ms) / (double)(st->prefill_done - g->prefill_first);
+        snprintf(left, sizeof left, ", %.0f s left",
+                 ceil((double)(st->prefill_total - st->prefill_done) * ms_each * 1e-3));
+    }
+    hs__sse_comment(out, "prefill %u/%u tokens%s", st->prefill_tokens, st->receipt.prompt_tokens, left);
+}
+
 void hs__generation_tick(hs__generation *g)
 {
     hs__conn *c = g->conn;
@@ -389,6 +404,10 @@ void hs__generation_tick(hs__generation *g)
     if (!g->stream || hs__conn_unsent(c))
         return;
     hs_request_get_status(g->request, &st);
+    if (st.state == HS_REQUEST_PREFILL && !g->prefill_ms) {
+        g->prefill_ms = now;
+        g->prefill_first = st.prefill_done;
+    }
     hs_buf b;
     hs_buf_init(&b, 1024);
     uint64_t value = st.state == HS_REQUEST_QUEUED ? 1ull << 63 | st.queue_position : st.prefill_done;
@@ -397,8 +416,7 @@ void hs__generation_tick(hs__generation *g)
         if (st.state == HS_REQUEST_QUEUED)
             hs__sse_comment(&b, "queued %u", st.queue_position);
         else
-            hs__sse_comment(&b, "prefill %llu/%llu", (unsigned long long)st.prefill_done,
-                            (unsigned long long)st.prefill_total);
+            prefill_comment(g, &st, now, &b);
         g->progress_value = value;
         g->progress_ms = now;
     } else if (now - c->last_write_ms >= c->server->options.ping_interval_s * 1000ull) {

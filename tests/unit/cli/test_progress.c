@@ -23,6 +23,10 @@ static void test_format(void **state)
     assert_string_equal(line, "pack [######                  ]  25%  1.0 MiB of 4.0 MiB  1.0 MiB/s  ETA 3s");
     hs_progress_format(line, sizeof line, "prefill", HS_PROGRESS_PERCENT, 10, 10, 3, 0);
     assert_string_equal(line, "prefill 100%  ETA 0s");
+    hs_progress_format(line, sizeof line, "prefill", HS_PROGRESS_TOKENS, 512, 2048, 100, 0);
+    assert_string_equal(line, "prefill  25%  512 of 2048 tokens  ETA 16s");
+    hs_progress_format(line, sizeof line, "queued", HS_PROGRESS_TOKENS, 0, 0, 0, 0);
+    assert_string_equal(line, "queued");
     hs_progress_format(line, sizeof line, "read", HS_PROGRESS_BYTES, 2048, 0, 100, 80);
     assert_string_equal(line, "read  2.0 KiB");
 }
@@ -124,11 +128,32 @@ static void test_phases(void **state)
     fclose(f);
 }
 
+/* Work in large steps: between two of them the time left does not grow, unless one is late. */
+static void test_steps(void **state)
+{
+    (void)state;
+    char text[4096];
+    hs_progress p;
+    FILE *f = tmpfile();
+    hs_progress_init(&p, f);
+    hs_progress_update(&p, "prefill", HS_PROGRESS_TOKENS, 0, 100, 0);
+    hs_progress_update(&p, "prefill", HS_PROGRESS_TOKENS, 10, 100, 20 * SECOND);
+    assert_string_equal(written(&p, text, sizeof text), "prefill  10%  10 of 100 tokens  ETA 3min00s\n");
+    hs_progress_update(&p, "prefill", HS_PROGRESS_TOKENS, 10, 100, 60 * SECOND);
+    assert_string_equal(written(&p, text, sizeof text), "prefill  10%  10 of 100 tokens  ETA 3min00s\n");
+    hs_progress_update(&p, "prefill", HS_PROGRESS_TOKENS, 10, 100, 80 * SECOND);
+    assert_string_equal(written(&p, text, sizeof text), "prefill  10%  10 of 100 tokens  ETA 6min00s\n");
+    hs_progress_update(&p, "prefill", HS_PROGRESS_TOKENS, 50, 100, 100 * SECOND);
+    assert_string_equal(written(&p, text, sizeof text), "prefill  50%  50 of 100 tokens  ETA 1min40s\n");
+    fclose(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_format),      cmocka_unit_test(test_format_times), cmocka_unit_test(test_format_narrow),
         cmocka_unit_test(test_plain_lines), cmocka_unit_test(test_terminal),     cmocka_unit_test(test_phases),
+        cmocka_unit_test(test_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

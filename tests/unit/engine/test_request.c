@@ -55,6 +55,7 @@ static void test_golden(void **state)
         assert_int_equal(s.receipt.generated_tokens, prompts[i].n_greedy);
         assert_int_equal(s.prefill_total, prompts[i].n * 6);
         assert_int_equal(s.prefill_done, s.prefill_total);
+        assert_int_equal(s.prefill_tokens, prompts[i].n);
         assert_true(s.receipt.prefill_s > 0 && s.receipt.decode_s > 0 && s.receipt.queue_s >= 0);
     }
 }

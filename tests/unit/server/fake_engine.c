@@ -15,6 +15,7 @@
 
 #define MAX_REQUESTS 512
 #define TEXT_HIGH    (64u << 10)
+#define FAKE_LAYERS  (1ull << 32) /* a prompt that hangs is never done */
 
 struct hs_request {
     hs_engine *engine;
@@ -55,7 +56,7 @@ static void step(hs_request *r)
     hs_engine *e = r->engine;
     r->status.state = HS_REQUEST_PREFILL;
     if (strstr(r->prompt, "HANG")) {
-        r->status.prefill_done++;
+        r->status.prefill_done += r->status.prefill_done < r->status.prefill_total;
         return;
     }
     r->status.state = HS_REQUEST_DECODE;
@@ -287,7 +288,7 @@ int hs_request_submit(hs_engine *e, const hs_request_options *opt, hs_request **
     for (uint32_t i = 0; i < opt->n_tokens; i++)
         r->prompt[i] = (char)opt->tokens[i];
     r->status.receipt.prompt_tokens = opt->n_tokens;
-    r->status.prefill_total = opt->n_tokens;
+    r->status.prefill_total = opt->n_tokens * FAKE_LAYERS;
     hs_buf_init(&r->text, 2 * TEXT_HIGH);
     pthread_mutex_lock(&e->lock);
     int code = admit(e, r, err);
@@ -323,6 +324,7 @@ void hs_request_get_status(hs_request *r, hs_request_status *ret_status)
 {
     pthread_mutex_lock(&r->engine->lock);
     *ret_status = r->status;
+    ret_status->prefill_tokens = (uint32_t)(r->status.prefill_done / FAKE_LAYERS);
     pthread_mutex_unlock(&r->engine->lock);
 }
 

@@ -294,7 +294,10 @@ static void test_queue_full(void **state)
     hs_buf_clear(&B);
     read_until(fds[1], &B, ": queued 0\n\n");
     hs_buf_clear(&B);
-    read_until(fds[0], &B, ": prefill ");
+    char progress[40];
+    snprintf(progress, sizeof progress, ": prefill 0/%zu tokens, ", sizeof "user:HANG\nassistant:" - 1);
+    read_until(fds[0], &B, progress);
+    read_until(fds[0], &B, " s left\n\n");
     close(fds[0]);
     close(fds[1]);
     wait_active(&H, 0);
