@@ -150,6 +150,12 @@ typedef struct hs_drive {
 /* An NVMe drive of which only the rate is known. */
 hs_drive hs_drive_of_rate(const hs_plan *plan, double bytes_per_s);
 
+typedef enum hs_drive_source { HS_DRIVE_UNKNOWN, HS_DRIVE_GIVEN, HS_DRIVE_KEPT, HS_DRIVE_MEASURED } hs_drive_source;
+/* How the drive at path reads: as calibration has kept it, else measured for a second, also at the pace of the model.
+ * bytes_per_s is 0 if it cannot be. speed may be NULL; stop is asked now and then, true: it is over. May be NULL. */
+hs_drive_source hs_drive_find(const char *path, const hs_engine_options *opt, const hs_plan *plan,
+                              const hs_speed *speed, double hit_rate, bool (*stop)(void), hs_drive *ret_drive);
+
 /* REAL: as recorded routes of DeepSeek-V2-Lite repeat themselves (forecast.c has the curve); UNIFORM: not at all. */
 typedef enum hs_routing { HS_ROUTING_REAL, HS_ROUTING_UNIFORM } hs_routing;
 typedef enum hs_limit { HS_LIMIT_DRIVE, HS_LIMIT_MEMORY, HS_LIMIT_COMPUTE } hs_limit;

@@ -6,8 +6,6 @@
 #include "cli/args.h"
 #include "hotset/hotset.h"
 
-typedef enum hs_drive_source { HS_DRIVE_UNKNOWN, HS_DRIVE_GIVEN, HS_DRIVE_KEPT, HS_DRIVE_MEASURED } hs_drive_source;
-
 typedef struct hs_expectation {
     bool is_hit_rate_given, reads_ahead;
     hs_use use;
@@ -58,10 +56,5 @@ typedef struct hs_expectation {
 void hs_expect(const hs_args *a, const hs_engine_options *opt, const hs_plan *p, hs_expectation *ret);
 json_t *hs_expectation_json(const hs_expectation *x);
 void hs_expectation_print(const hs_expectation *x);
-
-/* How the drive at path reads: as calibration has kept it, else measured for a second, also at the pace of the model.
- * bytes_per_s is 0 if it cannot be. speed may be NULL. */
-hs_drive_source hs_find_drive(const char *path, const hs_engine_options *opt, const hs_plan *p, const hs_speed *speed,
-                              double hit_rate, hs_drive *ret);
 
 #endif

@@ -88,6 +88,7 @@ int hs__choose_io(hs_engine *e, const hs_engine_options *opt, hs_err *err)
     if (r < 0 && r != -ENOENT)
         return r;
     e->drive_bytes_per_s = r == 0 ? c.bytes_per_s : 0;
+    e->drive_lone_bytes_per_s = r == 0 ? c.lone_bytes_per_s : 0;
     bool pread = r == 0 && c.engine == HS_IO_PREAD && e->how.engine == HS_IO_AUTO;
     e->how.engine = pread ? HS_IO_PREAD : e->how.engine; /* auto stays: a container may deny io_uring today */
     e->how.buffered = opt->io_buffered || (c.buffered && !opt->io_direct);

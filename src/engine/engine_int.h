@@ -49,6 +49,32 @@ int hs__plan(const hs_engine_options *opt, const hs__opened *o, hs_plan *ret, hs
 int hs__measure_expanding(const hs_objects *objects, hs_pool *pool, double *ret_s, hs_err *err) HS_MUST_CHECK;
 void hs__model_config(const hs_plan *p, const hs__opened *o, bool predict, hs_model_config *ret);
 
+/* How files are read, as options and calibration say. */
+typedef struct hs__reading {
+    const char *engine; /* as io.engine */
+    bool buffered;
+    uint32_t read_size;
+    uint64_t in_flight;
+    bool (*stop)(void); /* as in hs_disk_run */
+} hs__reading;
+/* pace.c: how file reads at the pace of the model's decoding: first_s and each_s of *ret. False: that cannot be
+ * measured (no whole expert is in it). Memory: one expert's. */
+bool hs__measure_waves(const char *file, const hs__reading *how, const hs_plan *p, const hs_speed *s, double hit_rate,
+                       hs_drive *ret);
+
+/* pace_file.c: what of a model's pace was measured, and found out while it served. */
+typedef struct hs__pace {
+    hs_drive drive;
+    hs_speed speed;       /* of it what a generated token takes, and decoding an expert */
+    double found_gain;    /* of the warm tier, while serving, in tokens per second; 0 = nothing was found out */
+    uint32_t found_slots; /* with a cache of so many decoded experts */
+} hs__pace;
+/* Kept in opt->state_dir for this model, its drive, this machine and this build. -ENOENT: nothing is. */
+int hs__pace_load(const hs_engine_options *opt, const hs__opened *o, const hs_plan *p, hs__pace *ret,
+                  hs_err *err) HS_MUST_CHECK;
+int hs__pace_save(const hs_engine_options *opt, const hs__opened *o, const hs_plan *p, const hs__pace *pace,
+                  hs_err *err) HS_MUST_CHECK;
+
 typedef struct hs__heat hs__heat;
 
 typedef struct hs__seq {
@@ -63,7 +89,7 @@ struct hs_engine {
     hs__opened opened;
     hs_io_config how;  /* what options and calibration say, custom and patience; files and memory where it is used */
     char io_note[400]; /* how it reads, in words */
-    double drive_bytes_per_s; /* as calibrated; 0 = it is not */
+    double drive_bytes_per_s, drive_lone_bytes_per_s; /* as calibrated; 0 = it is not */
     hs_plan plan;
     uint32_t max_queue;
     hs_pool *pool;
@@ -107,7 +133,9 @@ struct hs_engine {
     hs_engine_stats counts;  /* engine thread's own: requests and tokens */
 };
 
-/* warm_tier.c: decides what is left to be decided, and changes e->opened and e->plan if it is for it. */
+/* warm_tier.c: share of uses that are expected to find their expert in memory. */
+double hs__expected_hit_rate(const hs_plan *p);
+/* Decides what is left to be decided, and changes e->opened and e->plan if it is for it. */
 int hs__choose_warm_tier(hs_engine *e, const hs_engine_options *opt, hs_err *err) HS_MUST_CHECK;
 /* drive.c: fills e->how, e->io_note and e->drive_bytes_per_s. */
 int hs__choose_io(hs_engine *e, const hs_engine_options *opt, hs_err *err) HS_MUST_CHECK;

@@ -30,9 +30,11 @@ static const hs_option options[] = {
      false},
     {"cache", "warm_tier", HS_OPT_ENUM, "auto", 0, 0, "auto|on|off", "",
      "on keeps a packed model's compressed experts in memory as they are stored: a sixth to a half more of them, and "
-     "each use decodes one. That pays where the drive is slow for what the processors decode. auto computes at the "
-     "start whether it clearly does, from the calibrated drive and what decoding and computing take here; off where "
-     "the drive is not calibrated. Results are the same bits; models whose experts are not compressed have none.",
+     "each use decodes one. That pays where the drive is slow, or answers late, for what the processors decode. auto "
+     "computes at the start whether it clearly does, from how the drive reads at the model's pace and what decoding "
+     "and computing take here (measured once for model, drive and build, in a second or so, and kept in the state "
+     "folder); off where the drive may not be measured (io.calibrate = off). Results are the same bits; models whose "
+     "experts are not compressed have none.",
      false},
     {"cache", "preload_seconds", HS_OPT_SECONDS, "20", 0, 3600, NULL, "seconds",
      "At the start the experts that were used most before are read into free memory, most used first, for this long at "

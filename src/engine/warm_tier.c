@@ -3,28 +3,38 @@
  * laid out, from what was measured of this machine.
  *
  * Two plans of the same memory are forecast: with slots for decoded experts, and with more slots and a decoding for
- * each use. What a layer computes, and how long an expert takes to decode, is measured on this model (speed.c); the
- * drive's rate is calibration's; the hit rates are those of forecast.c's curve. All of it is uncertain, and a warm tier
- * that is wrong costs every use, so it has to win by HS_WARM_TIER_WINS. Computing dilutes what is gained: only what
- * wins without any, which milliseconds of decoding tell, has the rest measured. Where the drive's rate is not known, or
- * several drives add up, there is none.
+ * each use. What a layer computes, how long an expert takes to decode, and how the drive answers at that pace, is
+ * measured on this model and kept (pace_file.c); the hit rates are those of forecast.c's curve. All of it is uncertain,
+ * and a warm tier that is wrong costs every use, so it has to win by HS_WARM_TIER_WINS. What was found out while the
+ * model served from a cache of about that size (hs_residency_stats.warm_gain) goes before the forecast. Decoding is
+ * measured first, in milliseconds: where it could not win on a drive that answers after FIRST_AT_MOST, nothing else is.
+ * Where several drives add up, or nothing may be measured, there is none.
  */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/option.h"
 #include "engine/engine_int.h"
+#include "store/disk.h"
+
+#define FIRST_AT_MOST 2e-3
+#define ALIKE         8u /* a cache that differs by less than one in so many slots is the same */
 
 static hs_forecast expected(const hs_plan *p, const hs_speed *s, const hs_drive *d)
 {
-    double n = p->n_experts;
-    hs_use use = {.hit_rate = hs_forecast_hit_rate(p->n_slots / n, p->token_cycle / n, HS_ROUTING_REAL),
-                  .routing = HS_ROUTING_REAL,
-                  .prompt_experts = -1,
-                  .prompt_reads = -1};
+    hs_use use = {
+        .hit_rate = hs__expected_hit_rate(p), .routing = HS_ROUTING_REAL, .prompt_experts = -1, .prompt_reads = -1};
     return hs_forecast_make(p, s, d, &use);
+}
+
+double hs__expected_hit_rate(const hs_plan *p)
+{
+    double n = p->n_experts;
+    return hs_forecast_hit_rate(p->n_slots / n, p->token_cycle / n, HS_ROUTING_REAL);
 }
 
 bool hs_warm_tier_pays(const hs_plan *without, const hs_plan *with, const hs_speed *s, const hs_drive *d,
@@ -48,32 +58,92 @@ static bool is_one_drive(const hs_objects *o)
     return is;
 }
 
-static void tell(const hs_engine *e, const hs_plan *with, const hs_speed *s, double gain, bool pays)
+/* ---- the pace ---- */
+
+/* Experts of a read and more: what calibration tells of the drive holds for them. */
+static bool are_big(const hs_engine *e)
 {
-    char rate[32], computing[48] = "";
-    if (s->decode_s > 0)
-        snprintf(computing, sizeof computing, ", computing a token %.0f ms", s->decode_s * 1e3);
-    hs_info("cache.warm_tier: %s: %u experts compressed instead of %u, which is expected to be %s%.2f times as fast "
-            "(drive %s/s, decoding an expert %.2f ms%s)",
-            pays ? "on" : "off", with->n_slots, e->plan.n_slots, *computing ? "" : "at most ", gain,
-            hs_format_size((uint64_t)e->drive_bytes_per_s, rate, sizeof rate), s->expand_s * 1e3, computing);
+    return e->plan.bytes_per_token_cold / e->plan.token_cycle >= e->how.read_size;
+}
+
+/* False: the drive cannot be measured. */
+static bool find_drive(const hs_engine *e, const hs_engine_options *opt, const hs_speed *s, hs_drive *ret)
+{
+    char *file = NULL;
+    uint64_t bytes;
+    hs_err ignored;
+    double rate = e->drive_bytes_per_s, lone = e->drive_lone_bytes_per_s, size = e->how.read_size;
+    *ret = hs_drive_of_rate(&e->plan, rate);
+    if (rate > 0 && lone > 0 && are_big(e)) {
+        ret->first_s = fmax(size / lone - size / rate, 0);
+        return true;
+    }
+    const hs__reading how = {opt->io_engine, e->how.buffered, e->how.read_size, e->how.in_flight, NULL};
+    bool is = hs_disk_pick(opt->path, &file, &bytes, &ignored) == 0 &&
+              hs__measure_waves(file, &how, &e->plan, s, hs__expected_hit_rate(&e->plan), ret);
+    hs_free(file);
+    double each = ret->each_s > 0 ? ret->each_s : ret->first_s;
+    if (is && rate <= 0 && each > 0)
+        ret->bytes_per_s = (double)e->plan.bytes_per_token_cold / e->plan.token_cycle / each;
+    return is || rate > 0;
+}
+
+/* Whether decoding is not so slow that no drive is slower. */
+static bool may_pay(const hs_engine *e, const hs_plan *with, const hs_speed *s)
+{
+    double gain;
+    hs_drive d = hs_drive_of_rate(&e->plan, e->drive_bytes_per_s);
+    d.first_s = FIRST_AT_MOST;
+    return e->drive_bytes_per_s <= 0 || hs_warm_tier_pays(&e->plan, with, s, &d, &gain);
+}
+
+/* Measures what is not known, and keeps it; false: it cannot be measured, or could not pay. */
+static bool find_pace(const hs_engine *e, const hs_engine_options *opt, const hs_plan *with, hs__pace *ret)
+{
+    hs_err err = {0};
+    hs_speed s = {0};
+    if (hs__pace_load(opt, &e->opened, &e->plan, ret, &err) < 0)
+        *ret = (hs__pace){0};
+    if (ret->drive.bytes_per_s > 0 && opt->io_calibrate != HS_CALIBRATE_ALWAYS)
+        return true;
+    if (hs__measure_expanding(e->opened.objects, e->pool, &s.expand_s, &err) < 0 || !may_pay(e, with, &s) ||
+        hs_speed_measure(opt, &e->plan, 0, &ret->speed, &err) < 0 || !find_drive(e, opt, &ret->speed, &ret->drive))
+        return false;
+    if (hs__pace_save(opt, &e->opened, &e->plan, ret, &err) < 0)
+        hs_warn("what was measured for cache.warm_tier is not kept: %s", err.text);
+    return true;
+}
+
+/* ---- the choice ---- */
+
+static void tell(const hs_engine *e, const hs_plan *with, const hs__pace *x, double gain, bool is_found, bool pays)
+{
+    hs_info("cache.warm_tier: %s: %u experts compressed instead of %u, which %s to be %.2f times as fast (the drive "
+            "brings n experts in %.2f ms + n times %.2f, decoding one takes %.2f, computing a token %.1f)",
+            pays ? "on" : "off", with->n_slots, e->plan.n_slots, is_found ? "was found" : "is expected", gain,
+            x->drive.first_s * 1e3, x->drive.each_s * 1e3, x->speed.expand_s * 1e3, x->speed.decode_s * 1e3);
+}
+
+static bool is_alike(uint32_t a, uint32_t b)
+{
+    return (a > b ? a - b : b - a) <= b / ALIKE;
 }
 
 /* The plan with it, and whether it pays; what cannot be measured or does not fit is no reason for it. */
 static bool pays(const hs_engine *e, const hs_engine_options *opt, hs_plan *ret_with)
 {
-    hs_speed s = {0};
+    hs__pace x;
     hs_err ignored;
     double gain;
-    if (hs__plan(opt, &e->opened, ret_with, &ignored) < 0 ||
-        hs__measure_expanding(e->opened.objects, e->pool, &s.expand_s, &ignored) < 0)
+    if (hs__plan(opt, &e->opened, ret_with, &ignored) < 0 || !find_pace(e, opt, ret_with, &x))
         return false;
-    hs_drive d = hs_drive_of_rate(&e->plan, e->drive_bytes_per_s);
-    bool is = hs_warm_tier_pays(&e->plan, ret_with, &s, &d, &gain);
-    if (is && hs_speed_measure(opt, &e->plan, 0, &s, &ignored) < 0)
-        return false;
-    is = is && hs_warm_tier_pays(&e->plan, ret_with, &s, &d, &gain);
-    tell(e, ret_with, &s, gain, is);
+    bool is_found = x.found_gain > 0 && is_alike(x.found_slots, e->plan.n_slots);
+    bool is = hs_warm_tier_pays(&e->plan, ret_with, &x.speed, &x.drive, &gain);
+    if (is_found) {
+        gain = x.found_gain;
+        is = gain > HS_WARM_TIER_WINS;
+    }
+    tell(e, ret_with, &x, gain, is_found, is);
     return is;
 }
 
@@ -81,8 +151,8 @@ int hs__choose_warm_tier(hs_engine *e, const hs_engine_options *opt, hs_err *err
 {
     hs__opened *o = &e->opened;
     hs_plan with;
-    if (opt->warm_tier != HS_WARM_AUTO || !hs_residency_can_be_warm(o->objects) || e->drive_bytes_per_s <= 0 ||
-        e->plan.n_slots == e->plan.n_experts || !is_one_drive(o->objects))
+    if (opt->warm_tier != HS_WARM_AUTO || opt->io_calibrate == HS_CALIBRATE_OFF ||
+        !hs_residency_can_be_warm(o->objects) || e->plan.n_slots == e->plan.n_experts || !is_one_drive(o->objects))
         return 0;
     int r = hs__set_warm(o, true, err);
     if (r < 0)

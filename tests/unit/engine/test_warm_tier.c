@@ -6,15 +6,19 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
+#include "cache/replay.h"
 #include "engine/engine_int.h"
 #include "sanitized.h"
-#include "store/calibrate.h"
 #include "tale.h"
 
 /* A model of 10 layers of 100 experts of 10 MB that use 10 of them each; a quarter in memory, or a third compressed. */
@@ -127,36 +131,268 @@ static void the_plan_has_what_runs(void **state)
     assert_true(hs_engine_plan(e)->warm);
     assert_int_equal(hs_residency_slots(e->residency), warm.n_slots);
     hs_engine_destroy(&e);
-    opt.warm_tier = HS_WARM_AUTO; /* no drive was calibrated */
+    opt.warm_tier = HS_WARM_AUTO; /* nothing may be measured */
     assert_int_equal(hs_engine_create(&opt, &e, &err), 0);
     assert_false(hs_engine_plan(e)->warm);
-    /* A drive that nothing is slower than, and one that nothing is faster than. */
-    e->drive_bytes_per_s = 1e3;
-    assert_int_equal(hs__choose_warm_tier(e, &opt, &err), 0);
-    assert_true(e->opened.warm && e->plan.warm && e->plan.n_slots == warm.n_slots);
-    hs_plan was = cold;
-    assert_int_equal(hs__set_warm(&e->opened, false, &err), 0);
-    e->plan = was;
-    e->drive_bytes_per_s = 1e15;
-    assert_int_equal(hs__choose_warm_tier(e, &opt, &err), 0);
-    assert_false(e->opened.warm || e->plan.warm);
     assert_int_equal(e->opened.classes.of[0].bytes, e->opened.decoded.of[0].bytes);
     hs_engine_destroy(&e);
 }
 
-/* In a process of its own: comes up with auto on a drive that is known to be slow. 0: within the plan, with a warm
- * tier; 1: over it; 2: without. */
-static int come_up(const char *state_dir)
+/* ---- what was measured is kept ---- */
+
+static char dir[40];
+
+static int make_dir(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof dir, "/tmp/hotset-warm-XXXXXX");
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    char *cleanup = hs_asprintf("rm -r %s", dir);
+    int r = system(cleanup); /* NOLINT: a name of our own */
+    hs_free(cleanup);
+    return r;
+}
+
+static hs_engine_options automatic(void)
+{
+    return tale_options((hs_engine_options){.path = tale_packed(),
+                                            .cache_kind = HS_CACHE_PERCENT,
+                                            .cache_percent = 25,
+                                            .parallel = 1,
+                                            .warm_tier = HS_WARM_AUTO,
+                                            .state_dir = dir,
+                                            .without_text = true,
+                                            .io_calibrate = HS_CALIBRATE_KEPT});
+}
+
+typedef struct opened {
+    hs__opened o;
+    hs_plan plan;
+} opened;
+
+static void open_model(const hs_engine_options *opt, opened *m)
 {
     hs_err err = {0};
-    hs_engine_options opt = tale_options((hs_engine_options){.path = tale_packed(),
-                                                             .cache_kind = HS_CACHE_PERCENT,
-                                                             .cache_percent = 25,
-                                                             .parallel = 1,
-                                                             .warm_tier = HS_WARM_AUTO,
-                                                             .state_dir = state_dir,
-                                                             .io_calibrate = HS_CALIBRATE_KEPT});
+    hs_engine_options cold = *opt;
+    cold.warm_tier = HS_WARM_OFF;
+    if (hs__open(&cold, &m->o, &err) < 0 || hs__plan(&cold, &m->o, &m->plan, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+/* What comes up with that kept. */
+static bool is_warm_with(const hs_engine_options *opt, const opened *m, const hs__pace *x)
+{
     hs_engine *e = NULL;
+    hs_err err = {0};
+    assert_int_equal(hs__pace_save(opt, &m->o, &m->plan, x, &err), 0);
+    if (hs_engine_create(opt, &e, &err) < 0)
+        fail_msg("%s", err.text);
+    bool is = hs_engine_plan(e)->warm;
+    assert_int_equal(hs_residency_slots(e->residency), e->plan.n_slots);
+    assert_int_equal(is, e->opened.warm);
+    hs_engine_destroy(&e);
+    return is;
+}
+
+/* Experts of 100 KB that take 10 us to decode, tokens of 1 ms; drives that answer late, but with the same rate. */
+static void what_is_kept_decides(void **state)
+{
+    (void)state;
+    hs_engine_options opt = automatic();
+    opened m;
+    open_model(&opt, &m);
+    hs__pace x = {.drive = {.bytes_per_s = 2e9, .first_s = 400e-6, .each_s = 150e-6},
+                  .speed = {.decode_s = 1e-3, .decode_experts_s = 6e-4, .expand_s = 10e-6}};
+    assert_true(is_warm_with(&opt, &m, &x));
+    hs__pace fast = x;
+    fast.drive.first_s = 20e-6;
+    fast.drive.each_s = 10e-6;
+    assert_false(is_warm_with(&opt, &m, &fast));
+    hs__pace found = x; /* what was found out goes before */
+    found.found_gain = 0.9;
+    found.found_slots = m.plan.n_slots;
+    assert_false(is_warm_with(&opt, &m, &found));
+    found.found_slots = m.plan.n_slots * 2; /* unless it was with another cache */
+    assert_true(is_warm_with(&opt, &m, &found));
+    found = fast;
+    found.found_gain = 1.3;
+    found.found_slots = m.plan.n_slots;
+    assert_true(is_warm_with(&opt, &m, &found));
+    opt.io_calibrate = HS_CALIBRATE_OFF; /* nothing but defaults */
+    assert_false(is_warm_with(&opt, &m, &x));
+    hs__close(&m.o);
+}
+
+static void it_is_measured_once(void **state)
+{
+    (void)state;
+    hs_engine_options opt = automatic();
+    hs_engine *e = NULL;
+    hs_err err = {0};
+    hs__pace x, again;
+    opened m;
+    open_model(&opt, &m);
+    assert_int_equal(hs__pace_load(&opt, &m.o, &m.plan, &x, &err), -ENOENT);
+    assert_int_equal(hs_engine_create(&opt, &e, &err), 0);
+    hs_engine_destroy(&e);
+    if (hs__pace_load(&opt, &m.o, &m.plan, &x, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_true(x.drive.bytes_per_s > 0 && x.drive.first_s + x.drive.each_s > 0);
+    assert_true(x.speed.decode_s > 0 && x.speed.expand_s > 0 && x.found_gain == 0);
+    assert_int_equal(hs_engine_create(&opt, &e, &err), 0);
+    hs_engine_destroy(&e);
+    assert_int_equal(hs__pace_load(&opt, &m.o, &m.plan, &again, &err), 0);
+    /* What is measured twice is never the same. */
+    assert_true(x.speed.expand_s == again.speed.expand_s && x.speed.decode_s == again.speed.decode_s &&
+                x.drive.first_s == again.drive.first_s && x.drive.each_s == again.drive.each_s);
+    opt.io_calibrate = HS_CALIBRATE_ALWAYS;
+    x.found_gain = 1.5;
+    assert_int_equal(hs__pace_save(&opt, &m.o, &m.plan, &x, &err), 0);
+    assert_int_equal(hs_engine_create(&opt, &e, &err), 0);
+    hs_engine_destroy(&e);
+    assert_int_equal(hs__pace_load(&opt, &m.o, &m.plan, &again, &err), 0);
+    assert_true(again.found_gain == 1.5 && again.speed.expand_s != x.speed.expand_s);
+    hs_plan other = m.plan;
+    other.threads++;
+    assert_int_equal(hs__pace_load(&opt, &m.o, &other, &x, &err), -ENOENT);
+    hs__close(&m.o);
+}
+
+/* A file that somebody has changed is measured anew, and written. */
+static void a_bad_file_is_left_alone(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"", "{", "{\"version\": 2}", "{\"version\": 1}", "[]"};
+    hs_engine_options opt = automatic();
+    hs_engine *e = NULL;
+    hs_err err = {0};
+    hs__pace x;
+    opened m;
+    open_model(&opt, &m);
+    char name[64], *path;
+    int n = snprintf(name, sizeof name, "pace-");
+    for (int i = 0; i < 16; i++)
+        n += snprintf(name + n, sizeof name - (size_t)n, "%02x", hs_source_identity(m.o.source)[i]);
+    path = hs_asprintf("%s/%s.json", dir, name);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(hs_file_write_atomic(path, bad[i], strlen(bad[i]), &err), 0);
+        assert_true(hs__pace_load(&opt, &m.o, &m.plan, &x, &err) < 0);
+    }
+    assert_int_equal(hs_engine_create(&opt, &e, &err), 0);
+    hs_engine_destroy(&e);
+    assert_int_equal(hs__pace_load(&opt, &m.o, &m.plan, &x, &err), 0);
+    hs__pace negative = x;
+    negative.drive.first_s = -1;
+    assert_int_equal(hs__pace_save(&opt, &m.o, &m.plan, &negative, &err), 0);
+    assert_int_equal(hs__pace_load(&opt, &m.o, &m.plan, &x, &err), -EINVAL);
+    hs_free(path);
+    hs__close(&m.o);
+}
+
+/* ---- the forecast beside counted hits ---- */
+
+#define TOKENS 700u
+#define USES   (TOKENS * 30u)
+
+static uint32_t object[USES], token[USES];
+
+static void read_routes(void)
+{
+    FILE *f = fopen(TESTS_DIR "/unit/cache/tale-moe.routes", "r");
+    char line[512];
+    uint32_t n = 0;
+    assert_non_null(f);
+    while (n < USES && fgets(line, sizeof line, f)) {
+        char *at = line;
+        for (uint32_t k = 0; *line != '#' && k < 30; k++, n++) {
+            object[n] = (uint32_t)strtoul(at, &at, 10) + k / 6 * 64;
+            token[n] = n / 30;
+        }
+    }
+    fclose(f);
+    assert_int_equal(n, USES);
+}
+
+/* Seconds of the routes over a drive, as the daemon would work: of a cache for so many experts. */
+static double replay(const hs_speed *s, const hs_drive *d, double stored, uint32_t n_slots, bool warm)
+{
+    uint64_t bytes[5];
+    for (int i = 0; i < 5; i++)
+        bytes[i] = (uint64_t)stored;
+    hs_replay_trace t = {.object = object,
+                         .token = token,
+                         .n = USES,
+                         .n_objects = 320,
+                         .layer_objects = 64,
+                         .first_counted = TOKENS / 4,
+                         .layer_bytes = bytes,
+                         .layer_least = 6,
+                         .layer_s = (s->decode_s - s->decode_experts_s) / 5,
+                         .expert_s = s->decode_experts_s / 30,
+                         .expand_s = s->expand_s,
+                         .latency_s = d->first_s,
+                         .bytes_per_s = stored / d->each_s,
+                         .warm = warm};
+    void *mem = hs_malloc(hs_replay_bytes(&hs_policy_ewma, &t, n_slots));
+    double seconds = hs_replay(&hs_policy_ewma, &t, n_slots, true, mem).seconds;
+    hs_free(mem);
+    return seconds;
+}
+
+/* The test model's own routes through caches of 10 to 75 %, as it is packed, over drives that answer soon and late:
+ * auto takes what is clearly faster by counted hits, and never what is slower. */
+static void the_forecast_is_right_where_it_matters(void **state)
+{
+    (void)state;
+    static const double rates[] = {0.3e9, 1e9, 2e9, 7e9}, firsts[] = {80e-6, 300e-6}, caches[] = {0.1, 0.25, 0.5, 0.75};
+    static const struct {
+        double raw, stored, expert_s, expand_s;
+    } forms[] = {{100e3, 83e3, 15e-6, 12e-6}, {200e3, 133e3, 25e-6, 20e-6}, {100e3, 83e3, 15e-6, 200e-6}};
+    uint32_t n_on = 0, n_off = 0;
+    read_routes();
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        for (size_t k = 0; k < 4 * 2 * 4; k++) {
+            double stored = forms[i].stored, cache = caches[k % 4], gain;
+            hs_drive d = {.bytes_per_s = rates[k / 8], .first_s = firsts[k / 4 % 2], .each_s = stored / rates[k / 8]};
+            hs_speed s = {.decode_s = 5 * 50e-6 + 30 * forms[i].expert_s,
+                          .decode_experts_s = 30 * forms[i].expert_s,
+                          .expand_s = forms[i].expand_s};
+            hs_plan cold = {.n_slots = (uint32_t)(320 * cache),
+                            .n_experts = 320,
+                            .token_cycle = 30,
+                            .moe_layers = 5,
+                            .bytes_per_token_cold = (uint64_t)(30 * stored),
+                            .expert_bytes_all = (uint64_t)(320 * forms[i].raw),
+                            .prefill_chunk = 512};
+            hs_plan warm = cold;
+            warm.warm = true;
+            warm.n_slots = (uint32_t)fmin(cold.n_slots * forms[i].raw / stored, 320);
+            bool pays = hs_warm_tier_pays(&cold, &warm, &s, &d, &gain);
+            double counted = replay(&s, &d, stored, cold.n_slots, false) / replay(&s, &d, stored, warm.n_slots, true);
+            n_on += pays;
+            n_off += !pays;
+            if (pays ? counted < 1 : counted > 1.2 && cache < 0.75)
+                fail_msg("%.0f KB, %.1f GB/s after %.0f us, cache %.0f %%: %s, %.3f expected, %.3f counted",
+                         stored / 1e3, d.bytes_per_s / 1e9, d.first_s * 1e6, cache * 100, pays ? "on" : "off", gain,
+                         counted);
+        }
+    assert_true(n_on > 15 && n_off > 15);
+}
+
+/* ---- the plan ---- */
+
+/* In a process of its own: comes up with auto. 0: within the plan, with a warm tier; 1: over it; 2: without. */
+static int come_up(void)
+{
+    hs_err err = {0};
+    hs_engine_options opt = automatic();
+    hs_engine *e = NULL;
+    opt.without_text = false;
     if (hs_engine_create(&opt, &e, &err) < 0)
         return 3;
     struct rusage ru;
@@ -167,39 +403,50 @@ static int come_up(const char *state_dir)
     return r;
 }
 
-/* What is measured to choose takes no more memory than the plan has. */
-static void choosing_keeps_to_the_plan(void **state)
+static int come_up_apart(void)
 {
-    (void)state;
-    char dir[] = "/tmp/hotset-warm-XXXXXX", *file = NULL;
-    uint64_t bytes;
-    hs_err err = {0};
-    if (SANITIZED)
-        skip(); /* their shadows are not the plan's */
-    hs_io_choice slow = hs_io_choice_default();
-    slow.bytes_per_s = slow.default_bytes_per_s = 1e5;
-    assert_non_null(mkdtemp(dir));
-    assert_int_equal(hs_disk_pick(tale_packed(), &file, &bytes, &err), 0);
-    assert_int_equal(hs_calibration_save(dir, file, &slow, &err), 0);
-    hs_free(file);
     int status;
     pid_t pid = fork();
     if (pid == 0)
-        _exit(come_up(dir));
+        _exit(come_up());
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    char *cleanup = hs_asprintf("rm -r %s", dir);
-    assert_int_equal(system(cleanup), 0); /* NOLINT: a name of our own */
-    hs_free(cleanup);
     assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    return WEXITSTATUS(status);
+}
+
+/* Neither what is measured to choose nor what is chosen takes more memory than the plan has. */
+static void choosing_keeps_to_the_plan(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip(); /* their shadows are not the plan's */
+    hs_engine_options opt = automatic();
+    opened m;
+    hs_err err = {0};
+    hs__pace x;
+    open_model(&opt, &m);
+    int r = come_up_apart();
+    assert_true(r == 0 || r == 2);
+    assert_int_equal(hs__pace_load(&opt, &m.o, &m.plan, &x, &err), 0);
+    x.drive.first_s = x.drive.each_s = 1; /* nothing is slower than that */
+    assert_int_equal(hs__pace_save(&opt, &m.o, &m.plan, &x, &err), 0);
+    assert_int_equal(come_up_apart(), 0);
+    hs__close(&m.o);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_pays_on_slow_drives), cmocka_unit_test(it_does_not_pay),
-        cmocka_unit_test(computing_dilutes),      cmocka_unit_test(every_use_is_decoded),
-        cmocka_unit_test(the_plan_has_what_runs), cmocka_unit_test(choosing_keeps_to_the_plan),
+        cmocka_unit_test(it_pays_on_slow_drives),
+        cmocka_unit_test(it_does_not_pay),
+        cmocka_unit_test(computing_dilutes),
+        cmocka_unit_test(every_use_is_decoded),
+        cmocka_unit_test(the_plan_has_what_runs),
+        cmocka_unit_test(the_forecast_is_right_where_it_matters),
+        cmocka_unit_test_setup_teardown(what_is_kept_decides, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(it_is_measured_once, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(a_bad_file_is_left_alone, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(choosing_keeps_to_the_plan, make_dir, remove_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "base/file.h"
-#include "cli/expect.h"
+#include "hotset/hotset.h"
 #include "store/calibrate.h"
 
 #define BYTES (3u << 20)
@@ -27,7 +27,7 @@ static int setup(void **state)
     (void)state;
     static char bytes[BYTES];
     hs_err err;
-    snprintf(dir, sizeof dir, "/tmp/hotset-expect-XXXXXX");
+    snprintf(dir, sizeof dir, "/tmp/hotset-pace-XXXXXX");
     if (!mkdtemp(dir))
         return -1;
     snprintf(file, sizeof file, "%s/model", dir);
@@ -57,7 +57,7 @@ static void keep(double bytes_per_s, double lone)
 static hs_drive_source find(const hs_engine_options *opt, hs_drive *ret)
 {
     *ret = (hs_drive){0};
-    return hs_find_drive(dir, opt, &plan, NULL, 0.5, ret);
+    return hs_drive_find(dir, opt, &plan, NULL, 0.5, NULL, ret);
 }
 
 static void near(double x, double y)
@@ -104,7 +104,7 @@ static void test_measured(void **state)
     assert_int_equal(find(&opt, &d), HS_DRIVE_MEASURED);
     assert_true(d.bytes_per_s > 1);
     opt.path = "/nowhere/at all";
-    assert_int_equal(hs_find_drive(opt.path, &opt, &plan, NULL, 0.5, &d), HS_DRIVE_UNKNOWN);
+    assert_int_equal(hs_drive_find(opt.path, &opt, &plan, NULL, 0.5, NULL, &d), HS_DRIVE_UNKNOWN);
 }
 
 int main(void)
