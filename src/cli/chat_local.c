@@ -29,8 +29,9 @@ typedef struct local_chat {
     bool has_news;
 } local_chat;
 
-/* The prompt's text; without a template the last message as it is. */
-static int render(const hs_template *t, const json_t *messages, char **ret_text, size_t *ret_len, hs_err *err)
+/* The prompt's text, and which of its bytes are input; without a template the last message as it is. */
+static int render(const hs_template *t, const json_t *messages, char **ret_text, size_t *ret_len,
+                  uint8_t **ret_is_input, hs_err *err)
 {
     if (!t) {
         const json_t *content = json_object_get(json_array_get(messages, json_array_size(messages) - 1), "content");
@@ -43,7 +44,7 @@ static int render(const hs_template *t, const json_t *messages, char **ret_text,
     if (r < 0)
         return r;
     hs_template_input in = {.messages = shaped, .add_generation_prompt = true, .now = hs_local_now()};
-    r = hs_template_render(t, &in, ret_text, ret_len, err);
+    r = hs_template_render(t, &in, ret_text, ret_len, ret_is_input, err);
     json_decref(shaped);
     return r;
 }
@@ -56,6 +57,7 @@ static int size_context(const char *path, const json_t *messages, const hs_chat_
     hs_template *template = NULL;
     hs_facts facts = {0};
     char *text = NULL;
+    uint8_t *is_input = NULL;
     uint32_t *ids = NULL;
     size_t len, n = 0;
     int r = hs_facts_read(path, &facts, err);
@@ -66,15 +68,16 @@ static int size_context(const char *path, const json_t *messages, const hs_chat_
     if (r == -ENOENT && tokenizer)
         r = 0;
     if (r == 0)
-        r = render(template, messages, &text, &len, err);
+        r = render(template, messages, &text, &len, &is_input, err);
     if (r == 0)
-        r = hs_tokenizer_encode(tokenizer, text, len, true, &ids, &n, err);
+        r = hs_tokenizer_encode_rendered(tokenizer, text, is_input, len, &ids, &n, err);
     if (r == 0) {
         uint64_t need = n + (w->max_tokens > 0 ? (uint64_t)w->max_tokens : DEFAULT_ANSWER);
         *ret_context = need < facts.max_context ? (uint32_t)need : facts.max_context;
     }
     hs_free(ids);
     hs_free(text);
+    hs_free(is_input);
     hs_template_destroy(&template);
     hs_tokenizer_destroy(&tokenizer);
     hs_facts_deinit(&facts);
@@ -182,14 +185,15 @@ static int ask(hs_chat *chat, const json_t *messages, const hs_chat_sink *sink, 
     local_chat *c = (local_chat *)chat;
     const hs_template *t = hs_engine_template(c->engine);
     char *text = NULL;
+    uint8_t *is_input = NULL;
     size_t len = 0, n = 0;
     uint32_t *ids = NULL;
     hs_request *q = NULL;
     hs_request_status status;
     hs_reasoning split;
-    int r = render(t, messages, &text, &len, err);
+    int r = render(t, messages, &text, &len, &is_input, err);
     if (r == 0)
-        r = hs_tokenizer_encode(hs_engine_tokenizer(c->engine), text, len, true, &ids, &n, err);
+        r = hs_tokenizer_encode_rendered(hs_engine_tokenizer(c->engine), text, is_input, len, &ids, &n, err);
     if (r == 0 && n > UINT32_MAX)
         r = hs_err_set(err, -E2BIG, "the prompt has too many tokens");
     if (r < 0)
@@ -211,6 +215,7 @@ static int ask(hs_chat *chat, const json_t *messages, const hs_chat_sink *sink, 
                                .hit_length = status.finish == HS_FINISH_LENGTH};
 out:
     hs_request_destroy(&q);
+    hs_free(is_input);
     hs_free(ids);
     hs_free(text);
     return r;

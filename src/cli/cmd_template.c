@@ -68,7 +68,7 @@ static int render(const hs_template *t, const json_t *request, int64_t now, hs_e
     char *text = NULL;
     size_t len = 0;
     if (r == 0)
-        r = hs_template_render(t, &in, &text, &len, err);
+        r = hs_template_render(t, &in, &text, &len, NULL, err);
     if (r == 0)
         fwrite(text, 1, len, stdout);
     hs_free(text);

@@ -146,10 +146,10 @@ uint64_t hs_server_memory_bytes(const hs_server_options *o)
     /* A collected answer exists three times for a moment: as object, as response, and as what the socket did not take.
      */
     uint64_t buffers = 3 * o->buffer_memory;
-    /* One request at a time is parsed, rendered and then encoded: values, strings, the text, and what makes it or reads
-     * it. */
+    /* One request at a time is parsed, rendered and then encoded: values, strings, the text with the origins of its
+     * bytes, and what makes it or reads it. */
     uint64_t parse = (uint64_t)HS__JSON_MAX_VALUES * HS__JSON_VALUE_BYTES * 2 + 2 * o->max_body;
     uint64_t encode = hs_tokenizer_encode_bytes(hs__prompt_max(o));
-    uint64_t prompt = 2 * hs__prompt_max(o) + (encode > HS_TEMPLATE_MAX_MEMORY ? encode : HS_TEMPLATE_MAX_MEMORY);
+    uint64_t prompt = 4 * hs__prompt_max(o) + (encode > HS_TEMPLATE_MAX_MEMORY ? encode : HS_TEMPLATE_MAX_MEMORY);
     return (o->max_connections + HS__EXTRA_CONNECTIONS) * per_connection + buffers + parse + prompt;
 }

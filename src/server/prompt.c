@@ -45,6 +45,7 @@ static int run(hs__conn *c, hs__body kind, hs__prompt_fn make, hs__prompt_use us
     if (r == 0)
         r = use(c, m, &p, &prompt, e);
     hs_free(prompt.text);
+    hs_free(prompt.is_input);
     hs_free(prompt.tokens);
     return r;
 }
@@ -71,7 +72,7 @@ int hs__prompt_encode(const hs_server *s, const hs__model *m, const char *text, 
     if (len > hs__prompt_max(&s->options))
         return hs__api_fail(e, 400, field, "context_length_exceeded", "the prompt has %zu bytes; %llu are possible",
                             len, (unsigned long long)hs__prompt_max(&s->options));
-    int r = hs_tokenizer_encode(t, text, len, true, &ret->tokens, &ret->n_tokens, &err);
+    int r = hs_tokenizer_encode_rendered(t, text, ret->is_input, len, &ret->tokens, &ret->n_tokens, &err);
     if (r < 0)
         return hs__api_fail(e, hs__error_status(r), field, NULL, "%s", err.text);
     return 0;
@@ -116,7 +117,7 @@ uint32_t hs__prompt_find_bos(hs_engine *e)
         return HS_NO_TOKEN;
     json_t *messages = json_pack("[{s:s,s:s}]", "role", "user", "content", "x");
     hs_template_input in = {.messages = messages, .add_generation_prompt = true};
-    if (messages && hs_template_render(tpl, &in, &text, &len, NULL) == 0 &&
+    if (messages && hs_template_render(tpl, &in, &text, &len, NULL, NULL) == 0 &&
         hs_tokenizer_encode(t, text, len, true, &ids, &n, NULL) == 0 && n && ids[0] == json_integer_value(id))
         bos = ids[0];
     json_decref(messages);

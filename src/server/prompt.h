@@ -6,9 +6,11 @@
 #include "server/openai.h"
 #include "server/server_int.h"
 
-/* The prompt's token ids (hs_free) and, for a chat, its text (hs_free; else NULL). */
+/* The prompt's token ids (hs_free) and, for a chat, its text and which of its bytes the client wrote (hs_free; else
+ * NULL). */
 typedef struct hs__prompt {
     char *text;
+    uint8_t *is_input;
     size_t len;
     uint32_t *tokens;
     size_t n_tokens;
@@ -28,7 +30,7 @@ int hs__prompt_generate(hs__conn *c, hs__model *m, const hs__params *p, const hs
 int hs__prompt_take_ids(const json_t *ids, hs__prompt *ret, hs__api_error *e);
 /* Puts the model's begin-of-text token first, if it has one and it is not there. */
 int hs__prompt_put_bos(const hs__model *m, hs__prompt *p, hs__api_error *e);
-/* Encodes text; e names the field. */
+/* Encodes text; if ret says which bytes of it are input, those are plain text. e names the field. */
 int hs__prompt_encode(const hs_server *s, const hs__model *m, const char *text, size_t len, const char *field,
                       hs__prompt *ret, hs__api_error *e);
 /* The token that this model's own chat template puts first, if it is the begin-of-text token, else HS_NO_TOKEN: plain

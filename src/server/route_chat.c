@@ -28,7 +28,7 @@ static int check_tools(const hs_template *t, hs_template_input in, const hs__pro
     char *text = NULL;
     size_t len;
     in.tools = NULL;
-    int r = hs_template_render(t, &in, &text, &len, &err);
+    int r = hs_template_render(t, &in, &text, &len, NULL, &err);
     if (r < 0)
         return template_error(r, &err, e);
     bool is_same = len == with_tools->len && !memcmp(text, with_tools->text, len);
@@ -58,7 +58,7 @@ static int render(const hs_server *s, const hs__model *m, const hs__params *p, h
         .continue_final_message = p->continue_final_message,
         .now = local_now(),
     };
-    r = hs_template_render(t, &in, &ret->text, &ret->len, &err);
+    r = hs_template_render(t, &in, &ret->text, &ret->len, &ret->is_input, &err);
     if (r < 0)
         r = template_error(r, &err, e);
     else if (p->tools)

@@ -85,18 +85,22 @@ static uint32_t lower_bound(const hs__added *all, uint32_t lo, uint32_t hi, size
     return lo;
 }
 
-/* The longest key that text begins with, or NULL. */
-static const hs__added *longest(const hs__added *all, uint32_t lo, uint32_t hi, const char *text, size_t len)
+/* The longest key that text begins with and that may be found there, or NULL. */
+static const hs__added *longest(const hs__added *all, uint32_t lo, uint32_t hi, const char *text,
+                                const uint8_t *is_input, size_t len)
 {
     const hs__added *best = NULL;
+    bool has_input = false;
     for (size_t depth = 0; lo < hi; depth++) {
         if (all[lo].key_len == depth) {
-            best = &all[lo];
+            if (!has_input || all[lo].is_blank)
+                best = &all[lo];
             while (lo < hi && all[lo].key_len == depth)
                 lo++;
         }
         if (depth == len)
             break;
+        has_input = has_input || (is_input && is_input[depth]);
         unsigned c = (unsigned char)text[depth];
         lo = lower_bound(all, lo, hi, depth, c);
         hi = lower_bound(all, lo, hi, depth, c + 1);
@@ -104,8 +108,8 @@ static const hs__added *longest(const hs__added *all, uint32_t lo, uint32_t hi, 
     return best;
 }
 
-bool hs__added_next(const hs__added_list *l, bool normalized, const char *text, size_t len, size_t *pos, size_t floor,
-                    size_t *ret_begin, size_t *ret_end, uint32_t *ret_id)
+bool hs__added_next(const hs__added_list *l, bool normalized, const char *text, const uint8_t *is_input, size_t len,
+                    size_t *pos, size_t floor, size_t *ret_begin, size_t *ret_end, uint32_t *ret_id)
 {
     uint32_t lo = normalized ? l->n_raw : 0, hi = normalized ? l->n : l->n_raw;
     const uint8_t *first = l->first[normalized];
@@ -115,7 +119,7 @@ bool hs__added_next(const hs__added_list *l, bool normalized, const char *text, 
         unsigned char c = (unsigned char)text[i];
         if (!(first[c / 8] >> c % 8 & 1))
             continue;
-        const hs__added *a = longest(l->all, lo, hi, text + i, len - i);
+        const hs__added *a = longest(l->all, lo, hi, text + i, is_input ? is_input + i : NULL, len - i);
         if (!a)
             continue;
         size_t end = i + a->key_len;
@@ -185,6 +189,11 @@ int hs__added_init(hs__added_list *l, size_t n, const char *where, hs_err *err)
     return l->all ? 0 : hs_err_set(err, -ENOMEM, "%s: out of memory", where);
 }
 
+static bool is_blank_text(const char *text, size_t len)
+{
+    return strip_right(text, len, 0) == len;
+}
+
 int hs__added_put(hs__added_list *l, hs__added a, const char *text, size_t len, const hs__normalizer *n,
                   hs__vocab *vocab, const char *where, hs_err *err)
 {
@@ -199,6 +208,7 @@ int hs__added_put(hs__added_list *l, hs__added a, const char *text, size_t len, 
         return hs_err_set(err, -ENOMEM, "%s: out of memory", where);
     memcpy(place->text, text, len);
     place->text[len] = '\0';
+    place->is_blank = !a.special && is_blank_text(text, len);
     int r = make_key(place, n);
     if (r == 0)
         r = hs__vocab_override(vocab, text, len, a.id, a.special);

@@ -26,6 +26,7 @@ typedef struct hs__added {
     bool special, normalized;
     bool lstrip, rstrip; /* takes the white space on that side along */
     bool single_word;    /* only where no word character touches it */
+    bool is_blank;       /* white space: ordinary text, not a mark */
 } hs__added;
 
 typedef struct hs__added_list {
@@ -46,9 +47,10 @@ void hs__added_finish(hs__added_list *l);
 void hs__added_deinit(hs__added_list *l);
 const hs__added *hs__added_find(const hs__added_list *l, const char *text);
 
-/* The next added token at or after `from`: true and the stretch that it takes, stripping included. *pos: where to look,
- * and afterwards where to go on; 0 at first. floor: where the stretch may begin at the earliest. */
-bool hs__added_next(const hs__added_list *l, bool normalized, const char *text, size_t len, size_t *pos, size_t floor,
-                    size_t *ret_begin, size_t *ret_end, uint32_t *ret_id);
+/* The next added token at or after *pos: true and the stretch that it takes, stripping included. *pos: where to look,
+ * and afterwards where to go on; 0 at first. floor: where the stretch may begin at the earliest. is_input (NULL: none
+ * is): bytes that others wrote; no token that holds one of them counts, unless it is white space. */
+bool hs__added_next(const hs__added_list *l, bool normalized, const char *text, const uint8_t *is_input, size_t len,
+                    size_t *pos, size_t floor, size_t *ret_begin, size_t *ret_end, uint32_t *ret_id);
 
 #endif

@@ -31,15 +31,22 @@ typedef struct hs__jarena {
     char *top, *end;
     size_t next_size;
     size_t *left;
-    int failed; /* -ENOMEM, or -E2BIG when the budget is used up */
+    bool is_traced; /* each byte has an origin: HS__J_OWN or HS__J_INPUT */
+    int failed;     /* -ENOMEM, or -E2BIG when the budget is used up */
 } hs__jarena;
 
-void hs__jarena_init(hs__jarena *a, size_t *left);
+/* Where a byte comes from: the template (and all that a rendering makes of itself), or what clients sent. */
+enum { HS__J_OWN = 0, HS__J_INPUT = 1 };
+
+void hs__jarena_init(hs__jarena *a, bool is_traced, size_t *left);
 void hs__jarena_deinit(hs__jarena *a);
 /* 8-byte aligned, not zeroed; NULL with a->failed set. */
 void *hs__jarena_alloc(hs__jarena *a, size_t n);
-/* Bytes without alignment. If the n_old bytes at old end where the arena ends, they are extended in place. */
-char *hs__jarena_extend(hs__jarena *a, const char *old, size_t n_old, size_t n_more);
+/* The n_old bytes at old and the n_more at more as one, without alignment, and with their origins. If the old ones end
+ * where the arena ends, they are extended in place. */
+char *hs__jarena_join(hs__jarena *a, const char *old, size_t n_old, const char *more, size_t n_more);
+/* The origins of the bytes from p on, of a traced arena; NULL if p is not in it. */
+uint8_t *hs__jarena_origin(const hs__jarena *a, const char *p);
 
 /* ---- values ---- */
 
@@ -275,7 +282,8 @@ typedef struct hs__jrun {
     int64_t steps; /* left */
     size_t left;   /* budget of both arenas */
     hs__jarena objects, strings;
-    hs_buf out; /* the result so far; above it, as on a stack, texts that are being built */
+    hs_buf out;    /* the result so far; above it, as on a stack, texts that are being built */
+    hs_buf origin; /* of each byte of out */
     hs__jval *globals;
     hs__jscope *scope;
     int64_t now;
@@ -296,9 +304,10 @@ typedef struct hs__jargs {
 
 int hs__jrun_init(hs__jrun *r, const hs__jprogram *p, const hs__jlimits *limits, hs_err *err) HS_MUST_CHECK;
 void hs__jrun_deinit(hs__jrun *r);
-/* Sets a variable of the outermost scope; a name that the program does not mention is passed over. */
-int hs__jrun_set(hs__jrun *r, const char *name, size_t len, const json_t *value) HS_MUST_CHECK;
-/* Runs the program; the text is in r->out. */
+/* Sets a variable of the outermost scope; a name that the program does not mention is passed over. origin: of all
+ * strings in value. */
+int hs__jrun_set(hs__jrun *r, const char *name, size_t len, const json_t *value, uint8_t origin) HS_MUST_CHECK;
+/* Runs the program; the text is in r->out, where its bytes come from in r->origin. */
 int hs__jrun_execute(hs__jrun *r) HS_MUST_CHECK;
 
 /* Sets the sentence "WHERE: line N: ..." and returns code. */
@@ -315,11 +324,14 @@ bool hs__jtruth(const hs__jval *v);
 bool hs__jis_number(const hs__jval *v); /* bool, int or float */
 double hs__jnumber(const hs__jval *v);
 int64_t hs__jrange_len(const hs__jrange *g);
+/* A copy, with the origins of what is copied. */
 int hs__jstr_copy(hs__jrun *r, const char *s, size_t n, hs__jval *ret);
+/* Says of a string that was copied or made here where all of it comes from. */
+void hs__jstr_set_origin(hs__jrun *r, const hs__jval *s, uint8_t origin);
 int hs__jlist_new(hs__jrun *r, size_t cap, hs__jlist **ret);
 int hs__jlist_push(hs__jrun *r, hs__jlist *l, const hs__jval *v);
 int hs__jiter_new(hs__jrun *r, hs__jlist *l, bool is_view, hs__jval *ret);
-int hs__jfrom_json(hs__jrun *r, const json_t *j, hs__jval *ret);
+int hs__jfrom_json(hs__jrun *r, const json_t *j, uint8_t origin, hs__jval *ret);
 /* All elements of an iterable: a fresh list; characters of a string, keys of a dict. An iterator is used up. */
 int hs__jelements(hs__jrun *r, const hs__jval *v, hs__jlist **ret);
 bool hs__jis_iterable(const hs__jval *v);
@@ -342,7 +354,10 @@ int hs__jcontains(hs__jrun *r, const hs__jval *container, const hs__jval *v, boo
 /* jinja_text.c: values to text, appended to r->out; hs__jbegin and hs__jend take a text off it. */
 size_t hs__jbegin(const hs__jrun *r);
 int hs__jend(hs__jrun *r, size_t mark, hs__jval *ret);
+/* Bytes out of a string keep their origin, all others are HS__J_OWN. */
 int hs__jput(hs__jrun *r, const char *s, size_t n);
+/* With the origin of the byte at `like`, of which s is another spelling. */
+int hs__jput_like(hs__jrun *r, const char *s, size_t n, const char *like);
 int hs__jput_str(hs__jrun *r, const hs__jval *v);  /* as Python's str() */
 int hs__jput_repr(hs__jrun *r, const hs__jval *v); /* as Python's repr() */
 int hs__jto_str(hs__jrun *r, const hs__jval *v, hs__jval *ret);

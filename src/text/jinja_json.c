@@ -34,7 +34,7 @@ static int put_char(hs__jrun *r, const style *s, uint32_t c, const char *raw, si
         n = (size_t)snprintf(text, sizeof text, "\\u%04x", c);
     else
         return hs__jput(r, raw, n);
-    return hs__jput(r, text, n);
+    return hs__jput_like(r, text, n, raw);
 }
 
 static int put_string(hs__jrun *r, const style *s, const hs__jval *v)

@@ -170,7 +170,7 @@ static int partition(hs__jrun *r, const hs__jval *self, const hs__jargs *args, b
     hs__jval empty = hs__jstr("", 0);
     l->n = 3;
     l->items[0] = at ? hs__jstr(s, (size_t)(at - s)) : last ? empty : *self;
-    l->items[1] = at ? sep : empty;
+    l->items[1] = at ? hs__jstr(at, sep.len) : empty;
     l->items[2] = at ? hs__jstr(at + sep.len, self->len - (size_t)(at - s) - sep.len) : last ? *self : empty;
     *ret = (hs__jval){.type = HS__J_TUPLE, .as.list = l};
     return 0;

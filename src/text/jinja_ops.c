@@ -35,11 +35,9 @@ int hs__jcat(hs__jrun *r, const hs__jval *a, const hs__jval *b, hs__jval *ret)
         ret->flag = 0;
         return 0;
     }
-    const char *add = b->as.s;
-    char *s = hs__jarena_extend(&r->strings, a->as.s, a->len, b->len);
+    char *s = hs__jarena_join(&r->strings, a->as.s, a->len, b->as.s, b->len);
     if (!s)
         return hs__jfail(r, r->strings.failed, "no memory for this rendering");
-    memcpy(s + a->len, add, b->len);
     *ret = hs__jstr(s, n);
     return hs__jcharge(r, b->len / 64 + (s == a->as.s ? 0 : a->len / 64));
 }

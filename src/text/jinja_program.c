@@ -65,7 +65,7 @@ int hs__jprogram_compile(hs__jprogram *g, const char *source, size_t len, const 
 {
     static const char *const fixed[HS__SYM_FIXED] = {"loop", "caller", "varargs", "kwargs"};
     *g = (hs__jprogram){.left = HS_TEMPLATE_MAX_MEMORY, .where = where};
-    hs__jarena_init(&g->arena, &g->left);
+    hs__jarena_init(&g->arena, false, &g->left);
     hs__jtoken *tokens = NULL;
     size_t n;
     int r = hs__jlex(g, source, len, &tokens, &n, err);

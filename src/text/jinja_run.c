@@ -26,9 +26,10 @@ int hs__jfail(hs__jrun *r, int code, const char *fmt, ...)
 int hs__jrun_init(hs__jrun *r, const hs__jprogram *p, const hs__jlimits *limits, hs_err *err)
 {
     *r = (hs__jrun){.program = p, .err = err, .steps = limits->steps, .left = limits->memory, .line = 1};
-    hs__jarena_init(&r->objects, &r->left);
-    hs__jarena_init(&r->strings, &r->left);
+    hs__jarena_init(&r->objects, false, &r->left);
+    hs__jarena_init(&r->strings, true, &r->left);
     hs_buf_init(&r->out, HS_TEMPLATE_MAX_OUTPUT);
+    hs_buf_init(&r->origin, HS_TEMPLATE_MAX_OUTPUT);
     r->globals = hs_calloc(p->n_names, sizeof *r->globals);
     if (!r->globals)
         return hs__jfail(r, -ENOMEM, "out of memory");
@@ -45,14 +46,15 @@ void hs__jrun_deinit(hs__jrun *r)
     hs__jarena_deinit(&r->objects);
     hs__jarena_deinit(&r->strings);
     hs_buf_deinit(&r->out);
+    hs_buf_deinit(&r->origin);
     hs_free(r->globals);
     r->globals = NULL;
 }
 
-int hs__jrun_set(hs__jrun *r, const char *name, size_t len, const json_t *value)
+int hs__jrun_set(hs__jrun *r, const char *name, size_t len, const json_t *value, uint8_t origin)
 {
     uint32_t sym = hs__jprogram_find(r->program, name, len);
-    return sym == UINT32_MAX ? 0 : hs__jfrom_json(r, value, &r->globals[sym]);
+    return sym == UINT32_MAX ? 0 : hs__jfrom_json(r, value, origin, &r->globals[sym]);
 }
 
 int hs__jrun_execute(hs__jrun *r)

@@ -2,6 +2,7 @@
  * jinja_text.c - values as text, as Python prints them.
  * r->out is a stack of texts: hs__jbegin marks its top, what is put then belongs to the new text, hs__jend takes it
  * off as a string. The size of all of it together is bounded by HS_TEMPLATE_MAX_OUTPUT.
+ * Invariant: r->origin is as long as r->out, and says of each byte of it where it comes from.
  */
 #include "text/jinja_int.h"
 
@@ -17,20 +18,48 @@ size_t hs__jbegin(const hs__jrun *r)
 
 int hs__jend(hs__jrun *r, size_t mark, hs__jval *ret)
 {
-    int code = hs__jstr_copy(r, r->out.data ? r->out.data + mark : "", r->out.len - mark, ret);
-    if (code == 0 && r->out.data) {
-        r->out.len = mark;
+    size_t n = r->out.len - mark;
+    int code = hs__jstr_copy(r, r->out.data ? r->out.data + mark : "", n, ret);
+    if (code == 0 && n) {
+        memcpy(hs__jarena_origin(&r->strings, ret->as.s), r->origin.data + mark, n);
+        r->out.len = r->origin.len = mark;
         r->out.data[mark] = '\0';
     }
     return code;
 }
 
-int hs__jput(hs__jrun *r, const char *s, size_t n)
+/* What is appended takes the place of the origins first, since they are as many. */
+static int append(hs__jrun *r, const char *s, size_t n)
 {
     int code = hs_buf_append(&r->out, s, n);
+    if (code == 0)
+        code = hs_buf_append(&r->origin, s, n);
     if (code < 0)
         return hs__jfail(r, code, "the text is longer than %u bytes", HS_TEMPLATE_MAX_OUTPUT);
     return n >= 64 ? hs__jcharge(r, n / 64) : 0;
+}
+
+int hs__jput(hs__jrun *r, const char *s, size_t n)
+{
+    const uint8_t *origin = hs__jarena_origin(&r->strings, s);
+    int code = append(r, s, n);
+    if (code < 0 || !n)
+        return code;
+    char *ours = r->origin.data + r->origin.len - n;
+    if (origin)
+        memcpy(ours, origin, n);
+    else
+        memset(ours, HS__J_OWN, n);
+    return 0;
+}
+
+int hs__jput_like(hs__jrun *r, const char *s, size_t n, const char *like)
+{
+    const uint8_t *origin = hs__jarena_origin(&r->strings, like);
+    int code = append(r, s, n);
+    if (code == 0 && n)
+        memset(r->origin.data + r->origin.len - n, origin ? *origin : HS__J_OWN, n);
+    return code;
 }
 
 static int puts_(hs__jrun *r, const char *s)
@@ -77,18 +106,19 @@ static int put_quoted(hs__jrun *r, const hs__jval *v)
         uint32_t c = hs__jutf8_next(&p, end);
         char text[12];
         if (c == (unsigned char)quote || c == '\\')
-            code = hs__jput(r, text, (size_t)snprintf(text, sizeof text, "\\%c", (char)c));
+            code = hs__jput_like(r, text, (size_t)snprintf(text, sizeof text, "\\%c", (char)c), start);
         else if (c == '\n' || c == '\r' || c == '\t')
-            code = puts_(r, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
+            code = hs__jput_like(r, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t", 2, start);
         else if (hs__jis_printable(c))
             code = hs__jput(r, start, (size_t)(p - start));
         else
-            code = hs__jput(r, text,
-                            (size_t)snprintf(text, sizeof text,
-                                             c < 0x100     ? "\\x%02x"
-                                             : c < 0x10000 ? "\\u%04x"
-                                                           : "\\U%08x",
-                                             c));
+            code = hs__jput_like(r, text,
+                                 (size_t)snprintf(text, sizeof text,
+                                                  c < 0x100     ? "\\x%02x"
+                                                  : c < 0x10000 ? "\\u%04x"
+                                                                : "\\U%08x",
+                                                  c),
+                                 start);
     }
     return code < 0 ? code : hs__jput(r, &quote, 1);
 }
@@ -196,8 +226,8 @@ int hs__jput_escaped(hs__jrun *r, const hs__jval *v)
     static const char from[] = "&<>\"'";
     int code = 0;
     for (uint32_t i = 0; i < v->len && code == 0; i++) {
-        const char *at = memchr(from, v->as.s[i], sizeof from - 1);
-        code = at ? puts_(r, entities[at - from]) : hs__jput(r, v->as.s + i, 1);
+        const char *at = memchr(from, v->as.s[i], sizeof from - 1), *s = v->as.s + i;
+        code = at ? hs__jput_like(r, entities[at - from], strlen(entities[at - from]), s) : hs__jput(r, s, 1);
     }
     return code < 0 ? code : hs__jcharge(r, v->len / 8);
 }

@@ -106,15 +106,15 @@ static bool is_cased(uint32_t c)
     return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT;
 }
 
-static int put_cased(hs__jrun *r, uint32_t c, bool upper, bool title)
+static int put_cased(hs__jrun *r, uint32_t c, bool upper, bool title, const char *from)
 {
     char out[4];
     if (upper && c == 0xdf)
-        return hs__jput(r, title ? "Ss" : "SS", 2);
+        return hs__jput_like(r, title ? "Ss" : "SS", 2, from);
     utf8proc_int32_t m = !upper  ? utf8proc_tolower((utf8proc_int32_t)c)
                          : title ? utf8proc_totitle((utf8proc_int32_t)c)
                                  : utf8proc_toupper((utf8proc_int32_t)c);
-    return hs__jput(r, out, hs__utf8_encode((uint32_t)m, out));
+    return hs__jput_like(r, out, hs__utf8_encode((uint32_t)m, out), from);
 }
 
 static bool is_letter(uint32_t c)
@@ -142,12 +142,13 @@ int hs__jchange_case(hs__jrun *r, const hs__jval *s, hs__jcase how, hs__jval *re
     uint32_t before = ' ';
     int code = hs__jcharge(r, s->len / 2);
     while (p < end && code == 0) {
+        const char *start = p;
         uint32_t c = hs__jutf8_next(&p, end);
         bool upper = how == HS__CASE_UPPER || (how != HS__CASE_LOWER && at_start);
         if (!upper && is_final_sigma(c, before, p, end))
-            code = hs__jput(r, "\xcf\x82", 2);
+            code = hs__jput_like(r, "\xcf\x82", 2, start);
         else
-            code = put_cased(r, c, upper, upper && how != HS__CASE_UPPER && how != HS__CASE_WORDS);
+            code = put_cased(r, c, upper, upper && how != HS__CASE_UPPER && how != HS__CASE_WORDS, start);
         before = c;
         if (how == HS__CASE_TITLE)
             at_start = !is_cased(c);

@@ -1,6 +1,7 @@
 /*
  * jinja_value.c - values of the template language: making them, from JSON too, and what holds for all types.
- * Everything that is made lives in the rendering's arenas. Strings that come from JSON are borrowed from it.
+ * Everything that is made lives in the rendering's arenas, strings that come from JSON too: their origin goes with
+ * them.
  */
 #include "text/jinja_int.h"
 
@@ -76,13 +77,17 @@ int hs__jstr_copy(hs__jrun *r, const char *s, size_t n, hs__jval *ret)
 {
     if (n > MAX_STRING)
         return hs__jfail(r, -E2BIG, "a string of %zu bytes", n);
-    char *p = hs__jarena_extend(&r->strings, NULL, 0, n);
+    char *p = hs__jarena_join(&r->strings, NULL, 0, s, n);
     if (!p)
         return hs__jfail(r, r->strings.failed, "no memory for this rendering");
-    if (n)
-        memcpy(p, s, n);
     *ret = hs__jstr(p, n);
     return hs__jcharge(r, n / 64);
+}
+
+void hs__jstr_set_origin(hs__jrun *r, const hs__jval *s, uint8_t origin)
+{
+    if (s->len)
+        memset(hs__jarena_origin(&r->strings, s->as.s), origin, s->len);
 }
 
 int hs__jlist_new(hs__jrun *r, size_t cap, hs__jlist **ret)
@@ -128,22 +133,30 @@ int hs__jiter_new(hs__jrun *r, hs__jlist *l, bool is_view, hs__jval *ret)
     return 0;
 }
 
-static int from_json(hs__jrun *r, const json_t *j, unsigned depth, hs__jval *ret);
+static int from_json(hs__jrun *r, const json_t *j, uint8_t origin, unsigned depth, hs__jval *ret);
 
-static int from_array(hs__jrun *r, const json_t *j, unsigned depth, hs__jval *ret)
+static int from_string(hs__jrun *r, const char *s, size_t n, uint8_t origin, hs__jval *ret)
+{
+    int code = hs__jstr_copy(r, s, n, ret);
+    if (code == 0)
+        hs__jstr_set_origin(r, ret, origin);
+    return code;
+}
+
+static int from_array(hs__jrun *r, const json_t *j, uint8_t origin, unsigned depth, hs__jval *ret)
 {
     hs__jlist *l;
     size_t n = json_array_size(j);
     int code = hs__jlist_new(r, n, &l);
     for (size_t i = 0; i < n && code == 0; i++) {
-        code = from_json(r, json_array_get(j, i), depth, &l->items[i]);
+        code = from_json(r, json_array_get(j, i), origin, depth, &l->items[i]);
         l->n++;
     }
     *ret = (hs__jval){.type = HS__J_LIST, .as.list = l};
     return code;
 }
 
-static int from_object(hs__jrun *r, const json_t *j, unsigned depth, hs__jval *ret)
+static int from_object(hs__jrun *r, const json_t *j, uint8_t origin, unsigned depth, hs__jval *ret)
 {
     hs__jdict *d;
     const char *key;
@@ -153,30 +166,27 @@ static int from_object(hs__jrun *r, const json_t *j, unsigned depth, hs__jval *r
     json_object_foreach((json_t *)j, key, value)
     {
         if (code == 0)
-            code = from_json(r, value, depth, &v);
-        if (code == 0) {
-            k = hs__jstr(key, strlen(key));
+            code = from_json(r, value, origin, depth, &v);
+        if (code == 0)
+            code = from_string(r, key, strlen(key), origin, &k);
+        if (code == 0)
             code = hs__jdict_set(r, d, &k, &v);
-        }
     }
     *ret = (hs__jval){.type = HS__J_DICT, .as.dict = d};
     return code;
 }
 
-static int from_json(hs__jrun *r, const json_t *j, unsigned depth, hs__jval *ret)
+static int from_json(hs__jrun *r, const json_t *j, uint8_t origin, unsigned depth, hs__jval *ret)
 {
     if (depth > HS__J_MAX_NESTED)
         return hs__jfail(r, -E2BIG, "JSON that is nested more than %d deep", HS__J_MAX_NESTED);
     switch (json_typeof(j)) {
     case JSON_OBJECT:
-        return from_object(r, j, depth + 1, ret);
+        return from_object(r, j, origin, depth + 1, ret);
     case JSON_ARRAY:
-        return from_array(r, j, depth + 1, ret);
+        return from_array(r, j, origin, depth + 1, ret);
     case JSON_STRING:
-        if (json_string_length(j) > MAX_STRING)
-            return hs__jfail(r, -E2BIG, "a string of %zu bytes", json_string_length(j));
-        *ret = hs__jstr(json_string_value(j), json_string_length(j));
-        return 0;
+        return from_string(r, json_string_value(j), json_string_length(j), origin, ret);
     case JSON_INTEGER:
         *ret = hs__jint(json_integer_value(j));
         return 0;
@@ -192,9 +202,9 @@ static int from_json(hs__jrun *r, const json_t *j, unsigned depth, hs__jval *ret
     }
 }
 
-int hs__jfrom_json(hs__jrun *r, const json_t *j, hs__jval *ret)
+int hs__jfrom_json(hs__jrun *r, const json_t *j, uint8_t origin, hs__jval *ret)
 {
-    return from_json(r, j, 0, ret);
+    return from_json(r, j, origin, 0, ret);
 }
 
 bool hs__jis_iterable(const hs__jval *v)

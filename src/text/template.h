@@ -47,11 +47,12 @@ typedef struct hs_template_input {
     int64_t now; /* for strftime_now: seconds since 1970, shown as UTC (the caller adds its zone's offset) */
 } hs_template_input;
 
-/* *ret_text is the caller's (hs_free), NUL-terminated, *ret_len without the NUL (U+0000 may occur inside). Errors:
- * -EINVAL with the template's own words (raise_exception) or what it could not do, with its line; -E2BIG, -ETIMEDOUT
- * past the bounds. */
+/* *ret_text is the caller's (hs_free), NUL-terminated, *ret_len without the NUL (U+0000 may occur inside).
+ * *ret_is_input (hs_free; NULL: not wanted): for each byte 1 if messages, tools or kwargs brought it, 0 if it is the
+ * template's own; hs_tokenizer_encode_rendered takes both. Errors: -EINVAL with the template's own words
+ * (raise_exception) or what it could not do, with its line; -E2BIG, -ETIMEDOUT past the bounds. */
 int hs_template_render(const hs_template *t, const hs_template_input *in, char **ret_text, size_t *ret_len,
-                       hs_err *err) HS_MUST_CHECK;
+                       uint8_t **ret_is_input, hs_err *err) HS_MUST_CHECK;
 
 /* Brings client-shaped messages (content null or an array of text parts, tool-call arguments as JSON strings) into the
  * shape that this template wants, found out by what it does with probes. *ret_messages is a new reference; errors name

@@ -31,7 +31,7 @@ struct hs_template {
 
 /* Renders with the given limits; err may be NULL. */
 int hs__template_render(const hs_template *t, const hs_template_input *in, const hs__jlimits *limits, char **ret_text,
-                        size_t *ret_len, hs_err *err) HS_MUST_CHECK;
+                        size_t *ret_len, uint8_t **ret_is_input, hs_err *err) HS_MUST_CHECK;
 /* Fills in t->caps; -ENOMEM only. */
 int hs__template_probe(hs_template *t, const char *source, size_t len) HS_MUST_CHECK;
 

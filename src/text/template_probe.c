@@ -34,7 +34,7 @@ static int render(const hs_template *t, const char *messages, bool with_tools, c
     *ret = NULL;
     if (r == 0) {
         const hs_template_input in = {.messages = m, .tools = tools, .add_generation_prompt = true};
-        r = hs__template_render(t, &in, &limits, ret, &len, NULL);
+        r = hs__template_render(t, &in, &limits, ret, &len, NULL, NULL);
     }
     json_decref(m);
     json_decref(tools);

@@ -4,6 +4,8 @@
  * The variables of a rendering are those of the reference: the special tokens, then messages, tools and documents (none
  * if absent), add_generation_prompt, then the request's own ones over them. continue_final_message puts a mark behind
  * the last message's text, renders everything, and cuts at the mark.
+ *
+ * All strings of the request are input, except for the roles that are known: templates put those into their marks.
  * Threads: each rendering has its own state.
  */
 #include "text/template_int.h"
@@ -110,6 +112,31 @@ static int add_thinking(hs__jrun *r)
     return 0;
 }
 
+static bool is_known_role(const hs__jval *v)
+{
+    static const char *const roles[] = {"system", "developer", "user", "assistant", "tool", "function", "ipython"};
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        if (hs__jis(v, roles[i], strlen(roles[i])))
+            return true;
+    }
+    return false;
+}
+
+static int own_roles(hs__jrun *r)
+{
+    const hs__jval key = hs__jstr("role", 4);
+    uint32_t sym = hs__jprogram_find(r->program, "messages", 8);
+    const hs__jlist *l = sym == UINT32_MAX ? NULL : r->globals[sym].as.list;
+    for (uint32_t i = 0; l && i < l->n; i++) {
+        hs__jval *role = NULL;
+        if (l->items[i].type == HS__J_DICT && hs__jdict_get(r, l->items[i].as.dict, &key, &role) < 0)
+            return r->code;
+        if (role && is_known_role(role))
+            hs__jstr_set_origin(r, role, HS__J_OWN);
+    }
+    return 0;
+}
+
 static int set_variables(hs__jrun *r, const hs_template *t, const hs_template_input *in, const json_t *messages)
 {
     const char *key;
@@ -118,30 +145,49 @@ static int set_variables(hs__jrun *r, const hs_template *t, const hs_template_in
     json_object_foreach(t->specials, key, value)
     {
         if (code == 0)
-            code = hs__jrun_set(r, key, strlen(key), value);
+            code = hs__jrun_set(r, key, strlen(key), value, HS__J_OWN);
     }
     if (code == 0)
-        code = hs__jrun_set(r, "messages", 8, messages);
+        code = hs__jrun_set(r, "messages", 8, messages, HS__J_INPUT);
+    if (code == 0)
+        code = own_roles(r);
     if (code == 0 && t->reads_thinking)
         code = add_thinking(r);
     if (code == 0)
-        code = hs__jrun_set(r, "tools", 5, in->tools ? in->tools : json_null());
+        code = hs__jrun_set(r, "tools", 5, in->tools ? in->tools : json_null(), HS__J_INPUT);
     if (code == 0)
-        code = hs__jrun_set(r, "documents", 9, json_null());
+        code = hs__jrun_set(r, "documents", 9, json_null(), HS__J_OWN);
     if (code == 0)
-        code = hs__jrun_set(r, "add_generation_prompt", 21, json_boolean(in->add_generation_prompt));
+        code = hs__jrun_set(r, "add_generation_prompt", 21, json_boolean(in->add_generation_prompt), HS__J_OWN);
     json_object_foreach((json_t *)in->kwargs, key, value)
     {
         if (code == 0 && !strcmp(key, "messages"))
             code = hs__jfail(r, -EINVAL, "'messages' cannot be given as a template variable");
         if (code == 0)
-            code = hs__jrun_set(r, key, strlen(key), value);
+            code = hs__jrun_set(r, key, strlen(key), value, HS__J_INPUT);
     }
     return code;
 }
 
+/* The first len bytes of the result to the caller. */
+static int take_result(hs__jrun *r, size_t len, char **ret_text, size_t *ret_len, uint8_t **ret_is_input)
+{
+    r->out.len = r->origin.len = len;
+    char *text = hs_buf_take(&r->out), *origin = ret_is_input ? hs_buf_take(&r->origin) : NULL;
+    if (!text || (ret_is_input && !origin)) {
+        hs_free(text);
+        hs_free(origin);
+        return -ENOMEM;
+    }
+    *ret_text = text;
+    *ret_len = len;
+    if (ret_is_input)
+        *ret_is_input = (uint8_t *)origin;
+    return 0;
+}
+
 int hs__template_render(const hs_template *t, const hs_template_input *in, const hs__jlimits *limits, char **ret_text,
-                        size_t *ret_len, hs_err *err)
+                        size_t *ret_len, uint8_t **ret_is_input, hs_err *err)
 {
     hs__jrun run;
     json_t *marked = NULL;
@@ -163,23 +209,16 @@ int hs__template_render(const hs_template *t, const hs_template_input *in, const
     size_t len = run.out.len;
     if (r == 0 && marked)
         r = cut_at_mark(t, run.out.data ? run.out.data : "", len, final, &len, err);
-    if (r == 0) {
-        run.out.len = len;
-        char *text = hs_buf_take(&run.out);
-        if (text) {
-            *ret_text = text;
-            *ret_len = len;
-        } else {
-            r = hs_err_set(err, -ENOMEM, "%s: out of memory", t->where);
-        }
-    }
+    if (r == 0 && take_result(&run, len, ret_text, ret_len, ret_is_input) < 0)
+        r = hs_err_set(err, -ENOMEM, "%s: out of memory", t->where);
     hs__jrun_deinit(&run);
     json_decref(marked);
     return r;
 }
 
-int hs_template_render(const hs_template *t, const hs_template_input *in, char **ret_text, size_t *ret_len, hs_err *err)
+int hs_template_render(const hs_template *t, const hs_template_input *in, char **ret_text, size_t *ret_len,
+                       uint8_t **ret_is_input, hs_err *err)
 {
     const hs__jlimits limits = {.memory = HS_TEMPLATE_MAX_MEMORY, .steps = HS__J_MAX_STEPS};
-    return hs__template_render(t, in, &limits, ret_text, ret_len, err);
+    return hs__template_render(t, in, &limits, ret_text, ret_len, ret_is_input, err);
 }

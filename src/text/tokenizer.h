@@ -47,6 +47,12 @@ uint32_t hs_tokenizer_bos(const hs_tokenizer *t);
 int hs_tokenizer_encode(const hs_tokenizer *t, const char *text, size_t len, bool specials, uint32_t **ret_ids,
                         size_t *ret_n, hs_err *err) HS_MUST_CHECK;
 
+/* The same for a chat that hs_template_render made: bytes of is_input are plain text, so that nothing in them passes
+ * for an added token of the template's (runs of white space excepted, which are text wherever they stand). is_input
+ * NULL: as with specials. -EILSEQ: not UTF-8, which a rendering always is. */
+int hs_tokenizer_encode_rendered(const hs_tokenizer *t, const char *text, const uint8_t *is_input, size_t len,
+                                 uint32_t **ret_ids, size_t *ret_n, hs_err *err) HS_MUST_CHECK;
+
 /* What encoding len bytes of valid UTF-8 takes at most, *ret_ids included; ordinary text takes much less. */
 uint64_t hs_tokenizer_encode_bytes(size_t len);
 

@@ -73,12 +73,12 @@ static void check_params(const hs__params *p, hs__body kind)
                                              : json_is_string(p->prompt) || json_array_size(p->prompt) > 0);
 }
 
-static void encode(const char *text, size_t len)
+static void encode(const char *text, const uint8_t *is_input, size_t len)
 {
     uint32_t *ids;
     size_t n;
     hs_err err = {0};
-    if (hs_tokenizer_encode(tokenizer, text, len, true, &ids, &n, &err) < 0) {
+    if (hs_tokenizer_encode_rendered(tokenizer, text, is_input, len, &ids, &n, &err) < 0) {
         FUZZ_CHECK(*err.text);
         return;
     }
@@ -103,6 +103,7 @@ static void render(const hs_template *t, const hs__params *p)
 {
     json_t *messages = NULL;
     char *text;
+    uint8_t *is_input;
     size_t len;
     hs_err err = {0};
     int r = hs_template_normalise(t, p->messages, &messages, &err);
@@ -114,15 +115,16 @@ static void render(const hs_template *t, const hs__params *p)
         .continue_final_message = p->continue_final_message,
     };
     if (r == 0)
-        r = hs_template_render(t, &in, &text, &len, &err);
+        r = hs_template_render(t, &in, &text, &len, &is_input, &err);
     json_decref(messages);
     if (r < 0) {
         FUZZ_CHECK(*err.text);
         return;
     }
     FUZZ_CHECK(len <= HS_TEMPLATE_MAX_OUTPUT && text[len] == '\0');
-    encode(text, len);
+    encode(text, is_input, len);
     hs_free(text);
+    hs_free(is_input);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -145,7 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (kind == HS__BODY_CHAT)
             render(templates[which], &p);
         else if (json_is_string(p.prompt))
-            encode(json_string_value(p.prompt), json_string_length(p.prompt));
+            encode(json_string_value(p.prompt), NULL, json_string_length(p.prompt));
         else if (kind == HS__BODY_DETOKENIZE)
             decode(p.prompt);
     }

@@ -38,15 +38,19 @@ static void render(const hs_template *t, const hs_template_input *in)
 {
     const hs__jlimits limits = {.memory = MEMORY, .steps = STEPS};
     char *text = NULL;
+    uint8_t *is_input = NULL;
     size_t len = 0;
     hs_err err = {0};
-    int r = hs__template_render(t, in, &limits, &text, &len, &err);
-    FUZZ_CHECK(r == 0 ? text != NULL : text == NULL && r == err.code && *err.text);
+    int r = hs__template_render(t, in, &limits, &text, &len, &is_input, &err);
+    FUZZ_CHECK(r == 0 ? text && is_input : !text && !is_input && r == err.code && *err.text);
     if (r == 0) {
         FUZZ_CHECK(len <= HS_TEMPLATE_MAX_OUTPUT && text[len] == '\0');
         FUZZ_CHECK(hs__utf8_is_valid(text, len));
+        for (size_t i = 0; i < len; i++)
+            FUZZ_CHECK(is_input[i] <= 1);
     }
     hs_free(text);
+    hs_free(is_input);
 }
 
 static void use(const hs_template *t, json_t *messages, const json_t *kwargs)

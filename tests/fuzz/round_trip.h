@@ -56,12 +56,37 @@ static inline void round_trip(const hs_tokenizer *t, const char *text, size_t le
     hs_free(ids);
 }
 
+/* Text of which nothing is input gives what plain encoding gives; if all of it is, the ids exist. */
+static inline void check_rendered(const hs_tokenizer *t, const char *text, size_t len)
+{
+    uint32_t *ids = NULL, *same = NULL;
+    size_t n = 0, n_same = 0;
+    uint8_t *is_input = hs_calloc(len + 1, 1);
+    hs_err err = {0};
+    FUZZ_CHECK(is_input);
+    int valid = hs_tokenizer_encode_rendered(t, text, is_input, len, &same, &n_same, &err);
+    FUZZ_CHECK(valid == 0 || *err.text);
+    if (valid == 0 && hs_tokenizer_encode(t, text, len, true, &ids, &n, &err) == 0) {
+        FUZZ_CHECK(n == n_same && (!n || !memcmp(ids, same, n * sizeof *ids)));
+        hs_free(ids);
+        hs_free(same);
+        memset(is_input, 1, len);
+        same = NULL;
+        if (hs_tokenizer_encode_rendered(t, text, is_input, len, &same, &n_same, &err) == 0)
+            for (size_t i = 0; i < n_same; i++)
+                FUZZ_CHECK(same[i] < hs_tokenizer_size(t));
+    }
+    hs_free(same);
+    hs_free(is_input);
+}
+
 static inline void check_tokenizer(const hs_tokenizer *t, const char *text, size_t len)
 {
     const uint32_t wild[] = {0, hs_tokenizer_size(t) - 1, hs_tokenizer_size(t), HS_NO_TOKEN, 1, 2, 3};
     check_stream(t, wild, sizeof wild / sizeof *wild);
     round_trip(t, text, len, false, 2);
     round_trip(t, text, len, true, 2);
+    check_rendered(t, text, len);
 }
 
 #endif

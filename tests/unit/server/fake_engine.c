@@ -368,9 +368,16 @@ int hs_tokenizer_encode(const hs_tokenizer *t, const char *text, size_t len, boo
     return 0;
 }
 
+int hs_tokenizer_encode_rendered(const hs_tokenizer *t, const char *text, const uint8_t *is_input, size_t len,
+                                 uint32_t **ret_ids, size_t *ret_n, hs_err *err)
+{
+    (void)is_input;
+    return hs_tokenizer_encode(t, text, len, true, ret_ids, ret_n, err);
+}
+
 uint64_t hs_tokenizer_encode_bytes(size_t len)
 {
-    return (uint64_t)len * 22;
+    return (uint64_t)len * 28;
 }
 
 uint32_t hs_tokenizer_bos(const hs_tokenizer *t)
@@ -395,7 +402,8 @@ int hs_template_normalise(const hs_template *t, const json_t *messages, json_t *
     return 0;
 }
 
-int hs_template_render(const hs_template *t, const hs_template_input *in, char **ret_text, size_t *ret_len, hs_err *err)
+int hs_template_render(const hs_template *t, const hs_template_input *in, char **ret_text, size_t *ret_len,
+                       uint8_t **ret_is_input, hs_err *err)
 {
     const hs_engine *e = (const void *)t;
     hs_buf b;
@@ -416,6 +424,10 @@ int hs_template_render(const hs_template *t, const hs_template_input *in, char *
     if (in->add_generation_prompt)
         hs_buf_puts(&b, "assistant:");
     if (b.failed) {
+        hs_buf_deinit(&b);
+        return hs_err_set(err, -ENOMEM, "out of memory");
+    }
+    if (ret_is_input && !(*ret_is_input = hs_calloc(b.len + 1, 1))) {
         hs_buf_deinit(&b);
         return hs_err_set(err, -ENOMEM, "out of memory");
     }

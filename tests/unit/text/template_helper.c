@@ -27,7 +27,7 @@ char *render_source(const char *source, const char *variables, hs_err *err)
     int r = hs_template_create(source, strlen(source), "test.jinja", NULL, &t, err);
     if (r == 0) {
         const hs_template_input in = {.messages = messages, .kwargs = kwargs, .now = 1768480496};
-        r = hs_template_render(t, &in, &text, &len, err);
+        r = hs_template_render(t, &in, &text, &len, NULL, err);
     }
     if (r < 0)
         assert_int_equal(r, err->code);

@@ -28,7 +28,7 @@ static void check(const hs__added_list *l, bool normalized, const char *text, co
     char shown[200] = "";
     size_t pos = 0, floor = 0, begin, end, n = 0;
     uint32_t id;
-    while (hs__added_next(l, normalized, text, strlen(text), &pos, floor, &begin, &end, &id)) {
+    while (hs__added_next(l, normalized, text, NULL, strlen(text), &pos, floor, &begin, &end, &id)) {
         assert_true(begin >= floor && end > begin && end <= strlen(text));
         n += (size_t)snprintf(shown + n, sizeof shown - n, "%u[%zu,%zu)", id, begin, end);
         floor = end;

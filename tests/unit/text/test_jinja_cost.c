@@ -66,7 +66,7 @@ static void test_walks_are_charged(void **state)
         json_t *none = json_array();
         assert_int_equal(hs_template_create(loops[i], strlen(loops[i]), "test.jinja", NULL, &t, &err), 0);
         const hs_template_input in = {.messages = none};
-        int r = hs__template_render(t, &in, &limits, &text, &len, &err);
+        int r = hs__template_render(t, &in, &limits, &text, &len, NULL, &err);
         if (r != -ETIMEDOUT)
             fail_msg("%s: %d %s", loops[i], r, err.text);
         hs_template_destroy(&t);

@@ -181,7 +181,7 @@ static void test_out_of_memory(void **state)
         hs_mem_fail_after(n);
         int r = hs_template_create(source, strlen(source), "t", NULL, &t, &err);
         if (r == 0)
-            r = hs_template_render(t, &in, &text, &len, &err);
+            r = hs_template_render(t, &in, &text, &len, NULL, &err);
         hs_mem_fail_after(-1);
         assert_true(r == 0 || r == -ENOMEM);
         hs_template_destroy(&t);

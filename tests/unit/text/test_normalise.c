@@ -69,7 +69,7 @@ static char *render(const hs_template *t, const json_t *messages)
     char *text;
     size_t len;
     const hs_template_input in = {.messages = messages, .add_generation_prompt = true};
-    if (hs_template_render(t, &in, &text, &len, &err) < 0)
+    if (hs_template_render(t, &in, &text, &len, NULL, &err) < 0)
         fail_msg("%s", err.text);
     return text;
 }

@@ -77,7 +77,7 @@ static int check(const char *name, const hs_template *t, const json_t *conversat
         .continue_final_message = json_is_true(json_object_get(conversation, "continue_final_message")),
         .now = now,
     };
-    int r = hs_template_render(t, &in, &text, &len, &err), bad;
+    int r = hs_template_render(t, &in, &text, &len, NULL, &err), bad;
     const json_t *want = json_object_get(expected, "text");
     if (want)
         bad = r < 0 || len != json_string_length(want) || memcmp(text, json_string_value(want), len) != 0;
@@ -123,7 +123,7 @@ static char *render_chat(const hs_template *t, const char *messages, bool genera
     if (hs_json_load(messages, strlen(messages), "messages", &m, err) < 0)
         fail_msg("%s", err->text);
     const hs_template_input in = {.messages = m, .add_generation_prompt = generate, .continue_final_message = go_on};
-    int r = hs_template_render(t, &in, &text, &len, err);
+    int r = hs_template_render(t, &in, &text, &len, NULL, err);
     assert_true(r == 0 || r == err->code);
     json_decref(m);
     return text;

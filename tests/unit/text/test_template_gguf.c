@@ -33,7 +33,7 @@ static void renders(const hs_vocab_data *v, const char *file, const char *expect
         fail_msg("%s", err.text);
     json_t *messages = json_pack("[{s:s,s:s}]", "role", "user", "content", "hi");
     hs_template_input in = {.messages = messages};
-    assert_int_equal(hs_template_render(t, &in, &text, &len, &err), 0);
+    assert_int_equal(hs_template_render(t, &in, &text, &len, NULL, &err), 0);
     assert_string_equal(text, expected);
     hs_free(text);
     json_decref(messages);
