@@ -195,6 +195,8 @@ typedef struct hs__ways {
     double read_ns, read_bytes;      /* of the drive, without its latency */
     double decode_ns, decoded_bytes; /* of compressed records, raw bytes */
     double absent, short_layers, n;  /* experts that were not there, layers that lacked any, steps */
+    double computing;                /* ns in those layers, without waiting and decoding */
+    uint64_t layer_from_ns;          /* when the layer began; 0: it was not seen */
     hs_io_stats io_before;
     uint32_t reads_since; /* layers that lacked any since then */
     /* Where there is no other way. */

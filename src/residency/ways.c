@@ -3,12 +3,13 @@
  * which the pack has too (pack --keep-raw), or the model that it was packed from. The same bytes; which is faster
  * depends on the drive, on the size of an expert and on what the cores have left.
  *
- * It begins with a forecast: the prompt's reads have told how fast the drive is and what decoding takes. Then it is
- * measured: decode steps come in blocks, one of which goes the other way, and the whole time of that step is compared
- * with the others of its block, at equal numbers of absent experts. What decoding takes from computing, what a guess
- * costs that is decoded amid another layer, and what waking threads takes: all of it is in there. Forecast and
- * measurement are weighed by how sure each is. A block is as long as the worse way must be rare to cost no more than
- * COST of the time, so that a trial is never over, and never felt.
+ * It begins with a forecast: the prompt's reads have told how fast the drive is and what decoding takes, the first
+ * steps what computing does, which decoding competes with. Then it is measured: decode steps come in blocks, one of
+ * which goes the other way, and the whole time of that step is compared with the others of its block, at equal numbers
+ * of absent experts. What decoding takes from computing, what a guess costs that is decoded amid another layer, and
+ * what waking threads takes: all of it is in there. Forecast and measurement are weighed by how sure each is. A block
+ * is as long as the worse way must be rare to cost no more than COST of the time, so that a trial is never over, and
+ * never felt.
  */
 #include <math.h>
 
@@ -16,7 +17,8 @@
 #include "residency/residency_int.h"
 
 #define FIRST    12u /* steps of a block */
-#define LONGEST  256u
+#define LONGEST  4096u
+#define FORECAST 4      /* steps in which a forecast may still become another one */
 #define COST     0.005f /* of the time, of going the worse way once in a block */
 #define SURE     2.0f   /* standard errors; then a quarter of that */
 #define LIKELY   1.5f   /* of them for a change */
@@ -78,7 +80,8 @@ static double sooner(const hs_residency *r, double n)
     const hs__ways *w = &r->ways;
     double raw = (double)w->raw_bytes / r->n_objects, stored = (double)w->stored_bytes / r->n_objects;
     double read = w->read_ns / w->read_bytes, decode = w->decode_ns / w->decoded_bytes;
-    double saved = raw * read - fmax(stored * read, raw * decode);
+    double computing = w->short_layers > 0 ? w->computing / w->short_layers : 0; /* decoding comes on top of that */
+    double saved = (fmax(n * raw * read, computing) - fmax(n * stored * read, n * raw * decode + computing)) / n;
     double all = n * (saved - HANDLING) - fmin(raw, w->last_bytes) * decode;
     return saved < FORETOLD ? fmin(all, 0) : all;
 }
@@ -169,6 +172,20 @@ static void settle(hs_residency *r)
     start_block(r);
 }
 
+/* The first steps tell what computing takes: the very first is raw, for raw bytes are never slower than the model; then
+ * the forecast decides. Who has just begun is spared trials. */
+static void begin_decoding(hs_residency *r)
+{
+    hs__ways *w = &r->ways;
+    w->raw |= w->n <= 0;
+    if (w->n <= 0 || w->took.n > 0 || w->n > FORECAST)
+        return;
+    choose(r);
+    if (w->is_chosen)
+        start_block(r);
+    w->block.turn = (w->block.turn + w->block.period) / 2;
+}
+
 /* The forecast is another one than when measuring began: the machine is, too, and what was measured is forgotten. */
 static void look_around(hs_residency *r)
 {
@@ -232,11 +249,11 @@ void hs__ways_step(hs_residency *r, uint64_t now)
     watch_drive(r);
     if (r->sweep)
         return;
-    if (!w->is_chosen)
-        choose(r);
+    begin_decoding(r);
     look_around(r);
     w->short_layers *= FADE;
     w->absent *= FADE;
+    w->computing *= FADE;
     w->n = FADE * w->n + 1;
     w->from_ns = now;
     w->token_absent = 0;
@@ -252,6 +269,8 @@ void hs__ways_learn(hs_residency *r, uint64_t now, uint64_t stood_ns, uint64_t a
         w->decoded += (double)(decode_ns - w->decode_before);
         w->short_layers += absent > 0;
         w->absent += (double)absent;
+        if (absent && w->layer_from_ns)
+            w->computing += (double)(now - w->layer_from_ns - stood_ns);
         w->token_absent += (uint32_t)absent;
         if (w->from_ns && r->layer + 1 == r->cfg.n_layers)
             count(r, now);

@@ -233,7 +233,8 @@ static uint64_t absent(const hs_residency *r)
 void hs__worth_begin(hs_residency *r)
 {
     window_ends(r, r->layer);
-    hs__trial_from(r, r->layer, hs_now_ns());
+    r->ways.layer_from_ns = hs_now_ns();
+    hs__trial_from(r, r->layer, r->ways.layer_from_ns);
     r->stood_before = hs__stood_ns(r);
     r->absent_before = absent(r);
 }

@@ -64,6 +64,8 @@ static void a_slow_drive_is_read_packed(void **state)
 {
     (void)state;
     fixture f = open_both(FAKE_STAGED);
+    decode(&f, 100, (cost){600, 100}, (cost){900, 0}); /* without a forecast it begins raw */
+    assert_false(f.r->ways.raw);
     uint32_t went = decode(&f, 4000, (cost){600, 100}, (cost){900, 0});
     assert_false(f.r->ways.raw);
     assert_true(went > 0 && went < 4000 * LAYERS / 100); /* trials: all together a percent of the tokens */
@@ -129,6 +131,8 @@ static void forecasts_come_first(void **state)
         fake.told_bytes = 1000000000; /* 1 ns each */
         hs__ways_decoded(f.r, 1000000, cases[i].decode_ns);
         step(&f, HS_PHASE_DECODE, 1);
+        assert_true(f.r->ways.raw && !f.r->ways.is_chosen);
+        step(&f, HS_PHASE_DECODE, 1);
         assert_true(f.r->ways.is_chosen);
         assert_int_equal(f.r->ways.raw, cases[i].raw);
         fixture_close(&f);
@@ -140,6 +144,7 @@ static void prompts_are_not_counted(void **state)
     (void)state;
     fixture f = open_both(FAKE_STAGED);
     decode(&f, 5, (cost){90, 10}, (cost){1, 0});
+    f.r->ways.raw = false;
     uint32_t at = f.r->ways.block.at;
     f.r->ways.block.turn = at; /* not even amid a trial, whoever's turn it is */
     float lately = f.r->ways.lately_ns;
