@@ -4,7 +4,8 @@
  * One axis after the other (engine and page cache, read size, bytes in flight): each of its values is measured once,
  * shortly. The fastest has to prove itself only if it was 5 % faster than what stands: by turns, three times each,
  * longer, medians. So a drive that is busy with something else for a moment changes nothing, and the defaults cost
- * least. When the time is up, what stands stays.
+ * least. When the time is up, or a drive falls silent, what stands stays: nothing is begun that the drive, as slow as
+ * it has been at its slowest, would not have done with in time.
  *
  * A stored result is a JSON file named by a hash of hs_device_describe's sentence, which stands inside as well.
  */
@@ -24,13 +25,15 @@
 #include "store/device.h"
 
 #define VERSION   1
-#define COARSE_S  0.15
-#define FINE_S    0.2
+#define COARSE_S  0.12
+#define FINE_S    0.15
 #define LONE_S    0.04
+#define SETUP_S   0.02 /* memory and a thread, for each measurement */
 #define TURNS     3
 #define THRESHOLD 1.05
 #define MAX_FILE  4096u
 #define MAX_ID    400u
+#define MAX_RATE  1e15
 
 static const char *const engine_names[] = {"auto", "io_uring", "pread"};
 
@@ -42,14 +45,17 @@ hs_io_choice hs_io_choice_default(void)
 typedef struct search {
     const hs_calibrate_config *cfg;
     const char *file;
+    uint64_t (*now)(void);
     uint64_t end_ns, seed;
+    double slowest;    /* bytes/s that have been seen; 0: none yet */
     hs_io_choice best; /* what stands; bytes_per_s as last measured */
 } search;
 
 /* -ETIME: there is no time left for it. */
 static int try(search *s, const hs_io_choice *how, double seconds, double *ret, hs_err *err)
 {
-    if (hs_now_ns() + (uint64_t)(seconds * 1e9) > s->end_ns)
+    double landing = s->slowest > 0 ? (double)how->in_flight / s->slowest : 0;
+    if ((double)s->now() + (SETUP_S + seconds + landing) * 1e9 > (double)s->end_ns)
         return -ETIME;
     hs_disk_run run = {.engine = engine_names[how->engine],
                        .buffered = how->buffered,
@@ -59,12 +65,14 @@ static int try(search *s, const hs_io_choice *how, double seconds, double *ret, 
                        .max_bytes = 4ull << 30,
                        .max_seconds = seconds,
                        .seed = s->seed++ * 7919,
+                       .give_up_ns = s->end_ns,
                        .stop = s->cfg->stop};
     hs_disk_result result;
     int r = (s->cfg->measure ? s->cfg->measure : hs_disk_measure)(s->file, &run, &result, err);
     if (r < 0)
         return r;
     *ret = hs_disk_rate(&result);
+    s->slowest = s->slowest > 0 && s->slowest < *ret ? s->slowest : *ret;
     if (s->cfg->on_trial && s->cfg->on_trial(s->cfg->ctx, how, *ret))
         return hs_err_set(err, -ECANCELED, "calibration was stopped");
     return 0;
@@ -99,12 +107,18 @@ static int prove(search *s, const hs_io_choice *candidate, hs_err *err)
     return 0;
 }
 
+/* A measurement that there was no time for, or that the drive did not let end: what stands stays. */
+static int end_search(int r)
+{
+    return r == -ETIME || r == -ETIMEDOUT ? 0 : r;
+}
+
 /* Measures each of the n ways once; the fastest is proved if it seems better than what stands. A way that cannot be
  * used here (io_uring is denied) drops out. */
 static int search_axis(search *s, const hs_io_choice *ways, size_t n, hs_err *err)
 {
     size_t at = n;
-    double most = s->best.bytes_per_s * THRESHOLD, rate;
+    double most = s->best.bytes_per_s * THRESHOLD, rate = 0;
     for (size_t i = 0; i < n; i++) {
         hs_err why = {0};
         int r = try(s, &ways[i], COARSE_S, &rate, &why);
@@ -117,8 +131,7 @@ static int search_axis(search *s, const hs_io_choice *ways, size_t n, hs_err *er
             at = i;
         }
     }
-    int r = at < n ? prove(s, &ways[at], err) : 0;
-    return r == -ETIME ? 0 : r;
+    return at < n ? end_search(prove(s, &ways[at], err)) : 0;
 }
 
 /* The first way that works; most likely the default. */
@@ -126,12 +139,14 @@ static int begin(search *s, hs_err *err)
 {
     double rate;
     int r = try(s, &s->best, COARSE_S, &rate, err); /* wakes drive and clocks */
-    if (r < 0 && r != -ECANCELED && s->best.engine == HS_IO_URING) {
+    if (r < 0 && r != -ECANCELED && r != -ETIMEDOUT) {
         s->best.engine = HS_IO_PREAD;
         r = try(s, &s->best, COARSE_S, &rate, err);
     }
-    if (r == 0)
-        r = try(s, &s->best, COARSE_S, &s->best.bytes_per_s, err);
+    if (r == 0) {
+        s->best.bytes_per_s = rate;
+        r = end_search(try(s, &s->best, COARSE_S, &s->best.bytes_per_s, err));
+    }
     return r == -ETIME ? hs_err_set(err, -ETIME, "%s: no time to measure anything", s->file) : r;
 }
 
@@ -141,7 +156,8 @@ int hs_calibrate(const char *file, const hs_calibrate_config *cfg, hs_io_choice 
     static const uint32_t read_sizes[] = {256u << 10, 512u << 10, 2u << 20};
     static const uint64_t in_flight[] = {4u << 20, 8u << 20};
     search s = {.cfg = cfg ? cfg : &none, .file = file, .seed = 1, .best = hs_io_choice_default()};
-    s.end_ns = hs_now_ns() + (uint64_t)((s.cfg->seconds > 0 ? s.cfg->seconds : HS_CALIBRATE_SECONDS) * 1e9);
+    s.now = s.cfg->now ? s.cfg->now : hs_now_ns;
+    s.end_ns = s.now() + (uint64_t)((s.cfg->seconds > 0 ? s.cfg->seconds : HS_CALIBRATE_SECONDS) * 1e9);
     int r = begin(&s, err);
     hs_io_choice ways[3] = {s.best, s.best, s.best};
     ways[0].engine = HS_IO_PREAD;
@@ -166,8 +182,8 @@ int hs_calibrate(const char *file, const hs_calibrate_config *cfg, hs_io_choice 
         return r;
     hs_io_choice lone = s.best;
     lone.in_flight = lone.read_size;
-    r = try(&s, &lone, LONE_S, &s.best.lone_bytes_per_s, err);
-    if (r < 0 && r != -ETIME)
+    r = end_search(try(&s, &lone, LONE_S, &s.best.lone_bytes_per_s, err));
+    if (r < 0)
         return r;
     if (s.best.default_bytes_per_s <= 0)
         s.best.default_bytes_per_s = s.best.bytes_per_s;
@@ -183,6 +199,17 @@ static int name_drive(const char *file, char id[MAX_ID], char name[40], hs_err *
     int r = hs_device_describe(file, id, MAX_ID, err);
     if (r == 0)
         snprintf(name, 40, "drive-%016" PRIx64 ".json", (uint64_t)XXH3_64bits(id, strlen(id)));
+    return r;
+}
+
+static int parse_rate(const json_t *o, const char *path, const char *key, double *ret, hs_err *err)
+{
+    double rate;
+    int r = hs_json_num_or(o, path, key, 0, &rate, err);
+    if (r == 0 && !(rate >= 0 && rate <= MAX_RATE))
+        r = hs_err_set(err, -ERANGE, "%s: %s is no number of bytes per second", path, key);
+    if (r == 0)
+        *ret = rate;
     return r;
 }
 
@@ -204,11 +231,11 @@ static int parse(const json_t *o, const char *path, const char *id, hs_io_choice
     if (r == 0)
         r = hs_json_int(o, path, "in_flight", 1 << 20, 16 << 20, &in_flight, err);
     if (r == 0)
-        r = hs_json_num_or(o, path, "bytes_per_s", 0, &c.bytes_per_s, err);
+        r = parse_rate(o, path, "bytes_per_s", &c.bytes_per_s, err);
     if (r == 0)
-        r = hs_json_num_or(o, path, "default_bytes_per_s", 0, &c.default_bytes_per_s, err);
+        r = parse_rate(o, path, "default_bytes_per_s", &c.default_bytes_per_s, err);
     if (r == 0)
-        r = hs_json_num_or(o, path, "lone_bytes_per_s", 0, &c.lone_bytes_per_s, err);
+        r = parse_rate(o, path, "lone_bytes_per_s", &c.lone_bytes_per_s, err);
     if (r < 0)
         return r;
     bool pread = !strcmp(engine, engine_names[HS_IO_PREAD]);

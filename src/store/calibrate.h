@@ -33,10 +33,12 @@ typedef struct hs_calibrate_config {
     void *ctx;
     /* Reads in the place of hs_disk_measure; for tests. */
     int (*measure)(const char *file, const hs_disk_run *run, hs_disk_result *ret, hs_err *err);
+    uint64_t (*now)(void); /* the clock in the place of hs_now_ns; for tests */
 } hs_calibrate_config;
 
-/* Reads `file` at random for at most `seconds`, from coarse to fine. A default is given up only for what was at least 5
- * % faster as a median of alternating measurements. Memory: that of hs_disk_measure. */
+/* Reads `file` at random, from coarse to fine, and is back after `seconds` at most, however slow the drive. A default
+ * is given up only for what was at least 5 % faster as a median of alternating measurements. -ETIMEDOUT: the drive has
+ * not answered so long, and may still be reading (hs_disk_run.give_up_ns). Memory: that of hs_disk_measure. */
 int hs_calibrate(const char *file, const hs_calibrate_config *cfg, hs_io_choice *ret, hs_err *err) HS_MUST_CHECK;
 
 /* The result for the drive of `file` and the running kernel in state_dir: -ENOENT if there is none. */

@@ -34,7 +34,8 @@ typedef struct reader {
 } reader;
 
 struct measurement {
-    const hs_disk_run *run;
+    hs_disk_run run;
+    hs_io *io; /* that is left to the drive */
     int fd;
     struct iovec arena;
     hs_mutex lock;
@@ -97,36 +98,36 @@ static void on_done(hs_io_req *req, int result)
 
 static bool is_stopped(const measurement *m)
 {
-    return m->run->stop && m->run->stop();
+    return m->run.stop && m->run.stop();
 }
 
 static bool goes_on(const measurement *m)
 {
-    return !is_stopped(m) && m->submitted < m->run->max_bytes && hs_now_ns() < m->end_ns;
+    return !is_stopped(m) && m->submitted < m->run.max_bytes && hs_now_ns() < m->end_ns;
 }
 
 /* Offset of the next block to read. */
 static uint64_t next_offset(measurement *m)
 {
     uint64_t i = m->next_block++ % m->n_blocks;
-    m->submitted += m->run->request_bytes;
-    if (m->run->random)
-        i = (i * STRIDE + m->run->seed) % m->n_blocks;
-    return i * m->run->request_bytes;
+    m->submitted += m->run.request_bytes;
+    if (m->run.random)
+        i = (i * STRIDE + m->run.seed) % m->n_blocks;
+    return i * m->run.request_bytes;
 }
 
 /* Where reader i's block lands: each has places of its own, so that no two reads that are out share one. */
 static void *next_place(measurement *m, uint32_t i)
 {
     uint64_t place = (uint64_t)(m->turn[i]++ % m->n_places) * m->n_readers + i;
-    return (uint8_t *)m->arena.iov_base + place * m->run->request_bytes;
+    return (uint8_t *)m->arena.iov_base + place * m->run.request_bytes;
 }
 
 static void start_clock(measurement *m)
 {
     uint64_t now = hs_now_ns();
-    m->end_ns = now + (uint64_t)(m->run->max_seconds * 1e9);
-    m->skip_ns = m->run->skip_seconds > 0 ? now + (uint64_t)(m->run->skip_seconds * 1e9) : 0;
+    m->end_ns = now + (uint64_t)(m->run.max_seconds * 1e9);
+    m->skip_ns = m->run.skip_seconds > 0 ? now + (uint64_t)(m->run.skip_seconds * 1e9) : 0;
 }
 
 static void submit(measurement *m, hs_io *io, reader *rd)
@@ -134,15 +135,30 @@ static void submit(measurement *m, hs_io *io, reader *rd)
     hs_io_req *q = &rd->req;
     q->dst = next_place(m, (uint32_t)(rd - m->readers));
     q->n_ranges = 1;
-    q->ranges[0] = (hs_range){.file = 0, .offset = next_offset(m), .len = m->run->request_bytes};
+    q->ranges[0] = (hs_range){.file = 0, .offset = next_offset(m), .len = m->run.request_bytes};
     q->cls = HS_IO_DEMAND;
     q->user = rd;
     q->on_done = on_done;
     hs_io_submit(io, q);
 }
 
-/* Keeps all requests in the air until the time or the bytes are used up, then lets them land. */
-static void pump(measurement *m, hs_io *io)
+/* Under the lock, until something has landed; false: it has taken too long. */
+static bool await_one(measurement *m)
+{
+    struct timespec until = hs_timespec(m->run.give_up_ns);
+    int r = 0;
+    while (m->n_done == 0 && r == 0) {
+        if (m->run.give_up_ns)
+            r = hs_cond_timedwait(&m->landed, &m->lock, &until);
+        else
+            hs_cond_wait(&m->landed, &m->lock);
+    }
+    return m->n_done > 0;
+}
+
+/* Keeps all requests in the air until the time or the bytes are used up, then lets them land. -ETIMEDOUT: some are out.
+ */
+static int pump(measurement *m, hs_io *io)
 {
     uint32_t in_air = m->n_readers;
     start_clock(m);
@@ -151,13 +167,14 @@ static void pump(measurement *m, hs_io *io)
     while (in_air) {
         reader *landed[MAX_REQUESTS];
         hs_mutex_lock(&m->lock);
-        while (m->n_done == 0)
-            hs_cond_wait(&m->landed, &m->lock);
+        bool any = await_one(m);
         uint32_t n = m->n_done;
         memcpy(landed, m->done, n * sizeof *landed);
         m->n_done = 0;
         bool go_on = m->failed == 0;
         hs_mutex_unlock(&m->lock);
+        if (!any)
+            return -ETIMEDOUT;
         go_on = go_on && goes_on(m);
         if (m->skip_ns && hs_now_ns() >= m->skip_ns) {
             m->skipped = hs_io_get_stats(io);
@@ -170,6 +187,36 @@ static void pump(measurement *m, hs_io *io)
                 in_air--;
         }
     }
+    return 0;
+}
+
+static void release(measurement *m)
+{
+    hs_map_free(m->arena.iov_base, m->arena.iov_len);
+    if (m->fd >= 0)
+        close(m->fd);
+    pthread_cond_destroy(&m->landed);
+    hs_mutex_destroy(&m->lock);
+    hs_free(m);
+}
+
+static void *wait_and_release(void *arg)
+{
+    measurement *m = arg;
+    hs_io_destroy(&m->io);
+    release(m);
+    return NULL;
+}
+
+/* What the drive holds stays until it has let go. */
+static void leave(measurement *m, hs_io *io)
+{
+    pthread_t thread;
+    m->io = io;
+    if (pthread_create(&thread, NULL, wait_and_release, m) == 0)
+        pthread_detach(thread);
+    else
+        hs_io_abandon(io);
 }
 
 hs_io_engine_kind hs__disk_engine(const char *name)
@@ -179,7 +226,7 @@ hs_io_engine_kind hs__disk_engine(const char *name)
 
 static int measure(measurement *m, hs_disk_result *ret, hs_err *err)
 {
-    const hs_disk_run *run = m->run;
+    const hs_disk_run *run = &m->run;
     hs_io_config ic = {.engine = hs__disk_engine(run->engine),
                        .custom = run->custom,
                        .custom_ctx = run->custom_ctx,
@@ -196,7 +243,10 @@ static int measure(measurement *m, hs_disk_result *ret, hs_err *err)
         return r;
     for (uint32_t i = 0; i < m->n_readers; i++)
         m->readers[i].owner = m;
-    pump(m, io);
+    if (pump(m, io) < 0) {
+        leave(m, io);
+        return -ETIMEDOUT;
+    }
     hs_io_stats s = hs_io_get_stats(io);
     if (s.bytes == m->skipped.bytes)
         m->skipped = (hs_io_stats){0}; /* a drive so slow that nothing else is known of it */
@@ -215,7 +265,7 @@ static void pump_bare(measurement *m, const hs_io_engine_ops *ops, void *engine,
     uint64_t start = hs_now_ns();
     start_clock(m);
     for (uint32_t i = 0; i < m->n_readers; i++) {
-        reads[i] = (hs_io_read){.len = m->run->request_bytes, .offset = next_offset(m), .dst = next_place(m, i)};
+        reads[i] = (hs_io_read){.len = m->run.request_bytes, .offset = next_offset(m), .dst = next_place(m, i)};
         ops->submit(engine, &reads[i]);
     }
     while (in_air) {
@@ -241,13 +291,13 @@ static void pump_bare(measurement *m, const hs_io_engine_ops *ops, void *engine,
 static int measure_bare(measurement *m, hs_disk_result *ret, hs_err *err)
 {
     hs_io_engine_config c = {&m->fd, 1, &m->arena, 1, m->n_readers, 1};
-    hs_io_engine_kind kind = hs__disk_engine(m->run->engine);
-    const hs_io_engine_ops *ops = m->run->custom        ? m->run->custom
+    hs_io_engine_kind kind = hs__disk_engine(m->run.engine);
+    const hs_io_engine_ops *ops = m->run.custom         ? m->run.custom
                                   : kind == HS_IO_PREAD ? &hs_io_pread_ops
                                                         : &hs_io_uring_ops;
     void *engine = NULL;
-    int flags = fcntl(m->fd, F_GETFL), r = ops->create(m->run->custom_ctx, &c, &engine, err);
-    if (r < 0 && kind == HS_IO_AUTO && !m->run->custom) {
+    int flags = fcntl(m->fd, F_GETFL), r = ops->create(m->run.custom_ctx, &c, &engine, err);
+    if (r < 0 && kind == HS_IO_AUTO && !m->run.custom) {
         ops = &hs_io_pread_ops;
         r = ops->create(NULL, &c, &engine, err);
     }
@@ -285,8 +335,8 @@ int hs_disk_measure(const char *file, const hs_disk_run *run, hs_disk_result *re
     if (!m)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", file);
     hs_mutex_init(&m->lock, HS_RANK_LOAD);
-    pthread_cond_init(&m->landed, NULL);
-    m->run = run;
+    hs_cond_init(&m->landed);
+    m->run = *run;
     m->n_readers = (uint32_t)(want < 1 ? 1 : want > MAX_REQUESTS ? MAX_REQUESTS : want);
     uint64_t spread = run->max_bytes < HS_DISK_SPREAD_BYTES ? run->max_bytes / run->request_bytes
                                                             : HS_DISK_SPREAD_BYTES / run->request_bytes;
@@ -303,16 +353,13 @@ int hs_disk_measure(const char *file, const hs_disk_run *run, hs_disk_result *re
         hs_map_touch(m->arena.iov_base, m->arena.iov_len);
     if (r == 0)
         r = run->bare ? measure_bare(m, ret, err) : measure(m, ret, err);
+    if (r == -ETIMEDOUT)
+        return hs_err_set(err, r, "%s: the drive keeps reads waiting", file);
     if (r == 0 && m->failed)
         r = hs_err_set(err, m->failed, "%s: cannot read: %s", file, hs_strerror(m->failed));
     else if (r == 0 && is_stopped(m))
         r = hs_err_set(err, -ECANCELED, "stopped as asked");
-    hs_map_free(m->arena.iov_base, m->arena.iov_len);
-    if (m->fd >= 0)
-        close(m->fd);
-    pthread_cond_destroy(&m->landed);
-    hs_mutex_destroy(&m->lock);
-    hs_free(m);
+    release(m);
     return r;
 }
 

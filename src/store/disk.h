@@ -18,6 +18,9 @@ typedef struct hs_disk_run {
     double max_seconds;     /* after that long, whatever comes first */
     double skip_seconds;    /* at the start that do not count: limits and drives let some bytes through at once */
     uint64_t seed;
+    /* By hs_now_ns, when it ends with -ETIMEDOUT although reads are out: what these hold, memory and file, is given
+     * back once the drive has let go of them. 0 = waits, as a bare run does always. */
+    uint64_t give_up_ns;
     bool (*stop)(void); /* asked now and then: true ends it with -ECANCELED; may be NULL */
     /* Carries the reads out in the place of `engine`; for tests. */
     const struct hs_io_engine_ops *custom;

@@ -14,8 +14,12 @@
 #include "store/calibrate.h"
 #include "store/device.h"
 
-/* A drive that is not there: how fast each way is, on top of 1 GB/s. */
+/* A drive that is not there, with a clock of its own: how fast each way is, on top of 1 GB/s or `rate`. What is in
+ * flight when a measurement ends has to land still. */
 static struct {
+    uint64_t now;
+    double rate;
+    uint32_t silent_from, given_up; /* measurements: the first that does not end by itself; how many did not */
     double pread, buffered, small, big, shallow; /* factors */
     double once;                                 /* of the first measurement of each way but the default */
     bool no_uring;
@@ -28,13 +32,20 @@ static void reset(void)
 {
     memset(&drive, 0, sizeof drive);
     drive.pread = drive.buffered = drive.small = drive.big = drive.shallow = 1;
+    drive.rate = 1e9;
+    drive.now = 77;
+}
+
+static uint64_t now(void)
+{
+    return drive.now;
 }
 
 static int measure(const char *file, const hs_disk_run *run, hs_disk_result *ret, hs_err *err)
 {
     (void)file;
     bool pread = !strcmp(run->engine, "pread");
-    double rate = 1e9;
+    double rate = drive.rate;
     drive.n++;
     drive.seconds += run->max_seconds;
     if (run->in_flight > drive.most_memory)
@@ -46,8 +57,17 @@ static int measure(const char *file, const hs_disk_run *run, hs_disk_result *ret
     rate *= run->buffered ? drive.buffered : 1;
     rate *= run->request_bytes < 1 << 20 ? drive.small : run->request_bytes > 1 << 20 ? drive.big : 1;
     rate *= run->in_flight < 16 << 20 ? drive.shallow : 1;
-    if (drive.once > 0 && run->max_seconds < 0.2 && drive.n > 2)
+    if (drive.once > 0 && run->max_seconds < 0.14 && drive.n > 2)
         rate *= drive.once; /* a short measurement while the drive was in a good mood */
+    uint64_t ends = drive.now + (uint64_t)((run->max_seconds + (double)run->in_flight / rate) * 1e9);
+    bool silent = drive.silent_from && drive.n >= drive.silent_from;
+    if (run->give_up_ns && (silent || ends > run->give_up_ns)) {
+        drive.given_up++;
+        drive.now = run->give_up_ns;
+        return hs_err_set(err, -ETIMEDOUT, "silent");
+    }
+    assert_false(silent); /* would wait for ever */
+    drive.now = ends;
     *ret = (hs_disk_result){.bytes = (uint64_t)rate, .busy_s = 1, .direct = true};
     return 0;
 }
@@ -61,12 +81,14 @@ static int on_trial(void *ctx, const hs_io_choice *how, double bytes_per_s)
 
 static hs_io_choice run(int want)
 {
-    hs_calibrate_config c = {.measure = measure, .on_trial = on_trial};
+    hs_calibrate_config c = {.measure = measure, .on_trial = on_trial, .now = now};
     hs_io_choice choice = {0};
     hs_err err = {0};
     drive.n = 0;
     drive.seconds = 0;
+    uint64_t begun = drive.now;
     assert_int_equal(hs_calibrate("a file", &c, &choice, &err), want);
+    assert_true(drive.now - begun <= (uint64_t)(HS_CALIBRATE_SECONDS * 1e9));
     return choice;
 }
 
@@ -134,6 +156,42 @@ static void bounded(void **state)
     drive.n = 0;
     assert_int_equal(hs_calibrate("a file", &c, &choice, &err), -ETIME);
     assert_int_equal(drive.n, 0);
+}
+
+/* Nothing is begun that would not end in time, and what little could be measured is the answer. */
+static void a_slow_drive_is_measured_in_time(void **state)
+{
+    (void)state;
+    static const double rates[] = {300e6, 100e6, 20e6, 8e6, 4e6};
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        reset();
+        drive.rate = rates[i];
+        drive.pread = 1.3;
+        hs_io_choice c = run(0);
+        assert_int_equal(drive.given_up, 0);
+        assert_true(drive.n >= (rates[i] >= 100e6 ? 8 : rates[i] >= 20e6 ? 3 : 1));
+        double of = c.bytes_per_s / drive.rate;
+        assert_true(fabs(of - (c.engine == HS_IO_PREAD ? 1.3 : 1)) < 1e-6);
+    }
+    reset();
+    drive.rate = 1e6; /* the first reads alone take longer */
+    run(-ETIMEDOUT);
+    assert_int_equal(drive.n, 1);
+}
+
+/* From whichever measurement on: what stood before stays. */
+static void a_drive_that_falls_silent_is_left(void **state)
+{
+    (void)state;
+    for (uint32_t n = 1; n < 30; n++) {
+        reset();
+        drive.pread = drive.small = drive.shallow = 1.3;
+        drive.silent_from = n;
+        hs_io_choice c = run(n == 1 ? -ETIMEDOUT : 0);
+        assert_true(drive.given_up <= 1);
+        if (n > 1 && n < 10)
+            is_default(&c);
+    }
 }
 
 static void without_io_uring(void **state)
@@ -219,6 +277,9 @@ static void damaged(void **state)
                                            {"\"version\": 1", "\"version\": 2"},
                                            {"filesystem", "filesystex"},
                                            {"{", "["},
+                                           {"\"bytes_per_s\": 0.0", "\"bytes_per_s\": -1"},
+                                           {"\"bytes_per_s\": 0.0", "\"bytes_per_s\": 1e99"},
+                                           {"lone_bytes_per_s\": 0.0", "lone_bytes_per_s\": 1e99"},
                                            {"true", "\"true\""}};
     hs_io_choice in = hs_io_choice_default(), out;
     hs_err err = {0};
@@ -258,6 +319,8 @@ int main(void)
         cmocka_unit_test(defaults_stay),
         cmocka_unit_test(what_is_better_is_taken),
         cmocka_unit_test(bounded),
+        cmocka_unit_test(a_slow_drive_is_measured_in_time),
+        cmocka_unit_test(a_drive_that_falls_silent_is_left),
         cmocka_unit_test(without_io_uring),
         cmocka_unit_test(stopped),
         cmocka_unit_test_setup_teardown(kept, setup, teardown),

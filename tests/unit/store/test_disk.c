@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "store/disk.h"
 #include "store/io_engine.h"
@@ -52,7 +53,7 @@ static bool always(void)
 typedef struct watcher {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool woken;
+    bool woken, gone;
     hs_io_read *out[256];
     uint32_t n, seed;
     uint32_t hold, total;            /* so many are out before one ends, until there are no more */
@@ -72,7 +73,11 @@ static int watch_create(void *ctx, const hs_io_engine_config *cfg, void **ret_en
 
 static void watch_destroy(void *engine)
 {
-    (void)engine;
+    watcher *w = engine;
+    pthread_mutex_lock(&w->lock);
+    w->gone = true;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
 }
 
 static void watch_submit(void *engine, hs_io_read *rd)
@@ -115,7 +120,7 @@ static void watch_wake(void *engine)
     watcher *w = engine;
     pthread_mutex_lock(&w->lock);
     w->woken = true;
-    pthread_cond_signal(&w->changed);
+    pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -151,6 +156,37 @@ static void places_are_spread_and_never_shared(void **state)
         pthread_cond_destroy(&w.changed);
         pthread_mutex_destroy(&w.lock);
     }
+}
+
+/* A measurement ends although reads are out, and what they hold stays until these have ended. */
+static void a_silent_drive_is_left_in_time(void **state)
+{
+    (void)state;
+    watcher w = {.hold = UINT32_MAX, .total = UINT32_MAX};
+    pthread_mutex_init(&w.lock, NULL);
+    pthread_cond_init(&w.changed, NULL);
+    hs_disk_run run = {.request_bytes = 1 << 20,
+                       .in_flight = 4 << 20,
+                       .max_bytes = 160 << 20,
+                       .max_seconds = 0.01,
+                       .give_up_ns = hs_now_ns() + 50000000,
+                       .custom = &watch_ops,
+                       .custom_ctx = &w};
+    hs_disk_result r;
+    hs_err err = {0};
+    assert_int_equal(hs_disk_measure(path, &run, &r, &err), -ETIMEDOUT);
+    assert_non_null(strstr(err.text, path));
+    pthread_mutex_lock(&w.lock);
+    assert_false(w.gone);
+    w.hold = 0;
+    w.total = 4;
+    pthread_cond_broadcast(&w.changed);
+    while (!w.gone)
+        pthread_cond_wait(&w.changed, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    assert_int_equal(w.reads, 4);
+    pthread_cond_destroy(&w.changed);
+    pthread_mutex_destroy(&w.lock);
 }
 
 /* Every way reads what it says, and no more than it was told to. */
@@ -253,6 +289,7 @@ static void picks_the_biggest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(measures),
+                                       cmocka_unit_test(a_silent_drive_is_left_in_time),
                                        cmocka_unit_test(skips_the_start),
                                        cmocka_unit_test(places_are_spread_and_never_shared),
                                        cmocka_unit_test(waves),
