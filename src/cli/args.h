@@ -47,6 +47,7 @@ typedef struct hs_verb {
     const char *details;  /* further paragraphs, separated by blank lines; may be NULL */
     const hs_flag *flags;
     size_t min_operands, max_operands;
+    const char *first; /* what the first operand must be, if it has to be there: "the model's folder"; may be NULL */
     int (*run)(const struct hs_args *args); /* the exit status: 0, 1, 2 */
 } hs_verb;
 

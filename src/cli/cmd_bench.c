@@ -15,6 +15,7 @@
 #include "cli/out.h"
 #include "cli/progress.h"
 #include "cli/report.h"
+#include "cli/shapes.h"
 #include "cli/verbs.h"
 
 typedef struct bench {
@@ -393,4 +394,5 @@ const hs_verb hs_verb_bench = {
         "second in which a read was in flight.",
     .flags = flags,
     .max_operands = 1,
+    .first = HS_NEEDED_MODEL,
     .run = run_bench};

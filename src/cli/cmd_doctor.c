@@ -15,6 +15,7 @@
 #include "cli/doctor.h"
 #include "cli/options.h"
 #include "cli/planned.h"
+#include "cli/shapes.h"
 #include "cli/verbs.h"
 #include "engine/memory.h"
 #include "math/mat.h"
@@ -271,4 +272,5 @@ const hs_verb hs_verb_doctor = {
                "Changes nothing.",
     .flags = flags,
     .max_operands = 1,
+    .first = HS_NEEDED_MODEL,
     .run = run_doctor};

@@ -16,6 +16,7 @@
 #include "cli/out.h"
 #include "cli/progress.h"
 #include "cli/report.h"
+#include "cli/shapes.h"
 #include "cli/text.h"
 #include "cli/trace_csv.h"
 #include "cli/verbs.h"
@@ -319,4 +320,5 @@ const hs_verb hs_verb_eval = {
     .flags = flags,
     .min_operands = 1,
     .max_operands = 1,
+    .first = HS_NEEDED_MODEL,
     .run = run_eval};

@@ -6,6 +6,7 @@
 #include "base/option.h"
 #include "cli/options.h"
 #include "cli/out.h"
+#include "cli/shapes.h"
 #include "cli/verbs.h"
 #include "model/model.h"
 #include "store/source.h"
@@ -229,4 +230,5 @@ const hs_verb hs_verb_inspect = {.name = "inspect",
                                  .flags = flags,
                                  .min_operands = 1,
                                  .max_operands = 1,
+                                 .first = HS_NEEDED_MODEL,
                                  .run = run_inspect};

@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/out.h"
 #include "cli/progress.h"
+#include "cli/shapes.h"
 #include "cli/verbs.h"
 #include "pack/pack.h"
 
@@ -212,6 +213,7 @@ const hs_verb hs_verb_pack = {
     .flags = pack_flags,
     .min_operands = 2,
     .max_operands = 2,
+    .first = HS_NEEDED_MODEL,
     .run = run_pack};
 
 /* ---- unpack ---- */
@@ -261,6 +263,7 @@ const hs_verb hs_verb_unpack = {
     .flags = unpack_flags,
     .min_operands = 2,
     .max_operands = 2,
+    .first = "the folder that hotset pack wrote",
     .run = run_unpack};
 
 /* ---- verify ---- */
@@ -325,4 +328,5 @@ const hs_verb hs_verb_verify = {
     .flags = verify_flags,
     .min_operands = 1,
     .max_operands = 1,
+    .first = "the folder that hotset pack wrote",
     .run = run_verify};

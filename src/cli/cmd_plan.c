@@ -58,13 +58,6 @@ static json_t *fp8_config(void)
                      "weight_block_size", 128, 128);
 }
 
-/* ORGANISATION/NAME, as the hub has it. */
-static bool is_hub_name(const char *name)
-{
-    const char *slash = strchr(name, '/');
-    return slash && slash > name && *name != '.' && !strchr(slash + 1, '/');
-}
-
 static int unknown(const char *name, hs_err *err)
 {
     const char *needs = hs_unserved_model_why(name), *near[HS_MODELS_NEAR_MAX];
@@ -93,7 +86,7 @@ static int find_target(const hs_args *a, target *t, hs_err *err)
         if (file)
             r = hs_json_load_file(file, MAX_CONFIG, &t->config, err);
         hs_free(file);
-    } else if ((known = hs_known_model_find(is_hub_name(name) ? strchr(name, '/') + 1 : name))) {
+    } else if ((known = hs_known_model_find(hs_model_plain_name(name)))) {
         r = hs_json_load(known->config, strlen(known->config), known->name, &t->config, err);
         name = known->name;
     } else if (!strchr(name, '/')) {

@@ -17,6 +17,7 @@
 #include "cli/out.h"
 #include "cli/progress.h"
 #include "cli/report.h"
+#include "cli/shapes.h"
 #include "cli/verbs.h"
 
 #define MAX_PROMPT  (16u << 20)
@@ -196,10 +197,12 @@ static int open_chat(const hs_args *a, const hs_config *config, const json_t *me
                         .max_tokens = hs_args_int(a, "max-tokens", -1),
                         .seed = hs_args_int(a, "seed", -1),
                         .expert_profile = hs_args_text(a, "expert-profile")};
-    if (is_local(a))
-        return hs_chat_open_local(model, hs_args_text(a, "mirror"), config, &w, messages, ret, err);
     hs_daemon d;
-    int r = hs_daemon_find(a, config, &d, err);
+    int r = is_local(a) ? hs_files_check(model, HS_NEEDED_MODEL, err) : 0;
+    if (r == 0 && is_local(a))
+        return hs_chat_open_local(model, hs_args_text(a, "mirror"), config, &w, messages, ret, err);
+    if (r == 0)
+        r = hs_daemon_find(a, config, &d, err);
     if (r < 0)
         return r;
     r = hs_chat_open_remote(model, d.address, d.api_key, &w, ret, err);
@@ -235,7 +238,9 @@ static int run_run(const hs_args *a)
     if (r < 0)
         status = hs_fail(&err);
     if ((r == -ENOENT || r == -ECONNREFUSED) && chat && !hs_args_has(a, "socket"))
-        hs_say("start hotset serve, or give the path of a model folder to run it here");
+        hs_say("start hotset serve, or give the path of a model folder to run it here%s",
+               hs_known_model_find(a->operands[0]) ? "; hotset plan tells how a published model of this name would run"
+                                                   : "");
     if (chat)
         chat->ops->close(chat);
     json_decref(messages);

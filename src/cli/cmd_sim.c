@@ -337,4 +337,5 @@ const hs_verb hs_verb_sim = {
     .flags = flags,
     .min_operands = 1,
     .max_operands = HS_ARGS_MAX_OPERANDS,
+    .first = "a trace of its routes, which hotset eval MODEL --routes FILE writes",
     .run = run_sim};

@@ -7,6 +7,7 @@
 #include "cli/chat.h"
 #include "cli/options.h"
 #include "cli/out.h"
+#include "cli/shapes.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
@@ -116,4 +117,5 @@ const hs_verb hs_verb_template = {
     .flags = flags,
     .min_operands = 1,
     .max_operands = 1,
+    .first = HS_NEEDED_MODEL,
     .run = run_template};

@@ -6,6 +6,7 @@
 #include "cli/ids.h"
 #include "cli/options.h"
 #include "cli/out.h"
+#include "cli/shapes.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
@@ -144,4 +145,5 @@ const hs_verb hs_verb_tokenize = {
     .flags = flags,
     .min_operands = 1,
     .max_operands = 1,
+    .first = HS_NEEDED_MODEL,
     .run = run_tokenize};

@@ -12,6 +12,7 @@
 #include "cli/atomic_file.h"
 #include "cli/options.h"
 #include "cli/out.h"
+#include "cli/shapes.h"
 #include "cli/tune.h"
 #include "cli/verbs.h"
 #include "server/server.h"
@@ -313,4 +314,5 @@ const hs_verb hs_verb_tune = {
     .flags = flags,
     .min_operands = 1,
     .max_operands = 1,
+    .first = HS_NEEDED_MODEL,
     .run = run_tune};

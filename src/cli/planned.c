@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/options.h"
+#include "cli/shapes.h"
 
 int hs_planned_describe(const hs_config *c, const hs_server_options *so, hs_planned *m, hs_err *err)
 {
@@ -19,6 +20,9 @@ int hs_planned_describe(const hs_config *c, const hs_server_options *so, hs_plan
         o->max_queue = so->max_queue;
         if (!o->path || !*o->path)
             return hs_err_set(err, -EINVAL, "[model %s] has no path", m[i].name);
+        int r = hs_files_check(o->path, HS_NEEDED_MODEL, err);
+        if (r < 0)
+            return hs_err_prefix(err, "model %s", m[i].name), r;
     }
     return 0;
 }

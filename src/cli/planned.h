@@ -17,7 +17,7 @@ typedef struct hs_planned {
     bool is_planned; /* the plan is not refused */
 } hs_planned;
 
-/* m[hs_config_n_models(c)]: names and options. -EINVAL: a section has no path. */
+/* m[hs_config_n_models(c)]: names and options. -EINVAL: a section has no path; also hs_files_check's errors. */
 int hs_planned_describe(const hs_config *c, const hs_server_options *so, hs_planned *m, hs_err *err) HS_MUST_CHECK;
 /* Plans m[n], until one is refused: errors as of hs_plan_make, with its name before them; *ret_at is its place. */
 int hs_planned_make(hs_planned *m, size_t n, uint64_t server_bytes, size_t *ret_at, hs_err *err) HS_MUST_CHECK;

@@ -5,8 +5,10 @@
 #include "cli/shapes.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "base/nearest.h"
 
@@ -176,6 +178,30 @@ const char *hs_unserved_model_why(const char *name)
         if (!strcasecmp(m->name, name))
             return m->needs;
     return NULL;
+}
+
+const char *hs_model_plain_name(const char *name)
+{
+    const char *slash = strchr(name, '/');
+    return slash && slash > name && *name != '.' && !strchr(slash + 1, '/') ? slash + 1 : name;
+}
+
+int hs_files_check(const char *path, const char *needed, hs_err *err)
+{
+    const char *name = hs_model_plain_name(path), *why = hs_unserved_model_why(name);
+    struct stat st;
+    if (stat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR))
+        return 0;
+    if (why)
+        return hs_err_set(err, -ENOTSUP, "%s: nothing is there, and the model of this name is not served: it needs %s",
+                          path, why);
+    if (!hs_known_model_find(name))
+        return 0;
+    return hs_err_set(
+        err, -ENOENT,
+        "%s: nothing is there. It is the name of a published model, of which 'hotset plan %s' tells how it "
+        "would run; here give %s",
+        path, path, needed);
 }
 
 /* Letters and digits of a name, in lower case: people write llama4 and Qwen3_30B. */

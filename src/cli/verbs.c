@@ -9,6 +9,7 @@
 #include "cli/manual.h"
 #include "cli/options.h"
 #include "cli/out.h"
+#include "cli/shapes.h"
 
 const hs_verb *const hs_verbs[] = {
     &hs_verb_serve,    &hs_verb_run,       &hs_verb_ps,      &hs_verb_top,  &hs_verb_pack,
@@ -151,5 +152,7 @@ int hs_verbs_run(int argc, char *const *argv, char *const *env)
     hs_err err = {0};
     if (hs_args_parse(verb, argc - 1, argv + 1, &a, &err) < 0)
         return hs_fail_usage(verb, "%s", err.text);
+    if (!a.help && verb->first && a.n_operands && hs_files_check(a.operands[0], verb->first, &err) < 0)
+        return hs_fail(&err);
     return hs_finish_stdout(a.help ? print_help(verb) : verb->run(&a));
 }

@@ -51,6 +51,27 @@ says "--model needs NAME=PATH"
 expect 2 "$HOTSET" bench
 [ ! -s "$WORK/out" ] || fail "a usage error writes to stdout"
 
+# The name of a published model where files are needed: told so, and what to give in its place.
+cd "$WORK"
+for verb in tune inspect verify template bench sim doctor "pack - x" "unpack - x" "eval - --text $0"; do
+    case $verb in
+    *-*) words=$(echo "$verb" | sed 's/ - / deepseek-v3 /') ;;
+    *) words="$verb deepseek-v3" ;;
+    esac
+    # shellcheck disable=SC2086
+    expect 1 "$HOTSET" $words
+    says "deepseek-v3: nothing is there. It is the name of a published model, of which 'hotset plan deepseek-v3' tells"
+done
+expect 1 "$HOTSET" run deepseek-ai/DeepSeek-V3 hello --config "$WORK/empty.conf"
+says "'hotset plan deepseek-ai/DeepSeek-V3' tells"
+expect 1 "$HOTSET" serve --config "$WORK/empty.conf" --model m=deepseek-v3 --listen "unix:$WORK/sock"
+says "model m: deepseek-v3: nothing is there"
+expect 1 "$HOTSET" tune llama-4-scout
+says "is not served: it needs chunked attention"
+expect 1 "$HOTSET" tune nowhere
+says "nowhere: No such file or directory"
+cd "$OLDPWD"
+
 # A wrong line in a file: file and line, status 1.
 printf '[cache]\nsize = 25%%\n\n[io]\nengien = pread\n' > "$WORK/bad.conf"
 expect 1 "$HOTSET" plan "$MODEL" --config "$WORK/bad.conf"

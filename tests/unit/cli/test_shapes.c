@@ -3,10 +3,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "cli/shapes.h"
 #include "model/model.h"
 
@@ -141,9 +145,35 @@ static void test_names(void **state)
     assert_int_equal(first_near("b", NULL), 0);
 }
 
+/* Who needs files is told so of a name that only plan takes; of every other path who opens it says what is wrong. */
+static void test_named(void **state)
+{
+    hs_err err = {0};
+    char folder[] = "/tmp/hotset-shapes-XXXXXX", *path;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(hs_files_check("DeepSeek-V3", "the folder", &err), -ENOENT);
+    assert_non_null(strstr(err.text, "'hotset plan DeepSeek-V3'"));
+    assert_non_null(strstr(err.text, "here give the folder"));
+    assert_int_equal(hs_files_check("deepseek-ai/DeepSeek-V3", "the folder", &err), -ENOENT);
+    assert_int_equal(hs_files_check("llama-4-scout", "the folder", &err), -ENOTSUP);
+    assert_non_null(strstr(err.text, "llama4"));
+    assert_int_equal(hs_files_check("./deepseek-v3", "the folder", &err), 0);
+    assert_int_equal(hs_files_check("/models/deepseek-v3", "the folder", &err), 0);
+    assert_int_equal(hs_files_check("nothing", "the folder", &err), 0);
+    assert_int_equal(mkdir("deepseek-v3", 0700), 0);
+    assert_int_equal(hs_files_check("deepseek-v3", "the folder", &err), 0);
+    path = hs_asprintf("%s/deepseek-v3", folder);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+    hs_free(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_parameters), cmocka_unit_test(test_files),
-                                       cmocka_unit_test(test_all), cmocka_unit_test(test_names)};
+                                       cmocka_unit_test(test_all), cmocka_unit_test(test_names),
+                                       cmocka_unit_test(test_named)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
