@@ -17,9 +17,14 @@ static int read_start(hs__gguf *g, uint64_t *ret_keys)
     char magic[4];
     uint32_t version = 0;
     snprintf(g->subject, sizeof g->subject, "header");
-    int r = hs__gguf_read(g, magic, 4);
-    if (r == 0 && memcmp(magic, "GGUF", 4))
-        return hs_err_set(g->err, -EINVAL, "%s: not a GGUF file (its first bytes are not GGUF)", g->file->path);
+    int r = g->file->bytes ? hs__gguf_read(g, magic, 4) : 0;
+    if (!g->file->bytes || (r == 0 && memcmp(magic, "GGUF", 4))) {
+        const char *why = hs__file_instead(g->file);
+        size_t n = strlen(g->file->path);
+        if (!*why && n > 12 && !strcmp(g->file->path + n - 12, ".safetensors"))
+            why = " (a safetensors model is given by its folder)";
+        return hs_err_set(g->err, -EINVAL, "%s: not a GGUF file%s", g->file->path, why);
+    }
     if (r == 0)
         r = hs__gguf_u32(g, &version);
     if (r < 0)

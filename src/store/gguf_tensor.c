@@ -150,9 +150,10 @@ static int read_info(hs__gguf *g, hs_tensor *t)
         return hs__gguf_fail(g, -EINVAL, "begins at byte %llu of the data, no multiple of the alignment of %llu",
                              (unsigned long long)t->offset, (unsigned long long)g->alignment);
     if (t->offset > room || t->nbytes > room - t->offset)
-        return hs__gguf_fail(g, -EINVAL, "its %llu bytes at byte %llu of the data are outside the file of %llu bytes",
-                             (unsigned long long)t->nbytes, (unsigned long long)t->offset,
-                             (unsigned long long)g->bytes);
+        return hs__gguf_fail(
+            g, -EINVAL,
+            "its %llu bytes at byte %llu of the data are outside the file of %llu bytes; is that there in full?",
+            (unsigned long long)t->nbytes, (unsigned long long)t->offset, (unsigned long long)g->bytes);
     return 0;
 }
 

@@ -258,8 +258,10 @@ static int scan_tensor(scan *s, hs_tensor *t, uint64_t data)
     uint32_t bits = type_bits(type, &t->dtype);
     if (!bits)
         return bad(s, "dtype is missing or unknown");
-    if (n_dims == UINT32_MAX || n_range != 2 || range[0] > range[1] || range[1] > data)
-        return bad(s, "shape or data_offsets is missing or outside the file");
+    if (n_dims == UINT32_MAX || n_range != 2 || range[0] > range[1])
+        return bad(s, "shape or data_offsets is missing or wrong");
+    if (range[1] > data)
+        return bad(s, "its data is outside the file; is that there in full?");
     if (shape_bytes(dims, n_dims, bits, &t->nbytes) < 0 || t->nbytes != range[1] - range[0] ||
         t->nbytes > HS__MAX_TENSOR_BYTES)
         return bad(s, "data_offsets do not fit shape and dtype");
@@ -378,9 +380,12 @@ static int parse_file(hs_source *s, uint32_t index, hs_err *err)
     for (int i = 7; i >= 0; i--)
         n = n << 8 | len8[i];
     if (r < 0)
-        return hs_err_set(err, -EINVAL, "%s: too short for a safetensors file", f->path);
-    if (n > HS__MAX_HEADER || n > f->bytes - 8)
-        return hs_err_set(err, -EINVAL, "%s: a header of %llu bytes does not fit the file of %llu", f->path,
+        return hs_err_set(err, -EINVAL, "%s: too short for a safetensors file%s", f->path, hs__file_instead(f));
+    if (n > HS__MAX_HEADER)
+        return hs_err_set(err, -EINVAL, "%s: not a safetensors file%s", f->path, hs__file_instead(f));
+    if (n > f->bytes - 8)
+        return hs_err_set(err, -EINVAL,
+                          "%s: a header of %llu bytes does not fit the file of %llu; is it there in full?", f->path,
                           (unsigned long long)n, (unsigned long long)f->bytes);
     char *text = hs_malloc(n + 1);
     if (!text)

@@ -68,6 +68,18 @@ int hs__file_open(hs_source *s, const char *name, hs__file *ret, hs_err *err)
     return 0;
 }
 
+const char *hs__file_instead(const hs__file *f)
+{
+    static const char pointer[] = "version https://git-lfs";
+    char head[sizeof pointer - 1];
+    if (!f->bytes)
+        return " (it is empty)";
+    if (f->bytes >= sizeof head && hs_pread_full(f->fd, head, sizeof head, 0) == 0 &&
+        !memcmp(head, pointer, sizeof head))
+        return " (it only points to the file: `git lfs pull` brings it)";
+    return "";
+}
+
 int hs__file_reopen(const hs__file *f, int *ret_fd, hs_err *err)
 {
     struct stat was, is;

@@ -130,6 +130,8 @@ int hs__place_tensors(hs_source *s, const uint32_t *first, uint32_t n_sources, h
 
 /* Opens `name` in the source's folder; *ret is filled. */
 int hs__file_open(hs_source *s, const char *name, hs__file *ret, hs_err *err) HS_MUST_CHECK;
+/* Why a file that does not begin as it should: " (...)", or "". */
+const char *hs__file_instead(const hs__file *f);
 /* A second, independent descriptor of the same file (its flags may be changed). -ESTALE if the path now leads elsewhere
  * or the size has changed. */
 int hs__file_reopen(const hs__file *f, int *ret_fd, hs_err *err) HS_MUST_CHECK;

@@ -188,9 +188,10 @@ static void what_is_no_gguf_file_is_refused_by_name(void **state)
         size_t n;
         const char *sentence;
     } cases[] = {
-        {"", 0, "header: the file ends inside it"},
+        {"", 0, "m.gguf: not a GGUF file (it is empty)"},
         {"GGU", 3, "header: the file ends inside it"},
-        {"GGML\3\0\0\0", 8, "not a GGUF file"},
+        {"GGML\3\0\0\0", 8, "m.gguf: not a GGUF file"},
+        {"version https://git-lfs.github.com/spec/v1\n", 43, "not a GGUF file (it only points to the file: `git lfs"},
         {"GGUF\3\0", 6, "header: the file ends inside it"},
         {"GGUF\0\0\0\3", 8, "a big-endian file"},
         {"GGUF\1\0\0\0", 8, "version 1; versions 2 and 3 are read"},

@@ -143,7 +143,7 @@ static void broken_headers_are_refused_with_their_place(void **state)
         {"{" T("a", "U8", "[4", "[0,4]") "}", "non-negative integer", 4},
         {"{" T("a", "U8", "4", "[0,4]") "}", "a list is expected", 4},
         {"{" T("a", "U8", "[4]", "[0,5]") "}", "outside the file", 4},
-        {"{" T("a", "U8", "[4]", "[4,0]") "}", "outside the file", 4},
+        {"{" T("a", "U8", "[4]", "[4,0]") "}", "data_offsets is missing or wrong", 4},
         {"{" T("a", "U8", "[3]", "[0,4]") "}", "do not fit shape", 4},
         {"{" T("a", "F32", "[1]", "[0,3]") "}", "do not fit shape", 3},
         {"{" T("a", "F4", "[3]", "[0,1]") "}", "do not fit shape", 1},
@@ -215,9 +215,17 @@ static void a_file_cut_anywhere_is_refused(void **state)
         folder_write(path, "model.safetensors", image, i);
         folder_refused(path, "model.safetensors");
     }
-    image[5] = 1; /* a header of a terabyte */
+    image[2] = 1; /* a header of 64 KiB more */
     folder_write(path, "model.safetensors", image, n);
-    folder_refused(path, "does not fit the file");
+    folder_refused(path, "does not fit the file of");
+    image[5] = 1; /* of a terabyte */
+    folder_write(path, "model.safetensors", image, n);
+    folder_refused(path, "model.safetensors: not a safetensors file");
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5354\n";
+    folder_write(path, "model.safetensors", pointer, sizeof pointer - 1);
+    folder_refused(path, "not a safetensors file (it only points to the file: `git lfs pull` brings it)");
+    folder_write(path, "model.safetensors", "", 0);
+    folder_refused(path, "too short for a safetensors file (it is empty)");
     free(image);
 }
 

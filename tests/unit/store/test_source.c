@@ -72,6 +72,8 @@ static void what_is_no_model_is_refused_by_name(void **state)
     folder_write(path, "model.gguf", "{}{}{}{}", 8);
     folder_refused(sub, "model.gguf: not a GGUF file");
     folder_safetensors(path, "model.safetensors", "{}", NULL, 0);
+    snprintf(sub, sizeof sub, "%s/model.safetensors", path);
+    folder_refused(sub, "not a GGUF file (a safetensors model is given by its folder)");
     folder_refused(path, "config.json");
     folder_write(path, "config.json", "[1]", 3);
     folder_refused(path, "config.json: not a JSON object");
