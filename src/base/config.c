@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/config_int.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/nearest.h"
 
@@ -210,6 +211,8 @@ static int unknown_option(const hs_config *c, const char *section, const char *k
         snprintf(hint, sizeof hint, "; did you mean %s?", full_name(&names, near));
     if (section_exists(c, section))
         snprintf(what, sizeof what, "unknown key '%.64s' in [%.64s]", key, section);
+    else if (!strcmp(section, "model"))
+        return hs_err_set(err, -EINVAL, "[model] needs a name, by which the model is asked for: [model NAME]");
     else
         snprintf(what, sizeof what, "unknown section [%.64s]", section);
     return hs_err_set(err, -EINVAL, "%s%s", what, hint);
@@ -259,26 +262,47 @@ int hs_config_set(hs_config *c, const char *assignment, const char *origin, hs_e
     return r;
 }
 
+/* "CACHE_SIZE": the option's variable without HOTSET_. */
+static const char *variable_name(const void *ctx, size_t i)
+{
+    const full_names *f = ctx;
+    const hs_option *o = f->c->entries[i].option;
+    int n = snprintf(f->text, HS_NEAREST_MAX, "%s_%s", o->section, o->key);
+    for (int k = 0; k < n && k < HS_NEAREST_MAX; k++)
+        f->text[k] = (char)toupper((unsigned char)f->text[k]);
+    return f->text;
+}
+
+/* Another program's variables may begin alike; a slip of the pen should not go unnoticed. */
+static int load_variable(hs_config *c, const char *variable, size_t len, const char *value, hs_err *err)
+{
+    char text[HS_NEAREST_MAX], word[HS_NEAREST_MAX], origin[HS_NEAREST_MAX + 32];
+    full_names names = {c, text};
+    if (len >= sizeof word)
+        return 0;
+    snprintf(word, sizeof word, "%.*s", (int)len, variable);
+    size_t near = hs_nearest(word, variable_name, &names, c->n_entries);
+    if (near == c->n_entries)
+        return 0;
+    if (strcmp(variable_name(&names, near), word)) {
+        hs_warn("HOTSET_%s in the environment sets nothing; did you mean HOTSET_%s?", word, text);
+        return 0;
+    }
+    hs_err e = {0};
+    snprintf(origin, sizeof origin, "environment HOTSET_%s", word);
+    int r = store(&c->entries[near], value, origin, &e);
+    return r < 0 ? hs_err_set(err, r, "%s: %s", origin, e.text) : 0;
+}
+
 int hs_config_load_environ(hs_config *c, char *const *vars, hs_err *err)
 {
-    for (size_t i = 0; i < c->n_entries; i++) {
-        const hs_option *o = c->entries[i].option;
-        char name[128];
-        int n = snprintf(name, sizeof name, "HOTSET_%s_%s=", o->section, o->key);
-        for (int k = 0; k < n; k++)
-            name[k] = (char)toupper((unsigned char)name[k]);
-        for (char *const *v = vars; *v; v++) {
-            if (strncmp(*v, name, (size_t)n))
-                continue;
-            char origin[160];
-            snprintf(origin, sizeof origin, "environment %.*s", n - 1, name);
-            hs_err e = {0};
-            int r = store(&c->entries[i], *v + n, origin, &e);
-            if (r < 0)
-                return hs_err_set(err, r, "%s: %s", origin, e.text);
-        }
+    int r = 0;
+    for (char *const *v = vars; r == 0 && *v; v++) {
+        const char *eq = strchr(*v, '=');
+        if (eq && !strncmp(*v, "HOTSET_", 7))
+            r = load_variable(c, *v + 7, (size_t)(eq - *v) - 7, eq + 1, err);
     }
-    return 0;
+    return r;
 }
 
 const char *hs_config_str(const hs_config *c, const char *section, const char *key)

@@ -28,7 +28,8 @@ size_t hs_nearest(const char *word, const char *(*name)(const void *ctx, size_t 
     size_t len = strlen(word), best = n;
     if (len >= HS_NEAREST_MAX)
         return n;
-    size_t least = len / 3 + 2; /* a third of the letters may be wrong */
+    size_t least = len / 3 + 2;                        /* a third of the letters and one more may be wrong, */
+    least = least < len / 2 + 1 ? least : len / 2 + 1; /* but no more than half of them */
     for (size_t i = 0; i < n; i++) {
         const char *candidate = name(ctx, i);
         size_t size = strlen(candidate);

@@ -8,7 +8,7 @@
 
 #include "base/nearest.h"
 
-static const char *names[] = {"serve", "cache.size", "cache.policy", "io.engine"};
+static const char *names[] = {"serve", "cache.size", "cache.policy", "io.engine", "top"};
 enum { N = sizeof names / sizeof *names };
 
 static const char *name(const void *ctx, size_t i)
@@ -21,6 +21,7 @@ static void near_names_are_found(void **state)
 {
     (void)state;
     assert_int_equal(hs_nearest("srve", name, NULL, N), 0);
+    assert_int_equal(hs_nearest("tob", name, NULL, N), 4);
     assert_int_equal(hs_nearest("cash.size", name, NULL, N), 1);
     assert_int_equal(hs_nearest("cache.polcy", name, NULL, N), 2);
     assert_int_equal(hs_nearest("cache.size", name, NULL, N), 1);
@@ -35,6 +36,7 @@ static void far_names_are_not(void **state)
     memset(word, 'a', sizeof word - 1);
     word[sizeof word - 1] = '\0';
     assert_int_equal(hs_nearest("zzz", name, NULL, N), N);
+    assert_int_equal(hs_nearest("foo", name, NULL, N), N); /* one letter of top */
     assert_int_equal(hs_nearest("", name, NULL, N), N);
     assert_int_equal(hs_nearest("serve", name, NULL, 0), 0);
     for (size_t cut = 0; cut < 12; cut++)
