@@ -224,7 +224,7 @@ static void check_config(hs_doctor *d, const hs_config *c, const char *why)
     }
     int r = hs_server_options_from_config(c, &o, &err);
     if (r == 0)
-        r = hs_server_check_listen(o.listen, &err);
+        r = hs_server_check(&o, NULL, 0, &err);
     if (r < 0)
         hs_doctor_add(d, "config", HS_HEALTH_FAIL, "correct that option", "%s", err.text);
     else

@@ -59,6 +59,9 @@ static int apply_flags(const hs_args *a, hs_config *c, hs_err *err)
         const char *eq = strchr(v, '=');
         if (!eq || eq == v || !eq[1])
             return hs_err_set(err, -EINVAL, "--model needs NAME=PATH, not '%s'", v);
+        for (size_t k = 0; k < i; k++)
+            if (!strncmp(hs_args_list(a, "model", k), v, (size_t)(eq - v) + 1))
+                return hs_err_set(err, -EINVAL, "--model: two models are called %.*s", (int)(eq - v), v);
         char *assignment = hs_asprintf("model.%.*s.path=%s", (int)(eq - v), v, eq + 1);
         r = assignment ? hs_config_set(c, assignment, "--model", err) : hs_err_set(err, -ENOMEM, "out of memory");
         hs_free(assignment);
@@ -370,11 +373,16 @@ static void *load(void *ctx)
     return NULL;
 }
 
+static void list_models(const daemon_state *d, hs_server_model ret_models[HS_SERVER_MAX_MODELS])
+{
+    for (size_t i = 0; i < d->n; i++)
+        ret_models[i] = d->models[i].model;
+}
+
 static int serve(daemon_state *d, const hs_server_options *so, hs_err *err)
 {
     hs_server_model models[HS_SERVER_MAX_MODELS];
-    for (size_t i = 0; i < d->n; i++)
-        models[i] = d->models[i].model;
+    list_models(d, models);
     int r = hs_server_create(so, models, d->n, &d->server, err);
     if (r < 0)
         return r;
@@ -412,7 +420,10 @@ static int read_models(daemon_state *d, hs_server_options *so, hs_err *err)
         if (r < 0)
             return r;
     }
-    return hs_planned_describe(d->config, so, d->planned, err);
+    hs_server_model models[HS_SERVER_MAX_MODELS];
+    list_models(d, models);
+    int r = hs_server_check(so, models, d->n, err); /* before minutes of loading */
+    return r < 0 ? r : hs_planned_describe(d->config, so, d->planned, err);
 }
 
 static int start(daemon_state *d, hs_err *err)
@@ -421,8 +432,11 @@ static int start(daemon_state *d, hs_err *err)
     hs_server_options so;
     size_t at;
     int r = hs_server_options_from_config(d->config, &so, err);
-    if (r == 0)
-        r = hs_server_check_listen(so.listen, err); /* before minutes of loading */
+    so.service = (hs_service_env){.notify_socket = env(a, "NOTIFY_SOCKET"),
+                                  .watchdog_usec = env(a, "WATCHDOG_USEC"),
+                                  .watchdog_pid = env(a, "WATCHDOG_PID"),
+                                  .listen_fds = env(a, "LISTEN_FDS"),
+                                  .listen_pid = env(a, "LISTEN_PID")};
     if (r == 0)
         r = read_models(d, &so, err);
     d->server_bytes = hs_server_memory_bytes(&so);
@@ -435,11 +449,6 @@ static int start(daemon_state *d, hs_err *err)
         log_plan(&d->planned[i]);
     if (hs_args_has(a, "check-config"))
         return 0;
-    so.service = (hs_service_env){.notify_socket = env(a, "NOTIFY_SOCKET"),
-                                  .watchdog_usec = env(a, "WATCHDOG_USEC"),
-                                  .watchdog_pid = env(a, "WATCHDOG_PID"),
-                                  .listen_fds = env(a, "LISTEN_FDS"),
-                                  .listen_pid = env(a, "LISTEN_PID")};
     so.reload = reload;
     so.reload_ctx = d;
     return serve(d, &so, err);

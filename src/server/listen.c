@@ -68,7 +68,7 @@ static int bind_unix(int fd, const hs__address *a, uint32_t mode, const char *gr
     if (fchmod(fd, mode) < 0 || bind(fd, (const void *)&a->addr, a->addr_len) < 0) {
         r = -errno;
         return hs_err_set(err, r, "%s: cannot make the socket: %s%s", a->text, hs_strerror(r),
-                          r == -ENOENT ? "; its folder must exist" : "");
+                          r == -ENOENT ? "; make its folder first, or choose another place" : "");
     }
     if (gid != (gid_t)-1 && chown(a->path, (uid_t)-1, gid) < 0)
         r = hs_err_set(err, -errno, "%s: cannot give the socket to group %s: %s", a->text, group, hs_strerror(-errno));
@@ -196,6 +196,27 @@ int hs_server_check_listen(const char *listen, hs_err *err)
         if (r == 0 && n++ == HS_SERVER_MAX_LISTEN)
             r = hs_err_set(err, -E2BIG, "server.listen: more than %d addresses", HS_SERVER_MAX_LISTEN);
     }
+    return r;
+}
+
+int hs__listeners_check(const hs_server *s, const hs_server_options *o, hs_err *err)
+{
+    size_t len;
+    gid_t ignored;
+    uint32_t n_inherited = 0;
+    int r = hs_server_check_listen(o->listen ? o->listen : "", err);
+    if (r == 0)
+        r = hs__listen_fds(&o->service, (long)getpid(), &n_inherited, err);
+    if (r < 0 || n_inherited) /* they replace these */
+        return r;
+    for (const char *p = o->listen ? o->listen : ""; r == 0 && (p = next_address(p, &len)); p += len) {
+        hs__address a;
+        r = hs__address_parse(p, len, &a, err);
+        if (r == 0)
+            r = check_exposed(&a, s, err);
+    }
+    if (r == 0 && o->socket_group && *o->socket_group)
+        r = find_group(o->socket_group, &ignored, err);
     return r;
 }
 

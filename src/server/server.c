@@ -72,9 +72,9 @@ static int take_model(hs_server *s, const hs_server_model *from, hs_err *err)
 
 static int take_models(hs_server *s, const hs_server_model *models, size_t n, hs_err *err)
 {
-    if (n == 0 || n > HS_SERVER_MAX_MODELS)
-        return hs_err_set(err, -EINVAL, "%zu models; 1 to %d can be served", n, HS_SERVER_MAX_MODELS);
-    s->models = hs_calloc(n, sizeof *s->models);
+    if (n > HS_SERVER_MAX_MODELS)
+        return hs_err_set(err, -EINVAL, "%zu models; %d can be served", n, HS_SERVER_MAX_MODELS);
+    s->models = hs_calloc(n + 1, sizeof *s->models);
     if (!s->models)
         return hs_err_set(err, -ENOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) {
@@ -93,8 +93,9 @@ static void take_options(hs_server *s, const hs_server_options *o)
     s->options.service = (hs_service_env){0};
 }
 
-int hs_server_create(const hs_server_options *o, const hs_server_model *models, size_t n_models, hs_server **ret_server,
-                     hs_err *err)
+/* All that opens nothing: options, names, keys. */
+static int make(const hs_server_options *o, const hs_server_model *models, size_t n_models, hs_server **ret_server,
+                hs_err *err)
 {
     int r = hs__options_check(o, err);
     if (r < 0)
@@ -111,6 +112,31 @@ int hs_server_create(const hs_server_options *o, const hs_server_model *models, 
     r = take_models(s, models, n_models, err);
     if (r == 0 && o->api_key_file && *o->api_key_file)
         r = hs__keys_load(o->api_key_file, &s->keys, err);
+    if (r < 0) {
+        hs_server_destroy(&s);
+        return r;
+    }
+    *ret_server = s;
+    return 0;
+}
+
+int hs_server_check(const hs_server_options *o, const hs_server_model *models, size_t n_models, hs_err *err)
+{
+    hs_server *s = NULL;
+    int r = make(o, models, n_models, &s, err);
+    if (r == 0)
+        r = hs__listeners_check(s, o, err);
+    hs_server_destroy(&s);
+    return r;
+}
+
+int hs_server_create(const hs_server_options *o, const hs_server_model *models, size_t n_models, hs_server **ret_server,
+                     hs_err *err)
+{
+    hs_server *s = NULL;
+    if (n_models == 0)
+        return hs_err_set(err, -EINVAL, "no models to serve");
+    int r = make(o, models, n_models, &s, err);
     if (r == 0)
         r = hs__notify_open(&s->notify, &o->service, (long)getpid(), err);
     if (r == 0)

@@ -98,6 +98,10 @@ int hs_server_run(hs_server *s, hs_err *err) HS_MUST_CHECK;
 /* Closes everything and removes the Unix sockets that create made. NULL-safe. */
 void hs_server_destroy(hs_server **s);
 
+/* Would they do? Names, keys, addresses, group; opens nothing, so that it may be asked beside a server that runs.
+ * n_models may be 0: of the options alone. */
+int hs_server_check(const hs_server_options *o, const hs_server_model *models, size_t n_models,
+                    hs_err *err) HS_MUST_CHECK;
 /* Is this text a list for hs_server_options.listen? -EINVAL names the address that is none. Opens nothing. */
 int hs_server_check_listen(const char *listen, hs_err *err) HS_MUST_CHECK;
 

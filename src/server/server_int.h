@@ -84,6 +84,8 @@ typedef struct hs__listener {
 } hs__listener;
 /* A listening, close-on-exec socket. Unix: a socket file nobody serves is replaced. */
 int hs__listen_fd(const hs__address *a, uint32_t mode, const char *group, int *ret_fd, hs_err *err) HS_MUST_CHECK;
+/* As hs__listeners_open would judge, without opening. */
+int hs__listeners_check(const hs_server *s, const hs_server_options *o, hs_err *err) HS_MUST_CHECK;
 int hs__listeners_open(hs_server *s, const hs_server_options *o, hs_err *err) HS_MUST_CHECK;
 /* Begins to accept on all of them. */
 int hs__listeners_start(hs_server *s, hs_err *err) HS_MUST_CHECK;

@@ -48,6 +48,13 @@ expect 2 "$HOTSET" plan "$MODEL" --set memory.limit=1024T
 says "memory.limit: 1024T is outside 0 B to 909.5 TiB"
 expect 2 "$HOTSET" serve --model "$MODEL"
 says "--model needs NAME=PATH"
+expect 2 "$HOTSET" serve --model "m=$MODEL" --model "m=$WORK/nowhere"
+says "two models are called m"
+# What would end serve at its start is told by --check-config.
+for set in server.socket_group=no-such-group server.api_key_file=/nowhere/keys server.listen=tcp:0.0.0.0:80 \
+    model.m.alias=m; do
+    expect 1 "$HOTSET" serve --config "$WORK/empty.conf" --check-config --model "m=$MODEL" --set "$set"
+done
 expect 2 "$HOTSET" bench
 [ ! -s "$WORK/out" ] || fail "a usage error writes to stdout"
 
@@ -83,6 +90,9 @@ expect 1 "$HOTSET" plan "$MODEL" --config "$WORK/none.conf"
 says "$WORK/none.conf"
 expect 1 env HOTSET_CACHE_SIZE=much "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf"
 says "environment HOTSET_CACHE_SIZE"
+expect 0 env HOTSET_CACHE_SISE=1% HOTSET_PORT=tcp://1.2.3.4:80 "$HOTSET" serve --config "$WORK/empty.conf" --print-config
+says "HOTSET_CACHE_SISE in the environment sets nothing; did you mean HOTSET_CACHE_SIZE?"
+if grep -q HOTSET_PORT "$WORK/err"; then fail "another program's variable"; fi
 
 # Precedence: flag over environment over file over default.
 printf '[cache]\npolicy = lru\n[io]\nread_size = 2M\n[prefetch]\nmode = off\n' > "$WORK/good.conf"

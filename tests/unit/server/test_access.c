@@ -290,6 +290,36 @@ static void test_inherited(void **state)
     unlink(H.path);
 }
 
+static void refused(const hs_server_model *models, size_t n, const char *words)
+{
+    hs_err err = {0};
+    assert_true(hs_server_check(&O, models, n, &err) < 0);
+    if (!strstr(err.text, words))
+        fail_msg("%s, not %s", err.text, words);
+}
+
+/* What creating would refuse is told beforehand, beside a server that has the socket. */
+static void test_check(void **state)
+{
+    (void)state;
+    static const hs_server_model models[] = {{.name = "a", .aliases = "b c"}, {.name = "c"}};
+    harness_start(&H, &O, &F, false);
+    assert_int_equal(hs_server_check(&O, models, 1, NULL), 0);
+    assert_int_equal(hs_server_check(&O, NULL, 0, NULL), 0);
+    refused(models, 2, "two models are called c");
+    O.socket_group = "no-such-group";
+    refused(models, 1, "there is no group no-such-group");
+    O.socket_group = NULL;
+    O.listen = "tcp:0.0.0.0:0";
+    refused(NULL, 0, "an address other than loopback needs server.api_key_file");
+    O.listen = "tcp:127.0.0.1";
+    refused(NULL, 0, "expected ADDRESS:PORT");
+    O.listen = "unix:/nowhere/at/all"; /* the folder may come with the service */
+    assert_int_equal(hs_server_check(&O, NULL, 0, NULL), 0);
+    O.api_key_file = "/nowhere/keys";
+    refused(NULL, 0, "/nowhere/keys");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, prepare, teardown)
 
 int main(void)
@@ -298,6 +328,7 @@ int main(void)
         T(test_inherited),
         T(test_host_and_origin),
         T(test_keys),
+        T(test_check),
         T(test_idle),
         T(test_stalled_reader),
         T(test_trickling_reader),

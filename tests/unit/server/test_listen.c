@@ -156,7 +156,7 @@ static void test_in_the_way(void **state)
     snprintf(text, sizeof text, "unix:%s/no/s", dir);
     hs__address a = parse(text);
     assert_int_equal(hs__listen_fd(&a, 0600, NULL, &ignored, &err), -ENOENT);
-    assert_non_null(strstr(err.text, "folder must exist"));
+    assert_non_null(strstr(err.text, "make its folder first"));
 }
 
 static void test_tcp_port(void **state)
