@@ -249,9 +249,10 @@ int hs_watch_take(const hs_daemon *d, hs_watch *w, hs_err *err)
     hs_buf_init(&body, MAX_ANSWER);
     for (size_t i = 0; r == 0 && i < sizeof parts / sizeof *parts; i++) {
         r = hs_daemon_get(d, parts[i].path, &body, err);
+        bool is_answer = r == 0;
         if (r == 0)
             r = parts[i].parse(body.data ? body.data : "", body.len, w, err);
-        if (r == -EPROTO || r == -EINVAL)
+        if (r == -EPROTO || (r == -EINVAL && is_answer))
             hs_err_prefix(err, "%s", d->address);
     }
     hs_buf_deinit(&body);

@@ -130,7 +130,10 @@ static int open_socket(const hs_client_options *o, int *ret_fd, hs_err *err)
     }
     if (r < 0) {
         close(fd);
-        return hs_err_set(err, r, "no server at %s: %s", a.text, hs_strerror(r));
+        if (r == -EACCES)
+            return hs_err_set(err, r, "%s: %s; server.socket_mode and server.socket_group say who may connect", a.text,
+                              hs_strerror(r));
+        return hs_err_set(err, r, "no server at %s: %s; hotset serve is one", a.text, hs_strerror(r));
     }
     *ret_fd = fd;
     return 0;
