@@ -192,8 +192,7 @@ void hs_facts_deinit(hs_facts *f)
 static int on_progress(void *ctx, const char *stage, uint64_t done, uint64_t total)
 {
     hs_progress *p = ctx;
-    if (p->terminal)
-        hs_progress_update(p, stage, HS_PROGRESS_BYTES, done, total, hs_now_ns());
+    hs_progress_update(p, stage, HS_PROGRESS_BYTES, done, total, hs_now_ns());
     return hs_stop_asked();
 }
 
