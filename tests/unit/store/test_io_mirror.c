@@ -1,20 +1,41 @@
 /* labels: unit fault */
-/* test_io_mirror.c - files in several copies and on several drives: who is asked, and what happens when one fails. */
+/* test_io_mirror.c - files in several copies and on several drives: who is asked, and what happens when one fails. Time
+ * is the test's: it stands still unless a test or its drives move it. */
 #include "unit/store/io_fixture.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "unit/store/engines.h"
 
-/* ---- drives that are not there: each does its reads one after the other, at its own speed, in a time of their own
- * ---- */
+/* ---- time ---- */
+
+/* So late that no wait of the program's own ever times out: what it waits for is what ends it. */
+static _Atomic uint64_t now_ns = 1ull << 60;
+
+int clock_gettime(clockid_t which, struct timespec *t)
+{
+    if (which != CLOCK_MONOTONIC)
+        return (int)syscall(SYS_clock_gettime, which, t);
+    uint64_t ns = atomic_load(&now_ns);
+    *t = (struct timespec){(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    return 0;
+}
+
+static void pass_ms(uint64_t ms)
+{
+    atomic_fetch_add(&now_ns, ms * 1000000);
+}
+
+/* ---- drives that are not there: each does its reads one after the other, at its own speed; time is theirs ---- */
 
 #define DRIVES 2u
 
@@ -23,8 +44,9 @@ typedef struct drives {
     const uint32_t *drive_of;
     const hs_io_engine_config *cfg;
     hs_io_read *head[DRIVES], *tail[DRIVES];
-    double now, free_at[DRIVES], due[DRIVES][256]; /* seconds */
-    uint64_t flying[DRIVES], most[DRIVES];         /* bytes */
+    double now, free_at[DRIVES], due[DRIVES][256]; /* seconds since begin_ns */
+    uint64_t begin_ns;
+    uint64_t flying[DRIVES], most[DRIVES]; /* bytes */
     uint32_t first[DRIVES], n[DRIVES];
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -36,6 +58,7 @@ static int drives_create(void *ctx, const hs_io_engine_config *cfg, void **ret_e
     (void)err;
     drives *d = ctx;
     d->cfg = cfg;
+    d->begin_ns = atomic_load(&now_ns);
     assert_true(cfg->depth <= 256);
     *ret_engine = d;
     return 0;
@@ -63,7 +86,7 @@ static void drives_submit(void *engine, hs_io_read *rd)
     d->tail[k] = rd;
 }
 
-/* The read that is over first, whichever drive has it; their time goes on to that moment. */
+/* The read that is over first, whichever drive has it; time goes on to that moment. */
 static uint32_t drives_wait(void *engine, hs_io_read **ret_done, uint32_t max)
 {
     drives *d = engine;
@@ -78,6 +101,7 @@ static uint32_t drives_wait(void *engine, hs_io_read **ret_done, uint32_t max)
     uint32_t k = !d->n[0] || (d->n[1] && d->due[1][d->first[1]] < d->due[0][d->first[0]]);
     hs_io_read *rd = d->head[k];
     d->now = d->due[k][d->first[k]];
+    atomic_store(&now_ns, d->begin_ns + (uint64_t)(d->now * 1e9));
     d->head[k] = rd->next;
     d->first[k] = (d->first[k] + 1) % 256;
     d->n[k]--;
@@ -170,12 +194,16 @@ static void drives_share_by_speed(void **state)
     static bed b;
     enum { N = 48 };
     ticket *t[N];
+    hs_io_req *all_of[N];
     bed_init(&b, false);
     b.slow.bytes_per_s[0] = 120000000;
     b.slow.bytes_per_s[1] = 40000000;
     bed_open(&b, &drives_ops, 2, SUB, 16 * SUB);
-    for (int i = 0; i < N; i++)
-        t[i] = read_from(&b, 0, HS_IO_DEMAND, (uint64_t)(i % 4) * 16 * SUB, 16 * SUB);
+    for (int i = 0; i < N; i++) {
+        t[i] = ticket_create(HS_IO_DEMAND, (uint64_t)(i % 4) * 16 * SUB, 16 * SUB);
+        all_of[i] = &t[i]->req;
+    }
+    hs_io_submit_many(b.io, all_of, N);
     for (int i = 0; i < N; i++)
         arrived(t[i], 0);
     hs_io_drive_stats s[HS_IO_MAX_DRIVES];
@@ -184,7 +212,7 @@ static void drives_share_by_speed(void **state)
     assert_int_equal(all, N * 16 * SUB);
     print_message("%.0f and %.0f %% of the bytes from drives of 3 and 1 parts of the speed\n",
                   100.0 * (double)s[0].bytes / (double)all, 100.0 * (double)s[1].bytes / (double)all);
-    assert_true(s[1].bytes > all / 8 && s[1].bytes < all * 2 / 5);
+    assert_true(s[1].bytes > all * 23 / 100 && s[1].bytes < all * 27 / 100);
     hs_io_stats whole = hs_io_get_stats(b.io);
     assert_int_equal(whole.mirror_reads, 0);
     /* The drives work at the same time, and neither has more under way than it may. */
@@ -270,8 +298,7 @@ static void a_silent_drive_is_left_alone(void **state)
     bed_open(&b, &fault_engine_ops, 2, SUB, 64 * SUB);
     ticket *held = read_from(&b, 0, HS_IO_DEMAND, 0, SUB);
     fault_engine_await(b.fault, 1);
-    struct timespec t = {0, 20000000};
-    nanosleep(&t, NULL);
+    pass_ms(20);
     for (int i = 0; i < 20; i++)
         arrived(read_from(&b, 0, HS_IO_DEMAND, (uint64_t)(i % 8) * 8 * SUB, 8 * SUB), 0);
     assert_int_equal(fault_engine_read(b.fault, 0).file, 0);
@@ -280,9 +307,17 @@ static void a_silent_drive_is_left_alone(void **state)
     assert_false(ticket_is_done(held));
     fault_engine_release(b.fault);
     arrived(held, 0);
+    /* It has answered: it is asked again, by whoever has enough to read. */
+    fault_engine_arm(b.fault, &(fault_order){0});
+    arrived(read_from(&b, 0, HS_IO_DEMAND, 0, 64 * SUB), 0);
+    uint32_t again = 0;
+    for (uint32_t i = 0; i < fault_engine_issued(b.fault); i++)
+        again += fault_engine_read(b.fault, i).file == 0;
+    assert_true(again > 0);
     bed_close(&b);
 }
 
+/* Those whose name begins so. */
 static uint32_t count_threads(const char *name)
 {
     uint32_t n = 0;
@@ -300,22 +335,23 @@ static uint32_t count_threads(const char *name)
     return n;
 }
 
-/* Reading threads: those that a silent drive holds are not those of another. */
+/* Reading threads: those that a silent drive holds are not those of another. They have the I/O thread's name until they
+ * name themselves, so that all of them are there once it is up. */
 static void every_drive_has_reading_threads(void **state)
 {
     (void)state;
     for (uint32_t n_drives = 1; n_drives <= 2; n_drives++) {
         int fds[2] = {folder_open(io_path, "file", O_RDONLY), folder_open(io_path, "file", O_RDONLY)};
         const uint32_t drive_of[] = {0, n_drives - 1};
+        while (count_threads("hs-")) /* a thread that has been joined is listed until the kernel is done with it */
+            nanosleep(&(struct timespec){0, 1000000}, NULL);
         hs_io_config cfg = {
             .engine = HS_IO_PREAD, .buffered = true, .fds = fds, .n_fds = 2, .n_copies = 2, .drives = drive_of};
         hs_io *io = io_open(&cfg);
         ticket *t = ticket_create(HS_IO_DEMAND, 0, 8 * SUB);
         hs_io_submit(io, &t->req);
         arrived(t, 0);
-        for (int k = 0; k < 10000 && count_threads("hs-pread") < 16 * n_drives; k++)
-            nanosleep(&(struct timespec){0, 1000000}, NULL); /* each names itself */
-        assert_int_equal(count_threads("hs-pread"), 16 * n_drives);
+        assert_int_equal(count_threads("hs-"), 1 + 16 * n_drives);
         hs_io_destroy(&io);
         close(fds[0]);
         close(fds[1]);
@@ -339,9 +375,12 @@ static void a_failed_read_is_repeated_on_the_copy(void **state)
         hs_io_stats s = hs_io_get_stats(b.io);
         assert_int_equal(s.mirror_reads, s.errors);
         assert_int_equal(s.mirror_reads, fault_engine_hits(b.fault, 0));
-        assert_true(s.mirror_reads > 0 || bad == 1);
-        assert_true(s.mirror_reads < 40); /* then it is left alone for a while */
+        /* What the first request asked it for; then it is left alone for a second. */
+        assert_true(s.mirror_reads > 0 && s.mirror_reads < 8);
         assert_int_equal(s.bytes, 10 * 8 * SUB);
+        pass_ms(1001);
+        arrived(read_from(&b, 0, HS_IO_DEMAND, 0, 8 * SUB), 0);
+        assert_true(hs_io_get_stats(b.io).mirror_reads > s.mirror_reads);
         bed_close(&b);
     }
 }
