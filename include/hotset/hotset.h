@@ -318,6 +318,16 @@ typedef struct hs_engine_layer {
 /* Any thread; moe_layer < hs_engine_moe_layers. */
 hs_engine_layer hs_engine_get_layer(const hs_engine *e, uint32_t moe_layer);
 
+/* A drive that experts are read from: bytes, time with a read in flight; is_behind: it holds the others of a striped
+ * model up, being busy at least twice as long lately. */
+typedef struct hs_engine_drive {
+    char folder[256]; /* of a file on it */
+    uint64_t bytes, busy_ns;
+    bool is_behind;
+} hs_engine_drive;
+/* The i-th; false: there are fewer. Any thread. */
+bool hs_engine_get_drive(const hs_engine *e, uint32_t i, hs_engine_drive *ret_drive);
+
 /* What a sequence does now. */
 typedef struct hs_slot {
     bool is_busy;

@@ -142,3 +142,14 @@ int hs_file_unopened(const char *path, int code, hs_err *err)
     return hs_err_set(err, code, "%s: is a link to %s: %s%s", path, to, hs_strerror(code),
                       code == -ENOENT ? " (is that drive mounted?)" : "");
 }
+
+void hs_file_name(int fd, char *buf, size_t cap)
+{
+    char link[40];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, buf, cap - 1);
+    if (n > 0)
+        buf[n] = '\0';
+    else
+        snprintf(buf, cap, "a model's file");
+}

@@ -27,6 +27,9 @@ int hs_fsync_parent(const char *path);
  * be read is an error, not an absence. */
 bool hs_file_exists(const char *path);
 
+/* Path of an open file, cut at cap; "a model's file" if the system does not tell. */
+void hs_file_name(int fd, char *buf, size_t cap);
+
 /* The sentence for a file that could not be opened: of a symbolic link it says where that leads. Returns code. */
 int hs_file_unopened(const char *path, int code, hs_err *err);
 

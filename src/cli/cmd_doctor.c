@@ -83,8 +83,9 @@ static void check_machine(hs_doctor *d, const hs_config *c)
 
 static void check_direct(hs_doctor *d, const char *file)
 {
+    static _Alignas(4096) char page[4096];
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_DIRECT);
-    int code = fd < 0 ? -errno : 0;
+    int code = fd < 0 || pread(fd, page, sizeof page, 0) < 0 ? -errno : 0; /* some refuse only when it is read */
     if (fd >= 0)
         close(fd);
     if (code == -EINVAL)
@@ -135,23 +136,21 @@ static void say_plan(hs_doctor *d, const char *name, int r, const hs_plan *p, co
                       p->n_slots, p->n_experts);
 }
 
-/* False if there is no model there. */
+/* Each drive that it lies on. False if there is no model there. */
 static bool check_files(hs_doctor *d, const hs_config *c, const char *path)
 {
-    char *file = NULL;
-    uint64_t bytes = 0;
+    hs_disk_file on[HS_IO_MAX_DRIVES];
     hs_err err = {0};
-    struct stat st;
-    bool is_there = hs_disk_pick(path, &file, &bytes, &err) == 0 && stat(file, &st) == 0;
-    if (is_there) {
-        hs_doctor_drive(d, file, major(st.st_dev), minor(st.st_dev));
-        check_direct(d, file);
-        check_calibration(d, c, file, bytes);
-    } else {
+    int n = hs_disk_pick_each(path, on, HS_IO_MAX_DRIVES, &err);
+    if (n < 0)
         hs_doctor_add(d, "model", HS_HEALTH_FAIL, "give the path of a model", "%s", err.text);
+    for (int i = 0; i < n; i++) {
+        hs_doctor_drive(d, on[i].file, major(on[i].dev), minor(on[i].dev));
+        check_direct(d, on[i].file);
+        check_calibration(d, c, on[i].file, on[i].bytes);
+        hs_free(on[i].file);
     }
-    hs_free(file);
-    return is_there;
+    return n > 0;
 }
 
 /* A model that the configuration does not name: as if hotset serve were given it alone. */

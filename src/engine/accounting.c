@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "engine/engine_int.h"
 #include "engine/heat.h"
 
@@ -165,6 +166,21 @@ hs_engine_layer hs_engine_get_layer(const hs_engine *e, uint32_t moe_layer)
     hs_residency_layer l;
     hs_residency_get_layer(e->residency, moe_layer, &l);
     return (hs_engine_layer){l.resident, l.absent, l.issued, l.useful, l.late, l.wasted};
+}
+
+bool hs_engine_get_drive(const hs_engine *e, uint32_t i, hs_engine_drive *ret_drive)
+{
+    hs_io_drive_stats s[HS_IO_MAX_DRIVES];
+    uint32_t n_fds;
+    if (i >= hs_io_get_drive_stats(e->io, s))
+        return false;
+    const int *fds = hs_objects_fds(e->opened.objects, &n_fds);
+    *ret_drive = (hs_engine_drive){.bytes = s[i].bytes, .busy_ns = s[i].busy_ns, .is_behind = s[i].is_behind};
+    hs_file_name(fds[s[i].fd], ret_drive->folder, sizeof ret_drive->folder);
+    char *slash = strrchr(ret_drive->folder, '/');
+    if (slash)
+        *slash = '\0';
+    return true;
 }
 
 void hs_engine_on_route(hs_engine *e, void (*fn)(void *ctx, const hs_route_event *ev), void *ctx)

@@ -41,12 +41,12 @@ void hs__metrics_count(hs__metrics *m, size_t route, int status, double seconds)
     hs__histogram_add(&m->duration, seconds, 1);
 }
 
-typedef enum source_kind { STATS_U64, STATS_U32, STATS_NS, STATS_PPM } source_kind;
+typedef enum source_kind { STATS_U64, STATS_U32, STATS_NS, STATS_PPM, STATS_BOOL } source_kind;
 
 typedef struct metric {
     const char *name, *type, *help;
     source_kind kind;
-    size_t offset; /* in hs_engine_stats, or hs_engine_layer */
+    size_t offset; /* in hs_engine_stats, hs_engine_layer or hs_engine_drive */
 } metric;
 
 #define STAT(member) offsetof(hs_engine_stats, member)
@@ -110,9 +110,9 @@ static void head(hs_buf *b, const char *name, const char *type, const char *help
 static void put_label(hs_buf *b, const char *s)
 {
     for (; *s; s++) {
-        if (*s == '"' || *s == '\\')
+        if (*s == '"' || *s == '\\' || *s == '\n')
             hs_buf_puts(b, "\\");
-        hs_buf_append(b, s, 1);
+        hs_buf_append(b, *s == '\n' ? "n" : s, 1);
     }
 }
 
@@ -122,6 +122,8 @@ static void put_value(hs_buf *b, const metric *m, const void *of)
     uint64_t v = 0;
     if (m->kind == STATS_U32)
         v = *(const uint32_t *)(const void *)at;
+    else if (m->kind == STATS_BOOL)
+        v = *(const bool *)(const void *)at;
     else
         v = *(const uint64_t *)(const void *)at;
     if (m->kind == STATS_NS)
@@ -179,6 +181,30 @@ static void put_layers(hs_buf *b, const hs_server *s, const metric *m)
             put_label(b, s->models[i].name);
             hs_buf_printf(b, "\",layer=\"%u\"} ", numbers[l]);
             put_value(b, m, &layer);
+        }
+    }
+}
+
+#define DRIVE(field) offsetof(hs_engine_drive, field)
+static const metric drive_metrics[] = {
+    {"hotset_drive_read_bytes_total", "counter", "Bytes read from a drive.", STATS_U64, DRIVE(bytes)},
+    {"hotset_drive_busy_seconds_total", "counter", "Time with a read in flight on a drive.", STATS_NS, DRIVE(busy_ns)},
+    {"hotset_drive_behind", "gauge", "1 while a drive holds the others of a striped model up.", STATS_BOOL,
+     DRIVE(is_behind)},
+};
+
+static void put_drives(hs_buf *b, const hs_server *s, const metric *m)
+{
+    head(b, m->name, m->type, m->help);
+    for (size_t i = 0; i < s->n_models; i++) {
+        hs_engine_drive d;
+        for (uint32_t j = 0; s->models[i].engine && hs_engine_get_drive(s->models[i].engine, j, &d); j++) {
+            hs_buf_printf(b, "%s{model=\"", m->name);
+            put_label(b, s->models[i].name);
+            hs_buf_puts(b, "\",drive=\"");
+            put_label(b, d.folder);
+            hs_buf_puts(b, "\"} ");
+            put_value(b, m, &d);
         }
     }
 }
@@ -254,6 +280,8 @@ int hs__metrics_print(const hs_server *s, hs_buf *b)
     put_engines(b, s);
     for (size_t k = 0; k < sizeof layer_metrics / sizeof *layer_metrics; k++)
         put_layers(b, s, &layer_metrics[k]);
+    for (size_t k = 0; k < sizeof drive_metrics / sizeof *drive_metrics; k++)
+        put_drives(b, s, &drive_metrics[k]);
     put_profiles(b, s);
     return b->failed;
 }

@@ -24,6 +24,7 @@
 #include "store/store_int.h"
 
 #define MAX_REQUESTS 256u
+#define MIN_BYTES    (1 << 20)
 #define STRIDE       2654435761u /* a prime beyond any number of blocks: every block comes up */
 
 typedef struct measurement measurement;
@@ -50,38 +51,65 @@ struct measurement {
     hs_io_stats skipped;
 };
 
-int hs_disk_pick(const char *path, char **ret_file, uint64_t *ret_bytes, hs_err *err)
+/* The biggest files so far, of each drive, take a further one in. */
+static int consider(hs_disk_file *files, uint32_t *n, uint32_t most, const char *path)
 {
     struct stat st;
-    if (stat(path, &st) < 0)
-        return hs_err_set(err, -errno, "%s: %s", path, hs_strerror(-errno));
-    char *best = NULL;
-    uint64_t size = 0;
-    if (S_ISREG(st.st_mode)) {
-        best = hs_strdup(path);
-        size = (uint64_t)st.st_size;
-    } else {
-        DIR *d = opendir(path);
-        if (!d)
-            return hs_err_set(err, -errno, "%s: %s", path, hs_strerror(-errno));
-        for (struct dirent *e; (e = readdir(d));) {
-            char *name = hs_asprintf("%s/%s", path, e->d_name);
-            if (name && stat(name, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size > size) {
-                size = (uint64_t)st.st_size;
-                hs_free(best);
-                best = name;
-                name = NULL;
-            }
-            hs_free(name);
-        }
+    uint32_t i = 0;
+    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size < MIN_BYTES)
+        return 0;
+    while (i < *n && files[i].dev != st.st_dev)
+        i++;
+    if (i == most || (i < *n && files[i].bytes >= (uint64_t)st.st_size))
+        return 0;
+    char *copy = hs_strdup(path);
+    if (!copy)
+        return -ENOMEM;
+    if (i < *n)
+        hs_free(files[i].file);
+    *n += i == *n;
+    files[i] = (hs_disk_file){copy, (uint64_t)st.st_size, st.st_dev};
+    return 0;
+}
+
+int hs_disk_pick_each(const char *path, hs_disk_file *ret, uint32_t most, hs_err *err)
+{
+    struct stat st;
+    uint32_t n = 0;
+    DIR *d = NULL;
+    int r = stat(path, &st) < 0 ? -errno : 0;
+    if (r == 0 && !S_ISDIR(st.st_mode))
+        r = consider(ret, &n, most, path);
+    else if (r == 0 && !(d = opendir(path)))
+        r = -errno;
+    for (struct dirent *e; r == 0 && d && (e = readdir(d));) {
+        char *name = hs_asprintf("%s/%s", path, e->d_name);
+        r = name ? consider(ret, &n, most, name) : -ENOMEM;
+        hs_free(name);
+    }
+    if (d)
         closedir(d);
-    }
-    if (!best || size < 1 << 20) {
-        hs_free(best);
-        return hs_err_set(err, -EINVAL, "%s: no file of at least 1 MiB to read", path);
-    }
-    *ret_file = best;
-    *ret_bytes = size;
+    if (r == 0 && n)
+        return (int)n;
+    for (uint32_t i = 0; i < n; i++)
+        hs_free(ret[i].file);
+    return r < 0 ? hs_err_set(err, r, "%s: %s", path, hs_strerror(r))
+                 : hs_err_set(err, -EINVAL, "%s: no file of at least 1 MiB to read", path);
+}
+
+int hs_disk_pick(const char *path, char **ret_file, uint64_t *ret_bytes, hs_err *err)
+{
+    hs_disk_file each[HS_IO_MAX_DRIVES];
+    int n = hs_disk_pick_each(path, each, HS_IO_MAX_DRIVES, err), best = 0;
+    if (n < 0)
+        return n;
+    for (int i = 1; i < n; i++)
+        best = each[i].bytes > each[best].bytes ? i : best;
+    *ret_file = each[best].file;
+    *ret_bytes = each[best].bytes;
+    for (int i = 0; i < n; i++)
+        if (i != best)
+            hs_free(each[i].file);
     return 0;
 }
 

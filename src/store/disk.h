@@ -36,6 +36,12 @@ typedef struct hs_disk_result {
 
 /* The biggest regular file at path (a file or a folder, not recursive); hs_free *ret_file. At least 1 MiB. */
 int hs_disk_pick(const char *path, char **ret_file, uint64_t *ret_bytes, hs_err *err) HS_MUST_CHECK;
+/* The same of every drive (st_dev) that holds some of path, symbolic links followed; their number, at most `most`. */
+typedef struct hs_disk_file {
+    char *file; /* hs_free */
+    uint64_t bytes, dev;
+} hs_disk_file;
+int hs_disk_pick_each(const char *path, hs_disk_file *ret, uint32_t most, hs_err *err) HS_MUST_CHECK;
 #define HS_DISK_SPREAD_BYTES (64ull << 20)
 /* Reads, discards. Memory: in_flight bytes, HS_DISK_SPREAD_BYTES at least, unless max_bytes are fewer. max_seconds
  * begin when the memory is there. */

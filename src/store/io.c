@@ -71,6 +71,8 @@ static void find_drives(hs_io *io, const hs_io_config *cfg)
     }
     io->n_drives = io->n_drives ? io->n_drives : 1;
     hs__io_drives_init(io);
+    for (uint32_t f = cfg->n_fds; f-- > 0;)
+        io->drives[io->drive_of[f]].stats.fd = f;
 }
 
 static int set_up(hs_io *io, const hs_io_config *cfg, hs_err *err)

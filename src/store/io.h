@@ -91,6 +91,8 @@ typedef struct hs_io_stats {
 /* What one drive has done: bytes completed, and time during which something was in flight there. */
 typedef struct hs_io_drive_stats {
     uint64_t bytes, busy_ns;
+    uint32_t fd;    /* index of the first file on it */
+    bool is_behind; /* without copies: lately busy at least twice as long as any other that was read from: they wait */
 } hs_io_drive_stats;
 
 /* Starts the I/O thread. HS_IO_URING where the kernel denies it is an error; HS_IO_AUTO then takes pread. */

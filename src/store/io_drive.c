@@ -4,7 +4,8 @@
  * A drive's speed is what it has completed over the time in which it had something to do; both are halved now and then,
  * so that it follows. Until a drive has shown what it can do it counts as one of 1 GB/s. A drive that is silent is
  * taken to stay silent as long again. One that has failed is shunned for a second, so that a broken one, which fails
- * fast, does not draw all reads to it. Threads: under the hs_io's lock.
+ * fast, does not draw all reads to it. Where there are no copies the drives of a stripe are compared now and then: one
+ * that takes far longer for its share than the others holds these up. Threads: under the hs_io's lock.
  */
 #include "base/clock.h"
 #include "store/io_int.h"
@@ -96,4 +97,31 @@ void hs__io_arrive(hs_io *io, uint32_t fd, uint64_t len, bool well, uint64_t now
         d->bytes /= 2;
         d->ns /= 2;
     }
+}
+
+static uint64_t busy_since(const hs__io_drive *d)
+{
+    return d->stats.busy_ns - d->then.busy_ns;
+}
+
+int hs__io_compare(hs_io *io)
+{
+    hs__io_drive *most = &io->drives[0];
+    uint64_t next = 0;
+    if (io->n_drives == 1 || io->n_copies > 1) /* mirrors are read as fast as they are */
+        return -1;
+    for (uint32_t d = 1; d < io->n_drives; d++)
+        most = busy_since(&io->drives[d]) > busy_since(most) ? &io->drives[d] : most;
+    if (busy_since(most) < HS__IO_COMPARE_NS)
+        return -1;
+    for (hs__io_drive *d = io->drives; d < io->drives + io->n_drives; d++)
+        if (d != most && busy_since(d) > next)
+            next = busy_since(d);
+    bool was = most->stats.is_behind, is = next && busy_since(most) / 2 >= next;
+    for (hs__io_drive *d = io->drives; d < io->drives + io->n_drives; d++) {
+        d->stats.is_behind = is && d == most;
+        d->lately = busy_since(d) ? (double)(d->stats.bytes - d->then.bytes) * 1e9 / (double)busy_since(d) : 0;
+        d->then = d->stats;
+    }
+    return is && !was ? (int)(most - io->drives) : -1;
 }

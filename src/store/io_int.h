@@ -27,6 +27,8 @@ typedef struct hs__io_drive {
     uint64_t warned_ns;
     double bytes, ns;        /* completed lately, and the time that it took: its speed */
     hs_io_drive_stats stats; /* since the start */
+    hs_io_drive_stats then;  /* when drives were compared last */
+    double lately;           /* bytes/s while it was busy, in the time before that */
 } hs__io_drive;
 
 struct hs_io {
@@ -101,6 +103,9 @@ int hs__io_choose(const hs_io *io, const hs_io_req *req, uint32_t file, uint64_t
 /* Has any drive room for another sub-read? */
 bool hs__io_has_room(const hs_io *io);
 void hs__io_depart(hs_io *io, uint32_t fd, uint64_t len, uint64_t now);
+/* Every few seconds of reading from a striped model: which drive is behind. The one that has become so, -1: none. */
+#define HS__IO_COMPARE_NS 5000000000ull
+int hs__io_compare(hs_io *io);
 /* The sub-read is over; well: it has brought its bytes. */
 void hs__io_arrive(hs_io *io, uint32_t fd, uint64_t len, bool well, uint64_t now);
 

@@ -13,10 +13,10 @@
  */
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/io_int.h"
@@ -161,12 +161,20 @@ static void give_up_direct(hs_io *io, uint32_t file)
 /* In the log, with the file's name, since nobody else hears of it. */
 static void tell(const hs_io *io, uint32_t file, uint64_t offset, int result)
 {
-    char link[40], path[300];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", io->engine_config.fds[file]);
-    ssize_t n = readlink(link, path, sizeof path - 1);
-    path[n > 0 ? n : 0] = '\0';
-    hs_warn("%s, byte %llu: %s; the other copy is read", n > 0 ? path : "a model's file", (unsigned long long)offset,
-            hs_strerror(result));
+    char path[300];
+    hs_file_name(io->engine_config.fds[file], path, sizeof path);
+    hs_warn("%s, byte %llu: %s; the other copy is read", path, (unsigned long long)offset, hs_strerror(result));
+}
+
+/* The same, of a drive of a stripe. */
+static void tell_behind(const hs_io *io, const hs__io_drive *d)
+{
+    char path[300];
+    hs_file_name(io->engine_config.fds[d->stats.fd], path, sizeof path);
+    hs_warn(
+        "%s: the model's other drives wait for this one, which is busy more than twice as long as they are, at %.0f "
+        "MB/s; 'hotset bench --disk' measures drives, 'hotset pack --stripe' cuts by what they read",
+        path, d->lately * 1e-6);
 }
 
 /* 1 = ended well, 0 = handed back to the engine, negative errno = failed. */
@@ -259,7 +267,10 @@ static bool account(hs_io *io, hs_io_read *rd, int result)
         io->stats.errors += req->result < 0 && req->result != -ECANCELED;
         io->stats.speculative_bytes += req->cls == HS_IO_SPECULATIVE ? req->arrived : 0;
     }
+    int behind = hs__io_compare(io);
     hs_mutex_unlock(&io->lock);
+    if (behind >= 0)
+        tell_behind(io, &io->drives[behind]);
     return last;
 }
 

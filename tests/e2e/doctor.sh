@@ -21,6 +21,18 @@ printf '[model m]\npath = %s\n' "$MODEL" > "$WORK/model.conf"
 expect 0 "$HOTSET" doctor --config "$WORK/model.conf"
 grep -q ' model  *m: fits' "$WORK/out" || fail "the configuration's model"
 
+# Every drive that a model lies on is looked at.
+if shm=$(mktemp -d /dev/shm/hotset-e2e-XXXXXX 2> /dev/null) && [ "$(stat -c %d "$shm")" != "$(stat -c %d "$MODEL")" ]; then
+    mkdir "$WORK/spread"
+    cp "$MODEL/model.safetensors" "$shm/"
+    ln -s "$MODEL"/*.json "$shm/model.safetensors" "$WORK/spread/"
+    head -c 2M /dev/zero > "$WORK/spread/other"
+    expect 0 "$HOTSET" doctor "$WORK/spread" --config "$WORK/empty.conf"
+    [ "$(grep -c '^[A-Z]*  *drive ' "$WORK/out")" -eq 2 ] || fail "one of two drives is not looked at"
+    [ "$(grep -c '^[A-Z]*  *O_DIRECT ' "$WORK/out")" -eq 2 ] || fail "one of two drives is not read from"
+fi
+rm -rf "$shm"
+
 # Models share the memory, and each has its own section: what doctor says is what serve plans.
 printf '[model one]\npath = %s\ncache = 30%%\n[model two]\npath = %s/\ncontext = 64\n' "$MODEL" "$MODEL" > "$WORK/two.conf"
 experts() {

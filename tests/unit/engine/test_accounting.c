@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -95,6 +96,11 @@ static void test_alone(void **state)
     assert_true(s.steps >= r.generated_tokens);
     assert_true(s.resident <= s.slots);
     assert_int_equal(s.kv_bytes_used, 0);
+    hs_engine_drive d;
+    assert_true(hs_engine_get_drive(e, 0, &d));
+    assert_true(d.bytes >= s.bytes_read && d.busy_ns > 0 && !d.is_behind);
+    assert_int_equal(access(d.folder, X_OK), 0);
+    assert_false(hs_engine_get_drive(e, 1, &d));
     stop(e);
 }
 

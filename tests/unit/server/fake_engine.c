@@ -223,6 +223,15 @@ bool hs_engine_get_profile(const hs_engine *e, uint32_t i, hs_profile *ret_profi
     return i < 2;
 }
 
+bool hs_engine_get_drive(const hs_engine *e, uint32_t i, hs_engine_drive *ret_drive)
+{
+    (void)e;
+    if (i < 2)
+        *ret_drive =
+            (hs_engine_drive){.folder = "/odd \"\\\n", .bytes = 500 + i, .busy_ns = 2500000000 + i, .is_behind = i > 0};
+    return i < 2;
+}
+
 hs_engine_stats hs_engine_get_stats(const hs_engine *engine)
 {
     hs_engine *e = (hs_engine *)(uintptr_t)engine;

@@ -415,6 +415,10 @@ static void test_metrics(void **state)
     assert_has(&B, "hotset_prefetch_layer_wasted_total{model=\"tale\",layer=\"2\"} 9\n");
     assert_has(&B, "hotset_expert_profile_requests_total{model=\"tale\",profile=\"default\"} 3\n");
     assert_has(&B, "hotset_expert_profile_misses_total{model=\"tale\",profile=\"code\"} 41\n");
+    assert_has(&B, "hotset_drive_read_bytes_total{model=\"tale\",drive=\"/odd \\\"\\\\\\n\"} 501\n");
+    assert_has(&B, "hotset_drive_busy_seconds_total{model=\"tale\",drive=\"/odd \\\"\\\\\\n\"} 2.500000000\n");
+    assert_has(&B, "hotset_drive_behind{model=\"tale\",drive=\"/odd \\\"\\\\\\n\"} 0\n");
+    assert_has(&B, "hotset_drive_behind{model=\"tale\",drive=\"/odd \\\"\\\\\\n\"} 1\n");
     for (char *line = strtok((char *)(uintptr_t)body_of(&B), "\n"); line; line = strtok(NULL, "\n"))
         assert_true(line[0] == '#' || (!strncmp(line, "hotset_", 7) && strchr(line, ' ')));
 }

@@ -3,10 +3,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -286,6 +288,49 @@ static void picks_the_biggest(void **state)
     unlink(small);
 }
 
+/* One file of each drive, the biggest, also where a link leads to it. */
+static void picks_from_each_drive(void **state)
+{
+    (void)state;
+    char other[] = "/dev/shm/hotset-disk-XXXXXX", link[80], more[80];
+    struct stat here, there;
+    hs_disk_file on[4];
+    hs_err err = {0};
+    int fd = mkstemp(other);
+    if (fd < 0 || fstat(fd, &there) < 0 || stat(dir, &here) < 0 || here.st_dev == there.st_dev) {
+        if (fd >= 0)
+            unlink(other);
+        skip();
+    }
+    snprintf(link, sizeof link, "%s/link", dir);
+    snprintf(more, sizeof more, "%s/more", dir);
+    assert_int_equal(ftruncate(fd, 9 << 20), 0);
+    close(fd);
+    assert_int_equal(symlink(other, link), 0);
+    fd = open(more, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(ftruncate(fd, 2 << 20), 0);
+    close(fd);
+    int n = hs_disk_pick_each(dir, on, 4, &err);
+    assert_int_equal(n, 2);
+    int at = on[1].bytes == 9 << 20;
+    assert_string_equal(on[at].file, link);
+    assert_int_equal(on[at].dev, there.st_dev);
+    assert_string_equal(on[!at].file, path);
+    assert_int_equal(on[!at].bytes, BYTES);
+    hs_free(on[0].file);
+    hs_free(on[1].file);
+    assert_int_equal(hs_disk_pick_each(dir, on, 1, &err), 1);
+    hs_free(on[0].file);
+    char *file = NULL;
+    uint64_t bytes = 0;
+    assert_int_equal(hs_disk_pick(dir, &file, &bytes, &err), 0);
+    assert_string_equal(file, link);
+    hs_free(file);
+    unlink(other);
+    unlink(link);
+    unlink(more);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(measures),
@@ -294,6 +339,7 @@ int main(void)
                                        cmocka_unit_test(places_are_spread_and_never_shared),
                                        cmocka_unit_test(waves),
                                        cmocka_unit_test(says_why_not),
-                                       cmocka_unit_test(picks_the_biggest)};
+                                       cmocka_unit_test(picks_the_biggest),
+                                       cmocka_unit_test(picks_from_each_drive)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
