@@ -12,6 +12,8 @@
 #define HS__TRACE_MAX_STEP ((1u << 24) - 1)
 #define HS__TRACE_MAX_SLOT 255
 #define HS__TRACE_ABSENT   UINT16_MAX
+#define HS__TRACE_WINDOW   (64u << 10)
+#define HS__TRACE_MAX_LINE 4096
 
 typedef struct hs__trace_row {
     uint64_t key; /* hs__trace_key */
@@ -42,6 +44,8 @@ static inline uint64_t hs__trace_key(uint64_t turn, uint64_t phase, uint64_t ste
 
 /* -EINVAL, naming the line. */
 int hs__trace_bad(const hs__trace_reader *r, const char *what);
+/* Moves what is not read to the window's front and fills it; without gunzip nothing can come any more. */
+int hs__trace_fill(hs__trace_reader *r) HS_MUST_CHECK;
 /* The next line, without its end: 1, or 0 behind the last, or an error. It is good until the next call. */
 int hs__trace_line(hs__trace_reader *r, const char **ret_line, size_t *ret_n) HS_MUST_CHECK;
 /* Digits, at most max; *at moves behind them. */
