@@ -253,12 +253,6 @@ typedef struct hs_governor_options {
     const char *root; /* NULL; tests: a folder to take proc/ and sys/ from */
 } hs_governor_options;
 
-typedef struct hs_governor_status {
-    uint64_t budget;  /* what the process may hold now; UINT64_MAX: nothing limits it */
-    uint64_t planned; /* what it may come to hold with the engines' slots as they are to be */
-    double pressure;  /* share of the last second in which some task stood still for memory */
-} hs_governor_status;
-
 int hs_governor_create(const hs_governor_options *opt, hs_governor **ret_governor, struct hs_err *err);
 void hs_governor_destroy(hs_governor **g);
 /* Looks once, at time now_ns of a clock that only rises, and acts; returns after how many milliseconds to look again.
@@ -266,7 +260,6 @@ void hs_governor_destroy(hs_governor **g);
 uint32_t hs_governor_tick(hs_governor *g, uint64_t now_ns);
 /* The next tick goes by this limit. -ENOMEM: it is under what the engines need at least. Any thread. */
 int hs_governor_set_limit(hs_governor *g, uint64_t limit, struct hs_err *err);
-hs_governor_status hs_governor_get_status(const hs_governor *g); /* the ticking thread */
 
 /* ---- what it cost ---- */
 
@@ -302,8 +295,8 @@ typedef struct hs_engine_stats {
     bool is_preloading;                      /* the experts that were used most are being read, since the start */
     bool is_following;                       /* the same, since a request brought another profile */
     uint32_t preload_done, preload_total;    /* experts */
-    uint64_t memory_pressure_ppm;            /* as hs_governor_status.pressure, millionths */
-    uint64_t steps;                          /* forward passes: it grows while work advances (watchdog) */
+    uint64_t memory_pressure_ppm; /* millionths of the last second in which some task stood still for memory */
+    uint64_t steps;               /* forward passes: it grows while work advances (watchdog) */
     uint64_t kv_bytes_used;
 } hs_engine_stats;
 /* Any thread; counters are read without stopping the engine. */

@@ -12,7 +12,7 @@
  * What was short soon after a step up doubles the patience. A step is a sixteenth of the planned cache. The engines'
  * slots follow on their own threads; need counts the slots as they are to be, so that nothing is asked for twice.
  * Owns: the targets. Leaves to others: which experts go (residency), and when to look (the caller).
- * Threads: tick and status belong to one; the limit may be set by any.
+ * Threads: ticking belongs to one; the limit may be set by any.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -314,9 +314,4 @@ uint32_t hs_governor_tick(hs_governor *g, uint64_t now)
     g->look_ns = now;
     bool is_soon = fall && m.budget < need + reserve / 2 + 4 * fall;
     return is_soon ? LOOK_SOON_MS : LOOK_MS;
-}
-
-hs_governor_status hs_governor_get_status(const hs_governor *g)
-{
-    return (hs_governor_status){.budget = g->budget, .planned = need_of(g, g->slots), .pressure = g->pressure};
 }
