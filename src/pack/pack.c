@@ -12,9 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/option.h"
 #include "pack/pack_int.h"
 
 typedef enum dst_kind { DST_EMPTY, DST_UNFINISHED, DST_PACK, DST_OTHER } dst_kind;
@@ -316,6 +318,18 @@ static int check_nothing_else(const job *j, hs_err *err)
     return r;
 }
 
+/* Said before hours of work, not refused: how far it shrinks is not known yet, and another file may go meanwhile. */
+static void tell_of_room(const job *j)
+{
+    struct statvfs fs;
+    char a[32], b[32];
+    uint64_t most = j->plan->source_bytes + j->plan->file_bytes + (j->recipe.keep_raw ? streamed_bytes(j->plan) : 0);
+    if (j->opt->n_stripe || statvfs(j->opt->dst, &fs) < 0 || (uint64_t)fs.f_bavail * fs.f_frsize >= most)
+        return;
+    hs__pk_note(&j->work, "%s has room for %s, the pack may take %s", j->opt->dst,
+                hs_format_size((uint64_t)fs.f_bavail * fs.f_frsize, a, sizeof a), hs_format_size(most, b, sizeof b));
+}
+
 /* After lock: everything that is written. */
 static int fill_dst(job *j, dst_kind kind, hs_err *err)
 {
@@ -333,8 +347,10 @@ static int fill_dst(job *j, dst_kind kind, hs_err *err)
     j->info = hs_calloc(2u * j->plan->n_shards + 1u, sizeof *j->info);
     if (!j->info)
         return hs_err_set(err, -ENOMEM, "%s: out of memory", j->opt->dst);
-    if (kind == DST_EMPTY)
+    if (kind == DST_EMPTY) {
+        tell_of_room(j);
         r = hs__pk_state_write(j->opt->dst, &j->recipe, &j->folders, err);
+    }
     if (r < 0)
         return r;
     hs__pk_phase(&j->work, HS_PACK_PHASE_PACK,

@@ -131,6 +131,7 @@ END
     expect 0 on_disk 12M sh "$WORK/full.sh" "$HOTSET" "$SRC" "$WORK" "$DATA/short.ids"
     says "No space left on device"
     says "Read-only file system"
+    says "disk/p has room for 12.0 MiB, the pack may take "
 else
     echo "no file system of our own here: a full disk is tested by ulimit alone"
 fi
