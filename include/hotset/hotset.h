@@ -279,7 +279,8 @@ typedef struct hs_engine_stats {
     uint64_t bytes_read, demand_bytes, speculative_bytes;
     uint64_t io_busy_ns; /* time with at least one read in flight: bytes_read over this is the bandwidth reached */
     uint64_t io_reads, io_errors;
-    uint64_t mirror_reads; /* pieces that a mirror brought because another copy was bad */
+    uint64_t mirror_reads;  /* pieces that a mirror brought because another copy was bad */
+    uint64_t damaged_reads; /* experts that were read with a wrong checksum */
     uint64_t prefetch_issued, prefetch_useful, prefetch_late, prefetch_wasted; /* as hs_engine_layer's */
     uint64_t unpacked;  /* experts of a compressed model that were read raw */
     uint64_t warm_hits; /* experts that were decoded from memory */

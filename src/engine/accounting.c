@@ -100,6 +100,7 @@ void hs__engine_counters(const hs_engine *e, hs_engine_stats *s)
     s->io_reads = io.reads;
     s->io_errors = io.errors;
     s->mirror_reads = io.mirror_reads;
+    s->damaged_reads = r.damaged;
     s->prefetch_issued = r.prefetch_issued;
     s->prefetch_useful = r.prefetch_useful;
     s->prefetch_late = r.prefetch_late;

@@ -249,15 +249,25 @@ static const hs__load *stalled_want(const hs_residency *r)
     return NULL;
 }
 
+/* A range of which something has not arrived, after hs__load_look. */
+static uint32_t first_missing(const hs__load *l)
+{
+    uint32_t k = 0;
+    while (k + 1 < l->req.n_ranges && l->req.ranges[k].dst_offset + l->req.ranges[k].len <= l->usable)
+        k++;
+    return k;
+}
+
 /* The drive has been silent for too long: what the layer waits for is given up, the reads stay where they are. */
 static int stall(hs_residency *r, hs_err *err)
 {
     for (hs__load *l = r->active_first; l; l = l->next)
         l->stalled |= !l->over;
+    hs__load_look(r);
     const hs__load *l = stalled_want(r);
     char what[300];
     if (l)
-        hs_object_describe(r->cfg.objects, l->from, what, sizeof what);
+        hs_object_describe(r->cfg.objects, l->from, first_missing(l), what, sizeof what);
     return hs_err_set(err, -ETIMEDOUT, "%s: the drive does not answer",
                       l ? what : "every slot waits for a read that does not end");
 }

@@ -6,7 +6,8 @@
  * asked for, and stays with the slot; hs__load_decode begins where the read of such a record has ended. The I/O thread
  * reports progress and the end into the load under the lock; the engine thread takes the ended ones in with
  * hs__load_drain. A failed read or a damaged frame is read once more if somebody asks for the object, where there are
- * mirrors once more from each copy, then its want fails; the slot becomes EMPTY in any case.
+ * mirrors once more from each copy, then the other way if there is one (ways.c), then its want fails; the slot becomes
+ * EMPTY in any case.
  */
 #include <string.h>
 
@@ -172,6 +173,7 @@ static hs__load *take(hs_residency *r, uint32_t slot, uint32_t object)
     l->slot = slot;
     l->object = l->from = object;
     l->attempts = 0;
+    l->is_other_way = false;
     l->staging = HS__NONE;
     return l;
 }
@@ -269,6 +271,7 @@ void hs__load_abandon(hs_residency *r, hs__load *l)
             begin_frames(r, l);
         }
         l->attempts = 0; /* whoever asks for it next has tries of its own */
+        l->is_other_way = false;
         hs_io_cancel(r->cfg.io, &l->req);
     }
 }
@@ -280,36 +283,55 @@ static void explain(const hs_residency *r, const hs__load *l, hs_err *ret)
     if (l->damaged)
         return;
     char what[300];
-    hs_object_describe(r->cfg.objects, l->from, what, sizeof what);
+    hs_object_describe(r->cfg.objects, l->from, l->req.bad_range, what, sizeof what);
     hs_err_set(ret, l->result, "%s: cannot be read: %s", what, hs_strerror(l->result));
 }
 
 /* In the log, since the request hears nothing of it; not all of it where a whole drive is bad. */
-static void tell(hs_residency *r, const hs__load *l, const hs_err *err)
+static void tell(hs_residency *r, const hs__load *l, const hs_err *err, const char *instead)
 {
     const hs_objects *o = r->cfg.objects;
     uint64_t now = hs_now_ns();
-    if (hs_objects_copies(o) == 1 || (r->told_ns && now - r->told_ns < TELL_NS))
+    if (r->told_ns && now - r->told_ns < TELL_NS)
         return;
     r->told_ns = now;
-    for (uint32_t c = 0; c < hs_objects_copies(o); c++)
-        if (l->req.used == 1u << c || l->req.only == c + 1) {
-            hs_warn("%s: %s; another copy is read", hs_objects_copy_path(o, c), err->text);
-            return;
-        }
-    hs_warn("%s, in one of its copies; it is read again", err->text);
+    uint32_t copies = hs_objects_copies(o), c = 0;
+    while (c < copies && l->req.used != 1u << c && l->req.only != c + 1 && copies > 1)
+        c++;
+    if (c == copies)
+        hs_warn("%s, in one of its copies; %s", err->text, instead);
+    else if (copies == 1 || !l->damaged)
+        hs_warn("%s: %s; %s", hs_objects_copy_path(o, c), err->text, instead);
+    else
+        hs_warn("%s: %s; %s ('hotset verify %s --repair --mirror %s' mends it)", hs_objects_copy_path(o, c), err->text,
+                instead, hs_objects_copy_path(o, c), hs_objects_copy_path(o, c == 0));
 }
 
-/* What the model was packed from cannot be read: the packed record instead, if there is a buffer for it. */
-static bool try_packed(hs_residency *r, hs__load *l)
+/* Where there are two ways to the expert, the other one, once, if there is a buffer for it. */
+static bool try_other_way(hs_residency *r, hs__load *l, const hs_err *err)
 {
-    bool staged = hs_object_is_staged(r->cfg.objects, l->object);
-    if (staged && !r->n_staging_free)
+    bool raw = !(l->from & HS_OBJECT_RAW);
+    if (!raw)
+        hs__ways_failed(r, err);
+    if (l->is_other_way || (raw && !r->ways.is_possible))
         return false;
-    l->from = l->object;
-    r->slots[l->slot].raw = false;
-    if (staged)
+    uint32_t from = l->from ^ HS_OBJECT_RAW;
+    bool staged = hs_object_is_staged(r->cfg.objects, from);
+    if (staged && l->staging == HS__NONE && !r->n_staging_free)
+        return false;
+    if (raw)
+        tell(r, l, err, "raw bytes are read in its place");
+    if (staged && l->staging == HS__NONE)
         l->staging = hs__staging_take(r);
+    if (!staged && l->staging != HS__NONE) {
+        hs__staging_give(r, l->staging);
+        l->staging = HS__NONE;
+    }
+    l->from = from;
+    l->is_other_way = true;
+    l->attempts = 0;
+    r->slots[l->slot].raw = raw;
+    hs__count(&r->count.unpacked, raw);
     prepare(r, l, HS_IO_DEMAND);
     return true;
 }
@@ -321,20 +343,19 @@ static void fail(hs_residency *r, hs__load *l)
     uint32_t copies = hs_objects_copies(r->cfg.objects);
     hs_err err;
     hs__count(&r->count.errors, 1);
+    hs__count(&r->count.damaged, l->damaged);
     explain(r, l, &err);
     set_known(r, l, false);
     if (wanted && l->attempts < copies) {
-        tell(r, l, &err);
+        if (copies > 1)
+            tell(r, l, &err, "another copy is read");
         prepare(r, l, HS_IO_DEMAND);
         l->attempts++;
         l->req.only = copies > 1 ? l->attempts : 0;
         return;
     }
-    if (l->from & HS_OBJECT_RAW) {
-        hs__ways_failed(r);
-        if (wanted && try_packed(r, l))
-            return;
-    }
+    if (wanted && try_other_way(r, l, &err))
+        return;
     give_up(r, l, err.code, &err);
 }
 

@@ -110,6 +110,7 @@ typedef struct hs_residency_stats {
     uint64_t unpacked;       /* experts of a compressed model that were read raw, because that is faster here */
     uint64_t warm_hits;      /* experts that were decoded from memory: the warm tier's */
     uint64_t errors;         /* reads that failed or brought damaged frames, first tries included */
+    uint64_t damaged;        /* of these, the ones with damaged frames */
     uint64_t shrinks, grows; /* changes of the number of slots */
     uint64_t moves;          /* experts copied into a slot that stays */
 } hs_residency_stats;

@@ -67,6 +67,7 @@ typedef struct hs__load {
     uint32_t from;     /* object, with HS_OBJECT_RAW if that way is taken */
     uint32_t staging;  /* number of the staging buffer, HS__NONE = there is none (yet, in the warm tier) */
     uint32_t attempts; /* that failed */
+    bool is_other_way; /* after those of the one before */
     bool speculative;  /* submitted as such and not promoted since */
     bool cancelled;
     bool dropped; /* a guess that was dismissed while it was read */
@@ -232,6 +233,7 @@ typedef struct hs__task {
     X(unpacked)                                                                                                        \
     X(warm_hits)                                                                                                       \
     X(errors)                                                                                                          \
+    X(damaged)                                                                                                         \
     X(shrinks)                                                                                                         \
     X(grows)                                                                                                           \
     X(moves)
@@ -452,7 +454,7 @@ void hs__ways_learn(hs_residency *r, uint64_t now, uint64_t stood_ns, uint64_t a
 /* Compressed frames of so many raw bytes took so long to decode. */
 void hs__ways_decoded(hs_residency *r, uint64_t raw_bytes, uint64_t ns);
 /* A raw read has failed for good: that way is closed. */
-void hs__ways_failed(hs_residency *r);
+void hs__ways_failed(hs_residency *r, const hs_err *err);
 
 /* ---- expand.c ---- */
 typedef enum hs__whose {

@@ -286,9 +286,9 @@ void hs__ways_decoded(hs_residency *r, uint64_t raw_bytes, uint64_t ns)
     w->decoded_bytes = keep * w->decoded_bytes + (double)raw_bytes;
 }
 
-void hs__ways_failed(hs_residency *r)
+void hs__ways_failed(hs_residency *r, const hs_err *err)
 {
     if (r->ways.is_possible)
-        hs_warn("raw experts cannot be read any more; they come from the packed records");
+        hs_warn("%s; no expert is read raw any more, but from the packed records", err->text);
     r->ways = (hs__ways){.is_told = true};
 }

@@ -84,6 +84,8 @@ static const metric metrics[] = {
     {"hotset_io_reads_total", "counter", "Reads completed.", STATS_U64, STAT(io_reads)},
     {"hotset_mirror_reads_total", "counter", "Reads that a mirror brought because another copy was bad.", STATS_U64,
      STAT(mirror_reads)},
+    {"hotset_damaged_reads_total", "counter", "Experts that were read with a wrong checksum.", STATS_U64,
+     STAT(damaged_reads)},
     {"hotset_io_errors_total", "counter", "Reads that failed.", STATS_U64, STAT(io_errors)},
     {"hotset_io_busy_seconds_total", "counter", "Time with at least one read in flight.", STATS_NS, STAT(io_busy_ns)},
     {"hotset_prefetch_issued_total", "counter", "Experts read ahead.", STATS_U64, STAT(prefetch_issued)},

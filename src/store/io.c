@@ -221,7 +221,7 @@ bool hs_io_is_direct(const hs_io *io)
 }
 
 /* 0, or what is wrong with a range: the kernel's answer would be less clear, and a wild file index would be worse. */
-static int check_ranges(const hs_io *io, const hs_io_req *req)
+static int check_ranges(const hs_io *io, hs_io_req *req)
 {
     if (req->only > io->n_copies || !req->n_ranges || req->n_ranges > HS_OBJECT_MAX_RANGES ||
         (uintptr_t)req->dst % HS__IO_ALIGN)
@@ -229,6 +229,7 @@ static int check_ranges(const hs_io *io, const hs_io_req *req)
     for (uint32_t i = 0; i < req->n_ranges; i++) {
         const hs_range *r = &req->ranges[i];
         uint64_t end;
+        req->bad_range = i;
         if (r->file >= io->n_files || !r->len || (r->offset | r->len | r->dst_offset) % HS__IO_ALIGN ||
             hs_add_u64(r->offset, r->len, &end) < 0)
             return -EINVAL;
@@ -265,7 +266,7 @@ void hs_io_submit_many(hs_io *io, hs_io_req **reqs, uint32_t n)
     hs_mutex_lock(&io->lock);
     for (uint32_t i = 0; i < n; i++) {
         hs_io_req *q = reqs[i];
-        q->cur_range = q->in_flight = q->used = 0;
+        q->cur_range = q->in_flight = q->used = q->bad_range = 0;
         q->arrived = 0;
         memset(q->cut, 0, q->n_ranges <= HS_OBJECT_MAX_RANGES ? q->n_ranges * sizeof *q->cut : 0);
         q->result = io->stop ? -ECANCELED : check_ranges(io, q);

@@ -47,7 +47,8 @@ struct hs_io_req {
     void (*on_done)(hs_io_req *req, int result);
     uint32_t only; /* 0: whatever copy is best; n: copy n - 1 and no other */
     /* For the caller, once it is done. */
-    uint32_t used; /* bit c: some of its bytes come from copy c */
+    uint32_t used;      /* bit c: some of its bytes come from copy c */
+    uint32_t bad_range; /* of a result that is an error and not -ECANCELED: which range could not be read */
     /* Private to store; set by submit. */
     hs_io_req *next, *prev;
     uint32_t cur_range, in_flight;      /* the first range that is not all cut; sub-reads under way */

@@ -259,8 +259,10 @@ static bool account(hs_io *io, hs_io_read *rd, int result)
         hs__io_unlink(&io->queued[req->cls], req);
         req->state = HS__IO_FLYING;
     }
-    if (result < 0 && (!req->result || req->result == -ECANCELED))
+    if (result < 0 && (!req->result || req->result == -ECANCELED)) {
         req->result = result;
+        req->bad_range = rd->range;
+    }
     bool last = !req->in_flight && req->state == HS__IO_FLYING;
     if (last) {
         req->state = HS__IO_OVER;

@@ -466,21 +466,24 @@ void hs_object_parts(const hs_objects *o, uint32_t obj, const void *slot, const 
     }
 }
 
-void hs_object_describe(const hs_objects *o, uint32_t obj, char *buf, size_t cap)
+void hs_object_describe(const hs_objects *o, uint32_t obj, uint32_t range, char *buf, size_t cap)
 {
     o = index_of(o, &obj);
     if (o->s->packed) {
-        describe_piece(o, obj, 0, buf, cap);
+        describe_piece(o, obj, range < o->objects[obj].n_ranges ? range : 0, buf, cap);
         return;
     }
-    const char *name = "", *file = "";
+    hs_range ranges[HS_OBJECT_MAX_RANGES];
+    uint64_t where[HS_OBJECT_MAX_PARTS], end;
+    uint32_t n = plain_ranges(o, obj, ranges, where, &end);
+    const hs_range *g = &ranges[range < n ? range : 0];
+    const hs_tensor *first = NULL;
     for (uint32_t p = 0; p < o->n_parts; p++) {
         uint32_t t = o->parts[(size_t)obj * o->n_parts + p];
-        if (t != HS_NO_TENSOR) {
-            name = o->s->tensors[t].name;
-            file = o->s->files[o->s->tensors[t].file].name;
-            break;
-        }
+        if (t == HS_NO_TENSOR || where[p] < g->dst_offset || where[p] >= g->dst_offset + g->len)
+            continue;
+        const hs_tensor *x = &o->s->tensors[t];
+        first = first && first->offset <= x->offset ? first : x;
     }
-    snprintf(buf, cap, "%s, tensor %s", file, name);
+    snprintf(buf, cap, "%s, tensor %s", o->s->files[g->file].name, first ? first->name : "");
 }

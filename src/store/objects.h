@@ -97,7 +97,8 @@ int hs_object_decode_frame(const hs_objects *o, uint32_t object, const hs_frame 
 void hs_object_parts(const hs_objects *o, uint32_t object, const void *slot,
                      const void *ret_parts[HS_OBJECT_MAX_PARTS]);
 
-/* "shard experts-00001.hss, record 17 (layers.3.mlp.experts.5)" or "file …, tensor …": for error sentences. */
-void hs_object_describe(const hs_objects *o, uint32_t object, char *buf, size_t cap);
+/* "experts-00001.hss, record 17 (layers.3.mlp.experts.5 …)" or "model.safetensors, tensor …": what the object's range
+ * of that number reads first; for error sentences. */
+void hs_object_describe(const hs_objects *o, uint32_t object, uint32_t range, char *buf, size_t cap);
 
 #endif

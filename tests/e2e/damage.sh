@@ -70,7 +70,8 @@ for model in direct packed; do
 done
 
 # With a mirror: damage in one copy changes no answer, is told with file and record, and is mended under the daemon.
-expect 0 "$HOTSET" pack "$MODEL" "$WORK/a" --codec zstd
+cp -r "$MODEL" "$WORK/origin"
+expect 0 "$HOTSET" pack "$WORK/origin" "$WORK/a" --codec zstd
 cp -r "$WORK/a" "$WORK/b"
 shard=$WORK/a/experts-00000.hss
 chmod u+w "$shard"
@@ -87,7 +88,11 @@ said() {
 }
 expect 0 said "$WORK/b"
 cp "$WORK/out" "$WORK/words"
-expect 1 said "$WORK/a"
+expect 1 said "$WORK/a" --set cache.warm_tier=on # which reads packed records only
+says "experts-00000.hss, record"
+expect 0 said "$WORK/a"
+says "raw bytes are read in its place"
+cmp "$WORK/out" "$WORK/words" || fail "what it was packed from answers otherwise"
 expect 0 said "$WORK/a" --mirror "$WORK/b"
 cmp "$WORK/out" "$WORK/words" || fail "run with a mirror answers otherwise"
 expect 1 said "$WORK/a" --mirror "$MODEL"

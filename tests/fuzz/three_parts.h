@@ -30,10 +30,10 @@ static inline void check_objects(const char *place, const hs_source *s)
         for (uint32_t k = 0; k < n_ranges; k++) {
             FUZZ_CHECK(r[k].offset % 4096 == 0 && r[k].len % 4096 == 0 && r[k].dst_offset == end);
             end += r[k].len;
+            hs_object_describe(o, i, k, what, sizeof what);
+            FUZZ_CHECK(strstr(what, place));
         }
         FUZZ_CHECK(end == hs_object_read_bytes(o, i) && end <= hs_objects_slot_bytes(o));
-        hs_object_describe(o, i, what, sizeof what);
-        FUZZ_CHECK(strstr(what, place));
         hs_object_parts(o, i, slot, at);
         for (uint32_t k = 0; k < 3; k++) {
             uint32_t t = parts[3 * i + k];

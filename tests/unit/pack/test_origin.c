@@ -118,7 +118,7 @@ static void assert_both_the_same(const char *dst, bool kept)
         for (uint32_t p = 0; p < 3; p++)
             assert_memory_equal(a[p], b[p], hs_source_checkpoint(s)->tensors[parts[i][p]].nbytes);
         char what[300];
-        hs_object_describe(o, i | HS_OBJECT_RAW, what, sizeof what);
+        hs_object_describe(o, i | HS_OBJECT_RAW, 0, what, sizeof what);
         assert_non_null(strstr(what, kept ? "raw-00000.hss" : FILE_NAME));
     }
     free(slot);

@@ -174,9 +174,9 @@ bool hs_object_next_frame(const hs_objects *o, uint32_t object, hs_frame_iter *i
     *ret_frame = (hs_frame){.stored_offset = at, .stored_bytes = len, .raw_offset = at, .raw_bytes = len};
     return true;
 }
-void hs_object_describe(const hs_objects *o, uint32_t object, char *buf, size_t cap)
+void hs_object_describe(const hs_objects *o, uint32_t object, uint32_t range, char *buf, size_t cap)
 {
-    (void)o;
+    (void)o, (void)range;
     snprintf(buf, cap, "fake shard, record %u", object);
 }
 int hs_object_decode_frame(const hs_objects *o, uint32_t object, const hs_frame *f, hs_decoder *d, const void *stored,

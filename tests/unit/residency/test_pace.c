@@ -126,9 +126,9 @@ void hs_object_parts(const hs_objects *o, uint32_t object, const void *slot, con
     for (uint32_t p = 0; p < HS_OBJECT_MAX_PARTS; p++)
         ret_parts[p] = slot;
 }
-void hs_object_describe(const hs_objects *o, uint32_t object, char *buf, size_t cap)
+void hs_object_describe(const hs_objects *o, uint32_t object, uint32_t range, char *buf, size_t cap)
 {
-    (void)o;
+    (void)o, (void)range;
     snprintf(buf, cap, "object %u", object);
 }
 /* ---- a model ---- */

@@ -184,11 +184,13 @@ static void an_object_may_be_in_several_records(void **state)
             assert_memory_equal(at[p], want, tiny_nbytes(t));
             free(want);
         }
-        hs_object_describe(x.o, 0, what, sizeof what);
+        hs_object_describe(x.o, 0, 0, what, sizeof what);
         assert_non_null(strstr(what, "experts-00000.hss, record 1 (l0.e1.down"));
         /* Damage is said of the record that has it. */
         for (int k = 0; k < 3; k++) {
             static const char *const said[] = {"record 1 (l0.e1.down", "record 0 (l0.e0.gate", "(head.weight"};
+            hs_object_describe(x.o, 0, (uint32_t)k, what, sizeof what);
+            assert_non_null(strstr(what, said[k]));
             x.staging[r[k].dst_offset] ^= 1;
             assert_int_equal(decode_all(&x, 0, &err), -EBADMSG);
             if (!strstr(err.text, said[k]) || !strstr(err.text, "at byte 0 of the record"))
@@ -314,7 +316,7 @@ static void experts_of_a_gguf_file_have_parts_of_several_types(void **state)
             }
             assert_int_equal(hs_object_raw_bytes(x.o, obj), 2 * 4608 + 1680 + 36);
             assert_int_equal(hs_object_frames(x.o, obj), 0);
-            hs_object_describe(x.o, obj, what, sizeof what);
+            hs_object_describe(x.o, obj, 0, what, sizeof what);
             snprintf(name, sizeof name, ".gguf, tensor blk.0.ffn_gate_exps.weight.%u", obj);
             assert_non_null(strstr(what, name));
         }

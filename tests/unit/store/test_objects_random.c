@@ -147,7 +147,7 @@ static void run(uint64_t seed)
         uint8_t *slot = calloc(1, hs_objects_slot_bytes(o));
         check_ranges(o, i, slot);
         check_parts(&w, o, i, slot);
-        hs_object_describe(o, i, text, sizeof text);
+        hs_object_describe(o, i, 0, text, sizeof text);
         assert_non_null(strstr(text, "model.safetensors"));
         free(slot);
     }
