@@ -22,6 +22,7 @@
 #include <xxhash.h>
 
 #include "base/err.h"
+#include "combine.h"
 #include "engine/engine_int.h"
 #include "pack/pack.h"
 #include "residency/residency_int.h"
@@ -234,67 +235,22 @@ static bool can_uring(const char *model)
     return can;
 }
 
-#define VALUES       5u
-#define MAX_STRENGTH 4u
-#define MAX_CHOICES  210u /* of 4 of 10 axes */
-
 typedef struct axis {
-    const char *value[VALUES]; /* NULL behind the last */
+    const char *value[COMBINE_VALUES]; /* NULL behind the last */
 } axis;
 
 static uint32_t axis_length(const axis *a)
 {
     uint32_t n = 0;
-    while (n < VALUES && a->value[n])
+    while (n < COMBINE_VALUES && a->value[n])
         n++;
     return n;
 }
 
-/* Combination `index` of the product: which value of each axis. */
-static void pick(const axis *axes, uint32_t index, uint32_t at[AXES])
-{
-    for (uint32_t x = AXES; x-- > 0; index /= axis_length(&axes[x]))
-        at[x] = index % axis_length(&axes[x]);
-}
-
 /* Only what is packed can be read from its source, or kept compressed. */
-static bool is_possible(const uint32_t at[AXES])
+static bool is_possible(const uint32_t *at)
 {
     return at[PATH] > 0 || at[WAY] == 0;
-}
-
-/* Every choice of `strength` axes, and which of their values have met. */
-typedef struct meetings {
-    uint32_t strength, n;
-    uint8_t axes[MAX_CHOICES][MAX_STRENGTH];
-    bool met[MAX_CHOICES][625]; /* VALUES to the power of MAX_STRENGTH */
-} meetings;
-
-static void choose_axes(meetings *m, uint32_t strength)
-{
-    m->strength = strength;
-    for (uint32_t set = 0; set < 1u << AXES; set++) {
-        if ((uint32_t)__builtin_popcount(set) != strength)
-            continue;
-        for (uint8_t x = 0, k = 0; x < AXES; x++)
-            if (set >> x & 1)
-                m->axes[m->n][k++] = x;
-        m->n++;
-    }
-}
-
-/* How many choices of axes have values here that have not met before; take: they have now. */
-static uint32_t meet(meetings *m, const uint32_t at[AXES], bool take)
-{
-    uint32_t new = 0;
-    for (uint32_t i = 0; i < m->n; i++) {
-        uint32_t which = 0;
-        for (uint32_t k = 0; k < m->strength; k++)
-            which = which * VALUES + at[m->axes[i][k]];
-        new += !m->met[i][which];
-        m->met[i][which] |= take;
-    }
-    return new;
 }
 
 static int run_combination(const char *self, const axis *axes, const uint32_t at[AXES], tally *t)
@@ -311,33 +267,22 @@ static int run_combination(const char *self, const axis *axes, const uint32_t at
     return 0;
 }
 
-/* Greedily: first those in which most values meet that have not met, in the end those in which one does. */
 static int run_all(const char *self, const axis *axes, uint32_t strength)
 {
-    static meetings m;
     tally t = {0};
-    uint32_t total = 1, possible = 0, at[AXES];
-    choose_axes(&m, strength);
+    uint32_t total = 1, lengths[AXES], at[AXES];
     for (uint32_t x = 0; x < AXES; x++)
-        total *= axis_length(&axes[x]);
-    for (uint32_t least = m.n, next; least; least = next) {
-        possible = next = 0;
-        /* In steps that visit each once, so that neighbours differ in many axes. */
-        for (uint32_t i = 0; i < total; i++) {
-            pick(axes, (uint32_t)((uint64_t)i * 7919 % total), at);
-            if (!is_possible(at))
-                continue;
-            possible++;
-            uint32_t new = meet(&m, at, false);
-            if (new < least) {
-                next = new > next ? new : next;
-                continue;
-            }
-            meet(&m, at, true);
-            if (run_combination(self, axes, at, &t) < 0)
-                return 1;
-        }
+        total *= lengths[x] = axis_length(&axes[x]);
+    bool *chosen = calloc(total, sizeof *chosen);
+    if (!chosen)
+        return 1;
+    uint32_t possible = combine(lengths, AXES, strength, is_possible, chosen);
+    for (uint32_t i = 0; i < total; i++) {
+        combine_at(lengths, AXES, i, at);
+        if (chosen[i] && run_combination(self, axes, at, &t) < 0)
+            return 1;
     }
+    free(chosen);
     printf("%u of %u combinations, all in which any values of %u axes meet; %u with other bits, %u over the plan "
            "(fullest %.2f of it)\n",
            t.runs, possible, strength, t.different, t.over, t.fullest);

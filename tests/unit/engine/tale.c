@@ -13,7 +13,10 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <jansson.h>
+#include <sys/stat.h>
 
+#include "base/file.h"
+#include "base/mem.h"
 #include "pack/pack.h"
 #include "residency/residency_int.h"
 
@@ -56,16 +59,43 @@ hs_engine *tale_start(hs_engine_options opt)
     return e;
 }
 
-static char packed[64];
-
-static void remove_packed(void)
+void tale_copy_folder(const char *from, char to[64])
 {
-    DIR *d = opendir(packed);
+    char a[512], b[512];
+    snprintf(to, 64, "/tmp/hotset-copy-XXXXXX");
+    assert_non_null(mkdtemp(to));
+    DIR *d = opendir(from);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));) {
+        char *data = NULL;
+        size_t len = 0;
+        struct stat st;
+        snprintf(a, sizeof a, "%s/%s", from, e->d_name);
+        snprintf(b, sizeof b, "%s/%s", to, e->d_name);
+        if (stat(a, &st) < 0 || !S_ISREG(st.st_mode))
+            continue;
+        assert_int_equal(hs_file_read(a, 1u << 30, &data, &len, NULL), 0);
+        assert_int_equal(hs_file_write_atomic(b, data, len, NULL), 0);
+        hs_free(data);
+    }
+    closedir(d);
+}
+
+void tale_remove_folder(const char *path)
+{
+    DIR *d = opendir(path);
     for (struct dirent *f; d && (f = readdir(d));)
         unlinkat(dirfd(d), f->d_name, 0);
     if (d)
         closedir(d);
-    rmdir(packed);
+    rmdir(path);
+}
+
+static char packed[64];
+
+static void remove_packed(void)
+{
+    tale_remove_folder(packed);
 }
 
 const char *tale_packed(void)
@@ -86,6 +116,12 @@ const char *tale_packed(void)
 void tale_stay_packed(hs_engine *e)
 {
     e->residency->ways.is_possible = false;
+}
+
+void tale_set_way(hs_engine *e, bool raw)
+{
+    hs__block never = {.period = UINT32_MAX, .turn = HS__NONE};
+    e->residency->ways = (hs__ways){.is_possible = true, .raw = raw, .is_chosen = true, .block = never};
 }
 
 static uint32_t read_ids(const json_t *a, uint32_t *ids, uint32_t max)

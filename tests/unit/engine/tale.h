@@ -29,6 +29,12 @@ const char *tale_packed(void);
 /* Which file is read, and so which read goes wrong, does not depend on what decoding costs. Before the engine starts.
  */
 void tale_stay_packed(hs_engine *e);
+/* The same of a model that hs_objects_has_raw, packed or raw, while neither fails. */
+void tale_set_way(hs_engine *e, bool raw);
+/* Its files, into a new folder under /tmp. */
+void tale_copy_folder(const char *from, char to[64]);
+/* With the files in it; none may be a folder. */
+void tale_remove_folder(const char *path);
 /* opt with its NULL fields filled in, as tale_create does. */
 hs_engine_options tale_options(hs_engine_options opt);
 /* [TALE_PROMPTS], with the greedy texts as e's tokenizer has them. */

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "question.h"
 #include "residency/residency_int.h"
 #include "sanitized.h"
 #include "tale.h"
@@ -21,7 +22,7 @@
 
 #define PROMPTS 4u
 #define PROMPT  2u /* that is asked alone */
-#define TOKENS  3u
+#define TOKENS  QUESTION_TOKENS
 #define EXPERTS (5 * 64)
 
 typedef struct fault {
@@ -50,15 +51,7 @@ typedef struct bed {
     hs_buf text;
 } bed;
 
-/* Prompts so short that a request makes less than 200 reads, and what an engine with everything in memory answers. */
-typedef struct question {
-    uint32_t n, answer[TOKENS];
-    char text[2][64]; /* of its first two tokens, of all */
-    bool needs[EXPERTS];
-} question;
-
 static question questions[PROMPTS];
-static question *being_asked;
 static const tale_prompt *prompts;
 static uint32_t injected, too_slow;
 static uint32_t every = SANITIZED_THREADS ? 45 : SANITIZED ? 20 : 5;
@@ -126,17 +119,9 @@ static void bed_end(bed *b)
     fault_engine_destroy(&b->drive);
 }
 
-static hs_request_options ask(uint32_t p, uint32_t tokens)
-{
-    hs_request_options opt = tale_ask(&prompts[p]);
-    opt.n_tokens = questions[p].n;
-    opt.max_tokens = tokens;
-    return opt;
-}
-
 static hs_request_status run(bed *b, uint32_t tokens)
 {
-    hs_request_options opt = ask(PROMPT, tokens);
+    hs_request_options opt = question_ask(&questions[PROMPT], tokens);
     hs_buf_clear(&b->text);
     hs_buf_puts(&b->text, "");
     return tale_run(b->e, &opt, &b->text);
@@ -144,7 +129,7 @@ static hs_request_status run(bed *b, uint32_t tokens)
 
 static void check_right(const hs_request_status *s, const hs_buf *text, uint32_t p, uint32_t tokens)
 {
-    const char *want = questions[p].text[tokens == TOKENS];
+    const char *want = questions[p].text[tokens];
     if (s->state != HS_REQUEST_DONE)
         fail_msg("prompt %u: %s", p, s->error_text);
     assert_int_equal(s->receipt.generated_tokens, tokens);
@@ -272,7 +257,7 @@ static void test_never_cancel(void **state)
     bed *b = bed_start(true, false, 0);
     for (uint32_t n = 1;; n += every) {
         hold_back(b, n, false);
-        hs_request_options opt = ask(PROMPT, TOKENS);
+        hs_request_options opt = question_ask(&questions[PROMPT], TOKENS);
         hs_request *r = tale_submit(b->e, &opt);
         hs_request_status s = {0};
         while (!fault_engine_hits(b->drive, 1) && s.state < HS_REQUEST_DONE)
@@ -349,7 +334,7 @@ static void test_never_timeout(void **state)
     static const uint32_t at[] = {1, 110};
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
         hs_request *r[6];
-        hs_request_options opt = ask(PROMPT, TOKENS);
+        hs_request_options opt = question_ask(&questions[PROMPT], TOKENS);
         opt.timeout_s = 1;
         submit_until_held(b, at[i], false, &opt, &r[0]);
         for (uint32_t k = 1; k < 6; k++)
@@ -374,7 +359,7 @@ static void test_never_shutdown(void **state)
     static const uint32_t at[] = {1, 80, 110};
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
         bed *b = bed_start(i != 1, i == 2, 1000 * SLOWER);
-        hs_request_options opt = ask(PROMPT, TOKENS);
+        hs_request_options opt = question_ask(&questions[PROMPT], TOKENS);
         hs_request *r;
         submit_until_held(b, at[i], true, &opt, &r);
         uint64_t t = hs_now_ns();
@@ -399,14 +384,14 @@ static void batch_with(bed *b, const fault *f, uint32_t object)
     hs_range ranges[HS_OBJECT_MAX_RANGES];
     bool was_there = b->e->residency->slot_of[object] != HS__NONE;
     assert_int_equal(hs_object_ranges(b->e->opened.objects, object, ranges), 1);
-    hs_object_describe(b->e->opened.objects, object, name, sizeof name);
+    hs_object_describe(b->e->opened.objects, object, 0, name, sizeof name);
     fault_order order = f->order;
     order.file = ranges[0].file;
     order.from = ranges[0].offset;
     order.to = ranges[0].offset + ranges[0].len;
     fault_engine_arm(b->drive, &order);
     for (uint32_t p = 0; p < 4; p++) {
-        hs_request_options opt = ask(p, TOKENS);
+        hs_request_options opt = question_ask(&questions[p], TOKENS);
         opt.client = p;
         r[p] = tale_submit(b->e, &opt);
         hs_buf_init(&text[p], 1 << 16);
@@ -508,57 +493,19 @@ static void test_load(void **state)
     loads(false);
 }
 
-static void on_route(void *ctx, const hs_route_event *ev)
-{
-    (void)ctx;
-    for (uint32_t k = 0; k < ev->top_k; k++)
-        being_asked->needs[(ev->layer - 1) * 64 + ev->experts[k]] = true;
-}
-
-static uint32_t greedy(const hs_engine *e, const float *logits)
-{
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < hs_engine_vocab(e); i++)
-        best = logits[i] > logits[best] ? i : best;
-    return best;
-}
-
-static void answer(hs_engine *e, hs_session *s, question *q, const uint32_t *ids, float *logits)
-{
-    hs_buf text;
-    being_asked = q;
-    hs_session_reset(s);
-    assert_int_equal(hs_session_prefill(s, ids, q->n, logits, 1, NULL, NULL, NULL), 0);
-    for (uint32_t i = 0; i < TOKENS; i++) {
-        q->answer[i] = greedy(e, logits);
-        if (i + 1 < TOKENS)
-            assert_int_equal(hs_session_decode(&s, &q->answer[i], 1, logits, NULL), 0);
-    }
-    for (uint32_t i = 0; i < 2; i++) {
-        hs_buf_init(&text, sizeof q->text[i] - 1);
-        assert_int_equal(hs_tokenizer_decode(hs_engine_tokenizer(e), q->answer, i ? TOKENS : 2, true, &text, NULL), 0);
-        snprintf(q->text[i], sizeof q->text[i], "%s", text.data);
-        hs_buf_deinit(&text);
-    }
-}
-
 static int setup(void **state)
 {
     (void)state;
     hs_engine *e =
         tale_create((hs_engine_options){.context = 128, .cache_kind = HS_CACHE_PERCENT, .cache_percent = 100});
-    hs_session *s = NULL;
-    float *logits = malloc(hs_engine_vocab(e) * sizeof *logits);
     prompts = tale_prompts(e);
-    hs_engine_on_route(e, on_route, NULL);
-    assert_int_equal(hs_session_create(e, &s, NULL), 0);
     for (uint32_t p = 0; p < PROMPTS; p++) {
         questions[p].n = 2 + p / 2;
-        answer(e, s, &questions[p], prompts[p].ids, logits);
+        questions[p].tokens = TOKENS;
+        memcpy(questions[p].ids, prompts[p].ids, sizeof questions[p].ids);
     }
-    hs_session_destroy(&s);
+    question_answer(e, questions, PROMPTS);
     hs_engine_destroy(&e);
-    free(logits);
     return 0;
 }
 

@@ -9,14 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <sys/stat.h>
 
-#include "base/file.h"
-#include "base/mem.h"
 #include "sanitized.h"
 #include "tale.h"
 #include "unit/store/engines.h"
@@ -24,39 +20,6 @@
 static const tale_prompt *prompts;
 static char copy_of_plain[64], copy_of_packed[64];
 static uint32_t n_files[2]; /* of the plain and of the packed model */
-
-/* ---- copies ---- */
-
-static void copy_folder(const char *from, char to[64])
-{
-    char a[512], b[512];
-    snprintf(to, 64, "/tmp/hotset-mirror-XXXXXX");
-    assert_non_null(mkdtemp(to));
-    DIR *d = opendir(from);
-    for (struct dirent *e; (e = readdir(d));) {
-        char *data = NULL;
-        size_t len = 0;
-        struct stat st;
-        snprintf(a, sizeof a, "%s/%s", from, e->d_name);
-        snprintf(b, sizeof b, "%s/%s", to, e->d_name);
-        if (stat(a, &st) < 0 || !S_ISREG(st.st_mode))
-            continue;
-        assert_int_equal(hs_file_read(a, 1u << 30, &data, &len, NULL), 0);
-        assert_int_equal(hs_file_write_atomic(b, data, len, NULL), 0);
-        hs_free(data);
-    }
-    closedir(d);
-}
-
-static void remove_folder(const char *dir)
-{
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));)
-        unlinkat(dirfd(d), e->d_name, 0);
-    if (d)
-        closedir(d);
-    rmdir(dir);
-}
 
 /* ---- an engine over a drive that goes wrong ---- */
 
@@ -224,6 +187,7 @@ static void a_damaged_record_is_read_from_the_mirror(void **state)
         }
     assert_true(hits > 0);
     assert_true(hs_engine_get_stats(b->e).mirror_reads > before);
+    assert_true(hs_engine_get_stats(b->e).damaged_reads > 0);
     fault_engine_release(b->drive);
     bed_end(b);
 }
@@ -338,7 +302,7 @@ static void only_copies_are_mirrors(void **state)
     refused(tale_packed(), tale_packed(), -EINVAL, "own file");
     snprintf(list, sizeof list, "%s,%s, %s,%s", copy_of_packed, copy_of_packed, copy_of_packed, copy_of_packed);
     refused(tale_packed(), list, -E2BIG, "one too many");
-    copy_folder(TALE, other);
+    tale_copy_folder(TALE, other);
     for (uint32_t i = 0; i < 32; i++) {
         struct stat st;
         char path[200];
@@ -349,7 +313,7 @@ static void only_copies_are_mirrors(void **state)
             patch(other, "model.safetensors", 3000, false); /* the header stays what it is */
     }
     refused(TALE, other, -ESTALE, "its weights");
-    remove_folder(other);
+    tale_remove_folder(other);
 }
 
 static int setup(void **state)
@@ -358,8 +322,8 @@ static int setup(void **state)
     hs_engine *e = tale_create((hs_engine_options){.context = 128});
     prompts = tale_prompts(e);
     hs_engine_destroy(&e);
-    copy_folder(TALE, copy_of_plain);
-    copy_folder(tale_packed(), copy_of_packed);
+    tale_copy_folder(TALE, copy_of_plain);
+    tale_copy_folder(tale_packed(), copy_of_packed);
     const char *const paths[] = {TALE, tale_packed()};
     for (int i = 0; i < 2; i++) {
         hs_source *s = NULL;
@@ -374,8 +338,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    remove_folder(copy_of_plain);
-    remove_folder(copy_of_packed);
+    tale_remove_folder(copy_of_plain);
+    tale_remove_folder(copy_of_packed);
     return 0;
 }
 

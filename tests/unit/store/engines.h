@@ -36,6 +36,7 @@ typedef struct fault_order {
     uint64_t times; /* 0 = once */
     bool sticky;    /* the first read that goes wrong leaves its place bad */
     uint32_t file;
+    uint32_t any_of; /* not 0: of files file, file + any_of, ... (copies) the one of which [from, to) is read first */
     uint64_t from, to;
     int error;            /* of FAULT_ERRNO */
     uint32_t short_bytes; /* of FAULT_SHORT */
@@ -52,6 +53,9 @@ extern const hs_io_engine_ops fault_engine_ops;
 
 /* gated: reads wait for fault_engine_let. Nothing goes wrong yet. */
 fault_engine *fault_engine_create(bool gated);
+/* Reads as that engine does, and what goes wrong is changed afterwards: first counts reads in the order in which they
+ * end. Not FAULT_LATE. */
+fault_engine *fault_engine_over(const hs_io_engine_ops *ops);
 /* Its hs_io must be gone. */
 void fault_engine_destroy(fault_engine **e);
 /* Lets n more reads end; opens the gate for good with UINT64_MAX. */
