@@ -519,7 +519,8 @@ static void matrix(void **state)
     print_message("%u of %u combinations: %u requests right, %u failed with their sentence, %u with damage that nobody "
                   "can notice, %u of them with other tokens\n",
                   n, possible, n_right, n_failed, n_unnoticed, n_wrong);
-    assert_true(n_right > 0 && n_failed > 0 && n_wrong > 0);
+    assert_true(n_right > 0 && n_failed > 0 && n_unnoticed > 0);
+    assert_true(n_wrong > 0 || !all); /* a few wrong experts may change nothing */
 }
 
 /* ---- what is asked ---- */
