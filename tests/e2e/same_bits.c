@@ -102,7 +102,8 @@ static int take_way(hs_engine *e, const char *way, hs_err *err)
     if (raw && !w->is_possible)
         return hs_err_set(err, -ENOENT, "what the model was packed from is not at hand");
     hs__block never = {.period = UINT32_MAX, .turn = HS__NONE};
-    *w = (hs__ways){.is_possible = raw, .raw = raw, .is_chosen = true, .block = never};
+    /* n: so many steps have been, as if, that no forecast is asked. */
+    *w = (hs__ways){.is_possible = raw, .raw = raw, .is_chosen = true, .n = 32, .block = never};
     return 0;
 }
 

@@ -121,7 +121,8 @@ void tale_stay_packed(hs_engine *e)
 void tale_set_way(hs_engine *e, bool raw)
 {
     hs__block never = {.period = UINT32_MAX, .turn = HS__NONE};
-    e->residency->ways = (hs__ways){.is_possible = true, .raw = raw, .is_chosen = true, .block = never};
+    /* n: so many steps have been, as if, that no forecast is asked. */
+    e->residency->ways = (hs__ways){.is_possible = true, .raw = raw, .is_chosen = true, .n = 32, .block = never};
 }
 
 static uint32_t read_ids(const json_t *a, uint32_t *ids, uint32_t max)
