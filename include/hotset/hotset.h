@@ -220,9 +220,9 @@ const struct json_t *hs_engine_generation_config(const hs_engine *e);
 #define HS_MAX_PROFILES 32 /* of one model */
 #define HS_PROFILE_NAME 40 /* longest name */
 
-/* Keeps it in options.state_dir, for each profile that was used since; 0 if options.profile or state_dir is not set.
- * Any thread, one at a time. */
-int hs_engine_save_heat(const hs_engine *e, struct hs_err *err);
+/* Keeps it in options.state_dir, for each profile that was used since, if options.profile is set; and whether the warm
+ * tier pays, as found out while serving. Any thread, one at a time. */
+int hs_engine_save_learnt(hs_engine *e, struct hs_err *err);
 /* There is a profile of this name from now on; hs_engine_set_profile: and it is that of requests which name none.
  * -EINVAL: not a name, HS_MAX_PROFILES there are, or the engine has no options.profile. Any thread. */
 int hs_engine_add_profile(hs_engine *e, const char *name, struct hs_err *err);
@@ -284,6 +284,9 @@ typedef struct hs_engine_stats {
     uint64_t prefetch_issued, prefetch_useful, prefetch_late, prefetch_wasted; /* as hs_engine_layer's */
     uint64_t unpacked;  /* experts of a compressed model that were read raw */
     uint64_t warm_hits; /* experts that were decoded from memory */
+    /* Warm tier: memory of the cache if it holds compressed experts, and their size by that of decoded ones; tokens per
+     * second with it by those without, as measured while serving. 0: there is none, it is not known. Millionths. */
+    uint64_t warm_bytes, warm_ratio_ppm, warm_gain_ppm;
     uint64_t predict_guessed, predict_correct, predict_actual;
     uint64_t miss_predicted;
     uint64_t disk_wait_ns, expand_ns;

@@ -225,7 +225,7 @@ static void close_chat(hs_chat *chat)
 {
     local_chat *c = (local_chat *)chat;
     hs_err err = {0};
-    if (c->engine && hs_engine_save_heat(c->engine, &err) < 0)
+    if (c->engine && hs_engine_save_learnt(c->engine, &err) < 0)
         hs_warn("which experts are used is not remembered: %s", err.text);
     hs_engine_destroy(&c->engine);
     pthread_cond_destroy(&c->news);

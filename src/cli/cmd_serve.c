@@ -317,7 +317,7 @@ static int save_heat(void *ctx, hs_err *err)
     int r = 0;
     for (size_t i = 0; i < d->n; i++) {
         hs_err of_one = {0};
-        int one = hs_engine_save_heat(d->models[i].engine, &of_one);
+        int one = hs_engine_save_learnt(d->models[i].engine, &of_one);
         if (one < 0 && r == 0)
             r = one, *err = of_one;
     }

@@ -287,6 +287,7 @@ hs_watch_rates hs_watch_rate(const hs_watch *before, const hs_watch *now, uint32
     r.stalled = (z->stall_s - a->stall_s) * per_s;
     r.expanding = (z->expand_s - a->expand_s) * per_s;
     r.hit_rate = share(z->hits - a->hits, z->hits - a->hits + z->misses - a->misses);
+    r.warm_share = share(z->warm_hits - a->warm_hits, z->hits - a->hits);
     r.prefetch_useful = share(z->prefetch_useful - a->prefetch_useful, z->prefetch_issued - a->prefetch_issued);
     return r;
 }

@@ -40,7 +40,11 @@
     X(prefetch_issued, "hotset_prefetch_issued_total")                                                                 \
     X(prefetch_useful, "hotset_prefetch_useful_total")                                                                 \
     X(stall_s, "hotset_stall_seconds_total")                                                                           \
-    X(expand_s, "hotset_expand_seconds_total")
+    X(expand_s, "hotset_expand_seconds_total")                                                                         \
+    X(warm_hits, "hotset_experts_warm_hits_total")                                                                     \
+    X(warm_bytes, "hotset_warm_tier_bytes")                                                                            \
+    X(warm_ratio, "hotset_warm_tier_ratio")                                                                            \
+    X(warm_gain, "hotset_warm_tier_gain_ratio")
 
 typedef struct hs_watch_slot {
     uint32_t id;
@@ -89,8 +93,8 @@ int hs_watch_parse_slots(const char *text, size_t len, hs_watch *w, hs_err *err)
 typedef struct hs_watch_rates {
     double seconds;
     double prompt_per_s, generated_per_s, misses_per_s, read_per_s, speculative_per_s, prefetch_per_s;
-    double hit_rate, prefetch_useful;
-    double io_busy, stalled, expanding; /* of the time */
+    double hit_rate, prefetch_useful, warm_share; /* warm_share: of hits, those that the warm tier served */
+    double io_busy, stalled, expanding;           /* of the time */
 } hs_watch_rates;
 /* before may be NULL, of another start, or lack the model: then since the daemon's start, seconds 0. */
 hs_watch_rates hs_watch_rate(const hs_watch *before, const hs_watch *now, uint32_t model);

@@ -32,11 +32,20 @@ static const char *percent(double share, char buf[16])
     return buf;
 }
 
+/* "; 1.12 times as fast": as measured, than without. Nothing where it is not known. */
+static const char *gain_text(const hs_watch_model *m, char buf[64])
+{
+    *buf = '\0';
+    if (m->warm_gain > 0)
+        snprintf(buf, 64, "; %.2f times as fast", m->warm_gain);
+    return buf;
+}
+
 /* ---- ps ---- */
 
 void hs_watch_format_ps(const hs_watch *w, int64_t now_epoch, hs_buf *out)
 {
-    char up[16], a[32], b[32], hit[16], resident[32];
+    char up[16], a[32], b[32], hit[16], share[16], resident[32], gain[64];
     hs_watch_uptime(up, now_epoch - w->started_at);
     hs_buf_printf(out, "%-15s %-7s %11s %9s %9s %4s %4s %5s %8s\n", "MODEL", "STATE", "EXPERTS", "CACHE", "MEMORY",
                   "RUN", "WAIT", "HITS", "UP");
@@ -48,6 +57,9 @@ void hs_watch_format_ps(const hs_watch *w, int64_t now_epoch, hs_buf *out)
                       !strcmp(m->status, "loaded") && !w->ready ? "warming" : m->status, resident,
                       size_text(m->cache_bytes, a), size_text((double)m->memory_bytes, b), m->active, m->queued,
                       percent(r.hit_rate, hit), up);
+        if (m->warm_bytes > 0)
+            hs_buf_printf(out, "  warm tier: kept compressed to %s, %s of hits%s\n", percent(m->warm_ratio, hit),
+                          percent(r.warm_share, share), gain_text(m, gain));
     }
 }
 
@@ -132,6 +144,17 @@ static void put_busy(screen *s, const hs_watch_model *m)
     }
 }
 
+/* What holds, or might hold, experts as they are stored. */
+static void put_warm_tier(screen *s, const hs_watch_model *m, const hs_watch_rates *r)
+{
+    char a[32], x[16], y[16], gain[64];
+    if (m->warm_bytes > 0)
+        put_line(s, "  warm tier  %s at %s of their size, %s of hits%s", size_text(m->warm_bytes, a),
+                 percent(m->warm_ratio, x), percent(r->warm_share, y), gain_text(m, gain));
+    else if (m->warm_gain > 0)
+        put_line(s, "  warm tier  off; with it %.2f times as fast", m->warm_gain);
+}
+
 static void put_model(screen *s, const hs_watch *before, const hs_watch *now, uint32_t i)
 {
     const hs_watch_model *m = &now->models[i];
@@ -154,6 +177,7 @@ static void put_model(screen *s, const hs_watch *before, const hs_watch *now, ui
     put_line(s, "  prefetch   %.0f experts/s, %s of them used", r.prefetch_per_s, percent(r.prefetch_useful, x));
     put_line(s, "  governor   room for %.0f of %.0f; shrunk %.0f, grown %.0f; pressure %s", m->slots, m->slots_planned,
              m->shrinks, m->grows, percent(m->pressure, z));
+    put_warm_tier(s, m, &r);
     put_line(s, "  cache      %.0f of %llu experts in memory", m->resident, (unsigned long long)m->experts);
     put_map(s, m);
     put_profiles(s, m);
@@ -183,12 +207,12 @@ static json_t *number_or_null(double v)
 
 static json_t *rates_json(const hs_watch_rates *r)
 {
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:f, s:f, s:f}", "seconds", r->seconds,
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:f, s:f, s:f, s:o}", "seconds", r->seconds,
                      "prefill_tokens_per_s", r->prompt_per_s, "decode_tokens_per_s", r->generated_per_s, "misses_per_s",
                      r->misses_per_s, "disk_bytes_per_s", r->read_per_s, "speculative_bytes_per_s",
                      r->speculative_per_s, "prefetch_per_s", r->prefetch_per_s, "hit_rate", number_or_null(r->hit_rate),
                      "prefetch_useful", number_or_null(r->prefetch_useful), "disk_busy", r->io_busy, "stalled",
-                     r->stalled, "expanding", r->expanding);
+                     r->stalled, "expanding", r->expanding, "warm_share", number_or_null(r->warm_share));
 }
 
 static json_t *busy_json(const hs_watch_model *m)

@@ -122,6 +122,11 @@ void hs__engine_counters(const hs_engine *e, hs_engine_stats *s)
     s->slots = hs_residency_slots(e->residency);
     s->slots_planned = e->plan.n_slots;
     s->cache_bytes = hs_classes_bytes(&e->opened.classes, s->slots);
+    if (e->opened.warm) {
+        s->warm_bytes = s->cache_bytes;
+        s->warm_ratio_ppm = s->cache_bytes * 1000000 / hs_classes_bytes(&e->opened.decoded, s->slots);
+    }
+    s->warm_gain_ppm = (uint64_t)(hs__found_gain(e) * 1e6);
     s->cache_shrinks = r.shrinks;
     s->cache_grows = r.grows;
     s->is_preloading = e->is_preloading;

@@ -79,6 +79,7 @@ static int start_streaming(hs_engine *e, const hs_engine_options *opt, hs_err *e
                               .by_layer = opt->cache_by_layer,
                               .n_staging = e->plan.n_staging,
                               .warm_tier = o->warm,
+                              .other_slots = o->warm ? e->cold_slots : e->warm_slots,
                               .prefetch = opt->prefetch,
                               .prefetch_budget = opt->prefetch_budget ? opt->prefetch_budget : 256u << 20,
                               .verify_always = opt->io_verify_always,
@@ -227,6 +228,7 @@ void hs_engine_destroy(hs_engine **engine)
         hs_io_destroy(&e->io);
     }
     hs__heat_destroy(&e->heat);
+    hs_free(e->pace_place.dir);
     hs_free(e->seqs);
     hs_free(e->batch_seq);
     hs_free(e->batch_kv);
@@ -248,6 +250,15 @@ void hs_engine_destroy(hs_engine **engine)
     pthread_cond_destroy(&e->wake);
     hs_mutex_destroy(&e->lock);
     hs_free(e);
+}
+
+int hs_engine_save_learnt(hs_engine *e, hs_err *err)
+{
+    hs_err of_heat = {0};
+    int heat = e->heat ? hs__heat_save(e->heat, &of_heat) : 0, found = hs__keep_found(e, err);
+    if (heat < 0 && err)
+        *err = of_heat;
+    return heat < 0 ? heat : found;
 }
 
 const hs_plan *hs_engine_plan(const hs_engine *e)

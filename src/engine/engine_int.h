@@ -62,18 +62,30 @@ typedef struct hs__reading {
 bool hs__measure_waves(const char *file, const hs__reading *how, const hs_plan *p, const hs_speed *s, double hit_rate,
                        hs_drive *ret);
 
+/* What a generated token takes that lacks so many experts: none_s = 0: not known. */
+typedef struct hs__line {
+    double none_s, absent_s;
+} hs__line;
+
 /* pace_file.c: what of a model's pace was measured, and found out while it served. */
 typedef struct hs__pace {
     hs_drive drive;
     hs_speed speed;       /* of it what a generated token takes, and decoding an expert */
-    double found_gain;    /* of the warm tier, while serving, in tokens per second; 0 = nothing was found out */
+    hs__line cold, warm;  /* of tokens without and with a warm tier, while it served */
+    double found_gain;    /* tokens per second with it by those without; 0 = nothing was found out */
     uint32_t found_slots; /* with a cache of so many decoded experts */
 } hs__pace;
-/* Kept in opt->state_dir for this model, its drive, this machine and this build. -ENOENT: nothing is. */
-int hs__pace_load(const hs_engine_options *opt, const hs__opened *o, const hs_plan *p, hs__pace *ret,
-                  hs_err *err) HS_MUST_CHECK;
-int hs__pace_save(const hs_engine_options *opt, const hs__opened *o, const hs_plan *p, const hs__pace *pace,
-                  hs_err *err) HS_MUST_CHECK;
+/* Where it is kept: in a state folder, for this model, its drive, this machine and this build. */
+typedef struct hs__pace_place {
+    char *dir; /* owned; NULL: nowhere */
+    char key[600], name[48];
+} hs__pace_place;
+/* -ENOENT: the options name no folder. */
+int hs__pace_place_find(const hs_engine_options *opt, const hs__opened *o, const hs_plan *p, hs__pace_place *ret,
+                        hs_err *err) HS_MUST_CHECK;
+/* -ENOENT: nothing is kept. */
+int hs__pace_load(const hs__pace_place *at, hs__pace *ret, hs_err *err) HS_MUST_CHECK;
+int hs__pace_save(const hs__pace_place *at, const hs__pace *pace, hs_err *err) HS_MUST_CHECK;
 
 typedef struct hs__heat hs__heat;
 
@@ -91,6 +103,11 @@ struct hs_engine {
     char io_note[400]; /* how it reads, in words */
     double drive_bytes_per_s, drive_lone_bytes_per_s; /* as calibrated; 0 = it is not */
     hs_plan plan;
+    hs__pace_place pace_place;
+    uint32_t cold_slots, warm_slots; /* that the cache has, or would have, either way; 0: there is no choice */
+    hs__line other_line;             /* of tokens the other way, as kept */
+    double pace_found;               /* the gain that was kept last; of whoever saves */
+    bool is_line_kept;               /* of tokens this way; of the same */
     uint32_t max_queue;
     hs_pool *pool;
     hs_tokenizer *tokenizer;
@@ -137,6 +154,10 @@ struct hs_engine {
 double hs__expected_hit_rate(const hs_plan *p);
 /* Decides what is left to be decided, and changes e->opened and e->plan if it is for it. */
 int hs__choose_warm_tier(hs_engine *e, const hs_engine_options *opt, hs_err *err) HS_MUST_CHECK;
+/* Tokens per second with a warm tier by those without, as found out so far; 0: not known. Any thread. */
+double hs__found_gain(const hs_engine *e);
+/* Keeps what was found out while serving, if it is another gain than before. Any thread, one at a time. */
+int hs__keep_found(hs_engine *e, hs_err *err) HS_MUST_CHECK;
 /* drive.c: fills e->how, e->io_note and e->drive_bytes_per_s. */
 int hs__choose_io(hs_engine *e, const hs_engine_options *opt, hs_err *err) HS_MUST_CHECK;
 

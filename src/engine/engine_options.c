@@ -33,8 +33,9 @@ static const hs_option options[] = {
      "each use decodes one. That pays where the drive is slow, or answers late, for what the processors decode. auto "
      "computes at the start whether it clearly does, from how the drive reads at the model's pace and what decoding "
      "and computing take here (measured once for model, drive and build, in a second or so, and kept in the state "
-     "folder); off where the drive may not be measured (io.calibrate = off). Results are the same bits; models whose "
-     "experts are not compressed have none.",
+     "folder); off where the drive may not be measured (io.calibrate = off). While it serves, the two ways are "
+     "compared, and the next start does as was found. Results are the same bits; models whose experts are not "
+     "compressed have none.",
      false},
     {"cache", "preload_seconds", HS_OPT_SECONDS, "20", 0, 3600, NULL, "seconds",
      "At the start the experts that were used most before are read into free memory, most used first, for this long at "

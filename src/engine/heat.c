@@ -319,11 +319,6 @@ int hs__heat_save(hs__heat *h, hs_err *err)
     return r;
 }
 
-int hs_engine_save_heat(const hs_engine *e, hs_err *err)
-{
-    return e->heat ? hs__heat_save(e->heat, err) : 0;
-}
-
 int hs_engine_add_profile(hs_engine *e, const char *name, hs_err *err)
 {
     uint32_t ignored;

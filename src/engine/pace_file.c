@@ -16,14 +16,13 @@
 
 #define VERSION  1
 #define MAX_FILE 4096u
-#define MAX_KEY  600u
 
-typedef struct place {
-    char key[MAX_KEY], name[48];
-} place;
-
-static int find_place(const hs_engine_options *opt, const hs__opened *o, const hs_plan *p, place *ret, hs_err *err)
+int hs__pace_place_find(const hs_engine_options *opt, const hs__opened *o, const hs_plan *p, hs__pace_place *ret,
+                        hs_err *err)
 {
+    *ret = (hs__pace_place){0};
+    if (!opt->state_dir || !*opt->state_dir)
+        return hs_err_set(err, -ENOENT, "there is no state folder");
     char *file = NULL, drive[400];
     uint64_t bytes;
     const uint8_t *identity = hs_source_identity(o->source);
@@ -37,6 +36,8 @@ static int find_place(const hs_engine_options *opt, const hs__opened *o, const h
     snprintf(ret->key, sizeof ret->key, "%s; %s, %u threads; hotset " HOTSET_VERSION, drive, o->kernels->name,
              p->threads);
     hs_free(file);
+    if (r == 0 && !(ret->dir = hs_strdup(opt->state_dir)))
+        r = hs_err_set(err, -ENOMEM, "out of memory");
     return r;
 }
 
@@ -44,7 +45,7 @@ typedef struct field {
     const char *name;
     double *of;
 } field;
-#define FIELDS 8
+#define FIELDS 12
 
 /* Of a pace, in seconds and bytes. */
 static void list_fields(hs__pace *x, field ret[FIELDS])
@@ -56,6 +57,10 @@ static void list_fields(hs__pace *x, field ret[FIELDS])
                                {"token_s", &x->speed.decode_s},
                                {"token_experts_s", &x->speed.decode_experts_s},
                                {"token_shared_experts_s", &x->speed.decode_shared_s},
+                               {"cold_token_s", &x->cold.none_s},
+                               {"cold_absent_s", &x->cold.absent_s},
+                               {"warm_token_s", &x->warm.none_s},
+                               {"warm_absent_s", &x->warm.absent_s},
                                {"found_gain", &x->found_gain}};
     memcpy(ret, all, sizeof all);
 }
@@ -86,49 +91,31 @@ static int parse(const json_t *j, const char *path, const char *key, hs__pace *r
     return 0;
 }
 
-static bool has_place(const hs_engine_options *opt)
+int hs__pace_load(const hs__pace_place *at, hs__pace *ret, hs_err *err)
 {
-    return opt->state_dir && *opt->state_dir;
-}
-
-int hs__pace_load(const hs_engine_options *opt, const hs__opened *o, const hs_plan *p, hs__pace *ret, hs_err *err)
-{
-    place at;
-    if (!has_place(opt))
-        return hs_err_set(err, -ENOENT, "there is no state folder");
-    int r = find_place(opt, o, p, &at, err);
-    if (r < 0)
-        return r;
     json_t *j = NULL;
-    char *path = hs_asprintf("%s/%s", opt->state_dir, at.name);
-    r = path ? hs_json_load_file(path, MAX_FILE, &j, err) : hs_err_set(err, -ENOMEM, "out of memory");
+    char *path = hs_asprintf("%s/%s", at->dir, at->name);
+    int r = path ? hs_json_load_file(path, MAX_FILE, &j, err) : hs_err_set(err, -ENOMEM, "out of memory");
     if (r == 0)
-        r = parse(j, path, at.key, ret, err);
+        r = parse(j, path, at->key, ret, err);
     json_decref(j);
     hs_free(path);
     return r;
 }
 
-int hs__pace_save(const hs_engine_options *opt, const hs__opened *o, const hs_plan *p, const hs__pace *pace,
-                  hs_err *err)
+int hs__pace_save(const hs__pace_place *at, const hs__pace *pace, hs_err *err)
 {
-    place at;
     field f[FIELDS];
     hs__pace x = *pace;
-    if (!has_place(opt))
-        return 0;
-    int r = find_place(opt, o, p, &at, err);
-    if (r < 0)
-        return r;
     json_t *j =
-        json_pack("{s:i, s:s, s:I}", "version", VERSION, "key", at.key, "found_slots", (json_int_t)pace->found_slots);
+        json_pack("{s:i, s:s, s:I}", "version", VERSION, "key", at->key, "found_slots", (json_int_t)pace->found_slots);
     list_fields(&x, f);
     bool is_whole = j != NULL;
     for (size_t i = 0; is_whole && i < FIELDS; i++)
         is_whole = json_object_set_new(j, f[i].name, json_real(*f[i].of)) == 0;
     char *text = is_whole ? json_dumps(j, JSON_INDENT(1)) : NULL;
-    r = text ? hs_state_write(opt->state_dir, at.name, text, strlen(text), err)
-             : hs_err_set(err, -ENOMEM, "out of memory");
+    int r =
+        text ? hs_state_write(at->dir, at->name, text, strlen(text), err) : hs_err_set(err, -ENOMEM, "out of memory");
     hs_free(text);
     json_decref(j);
     return r;

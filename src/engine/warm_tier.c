@@ -5,10 +5,14 @@
  * Two plans of the same memory are forecast: with slots for decoded experts, and with more slots and a decoding for
  * each use. What a layer computes, how long an expert takes to decode, and how the drive answers at that pace, is
  * measured on this model and kept (pace_file.c); the hit rates are those of forecast.c's curve. All of it is uncertain,
- * and a warm tier that is wrong costs every use, so it has to win by HS_WARM_TIER_WINS. What was found out while the
- * model served from a cache of about that size (hs_residency_stats.warm_gain) goes before the forecast. Decoding is
- * measured first, in milliseconds: where it could not win on a drive that answers after FIRST_AT_MOST, nothing else is.
- * Where several drives add up, or nothing may be measured, there is none.
+ * and a warm tier that is wrong costs every use, so it has to win by HS_WARM_TIER_WINS. Decoding is measured first, in
+ * milliseconds: where it could not win on a drive that answers after FIRST_AT_MOST, nothing else is. Where several
+ * drives add up, or nothing may be measured, there is none.
+ *
+ * What is found out while the model serves (residency's shadow.c) is kept, too, and decides the next start with a cache
+ * of about that size: what tokens take the way that it served, and the gain, of which the other part is an estimate
+ * until it has served that way as well. An estimate is a lower bound, so where it is no clear loss a start tries the
+ * warm tier once; from then on both ways are measured.
  */
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +26,9 @@
 #include "store/disk.h"
 
 #define FIRST_AT_MOST 2e-3
-#define ALIKE         8u /* a cache that differs by less than one in so many slots is the same */
+#define WORTH_TRYING  0.9  /* estimated without it: estimates have been too low by a tenth and more */
+#define SAME          0.02 /* gains that differ by less are not written again */
+#define ALIKE         8u   /* a cache that differs by less than one in so many slots is the same */
 
 static hs_forecast expected(const hs_plan *p, const hs_speed *s, const hs_drive *d)
 {
@@ -98,30 +104,31 @@ static bool may_pay(const hs_engine *e, const hs_plan *with, const hs_speed *s)
 }
 
 /* Measures what is not known, and keeps it; false: it cannot be measured, or could not pay. */
-static bool find_pace(const hs_engine *e, const hs_engine_options *opt, const hs_plan *with, hs__pace *ret)
+static bool find_pace(hs_engine *e, const hs_engine_options *opt, const hs_plan *with, hs__pace *ret)
 {
     hs_err err = {0};
     hs_speed s = {0};
-    if (hs__pace_load(opt, &e->opened, &e->plan, ret, &err) < 0)
+    bool is_kept = hs__pace_place_find(opt, &e->opened, &e->plan, &e->pace_place, &err) == 0;
+    if (!is_kept || hs__pace_load(&e->pace_place, ret, &err) < 0)
         *ret = (hs__pace){0};
     if (ret->drive.bytes_per_s > 0 && opt->io_calibrate != HS_CALIBRATE_ALWAYS)
         return true;
     if (hs__measure_expanding(e->opened.objects, e->pool, &s.expand_s, &err) < 0 || !may_pay(e, with, &s) ||
         hs_speed_measure(opt, &e->plan, 0, &ret->speed, &err) < 0 || !find_drive(e, opt, &ret->speed, &ret->drive))
         return false;
-    if (hs__pace_save(opt, &e->opened, &e->plan, ret, &err) < 0)
+    if (is_kept && hs__pace_save(&e->pace_place, ret, &err) < 0)
         hs_warn("what was measured for cache.warm_tier is not kept: %s", err.text);
     return true;
 }
 
 /* ---- the choice ---- */
 
-static void tell(const hs_engine *e, const hs_plan *with, const hs__pace *x, double gain, bool is_found, bool pays)
+static void tell(const hs_engine *e, const hs_plan *with, const hs__pace *x, const char *how, double gain, bool pays)
 {
     hs_info("cache.warm_tier: %s: %u experts compressed instead of %u, which %s to be %.2f times as fast (the drive "
             "brings n experts in %.2f ms + n times %.2f, decoding one takes %.2f, computing a token %.1f)",
-            pays ? "on" : "off", with->n_slots, e->plan.n_slots, is_found ? "was found" : "is expected", gain,
-            x->drive.first_s * 1e3, x->drive.each_s * 1e3, x->speed.expand_s * 1e3, x->speed.decode_s * 1e3);
+            pays ? "on" : "off", with->n_slots, e->plan.n_slots, how, gain, x->drive.first_s * 1e3,
+            x->drive.each_s * 1e3, x->speed.expand_s * 1e3, x->speed.decode_s * 1e3);
 }
 
 static bool is_alike(uint32_t a, uint32_t b)
@@ -129,21 +136,37 @@ static bool is_alike(uint32_t a, uint32_t b)
     return (a > b ? a - b : b - a) <= b / ALIKE;
 }
 
+/* What was found out of a cache of another size says nothing. */
+static void forget_others(const hs_engine *e, hs__pace *x)
+{
+    if (x->found_gain > 0 && is_alike(x->found_slots, e->cold_slots))
+        return;
+    x->cold = x->warm = (hs__line){0};
+    x->found_gain = 0;
+}
+
 /* The plan with it, and whether it pays; what cannot be measured or does not fit is no reason for it. */
-static bool pays(const hs_engine *e, const hs_engine_options *opt, hs_plan *ret_with)
+static bool pays(hs_engine *e, const hs_engine_options *opt, hs_plan *ret_with)
 {
     hs__pace x;
     hs_err ignored;
     double gain;
     if (hs__plan(opt, &e->opened, ret_with, &ignored) < 0 || !find_pace(e, opt, ret_with, &x))
         return false;
-    bool is_found = x.found_gain > 0 && is_alike(x.found_slots, e->plan.n_slots);
+    e->cold_slots = e->plan.n_slots;
+    forget_others(e, &x);
     bool is = hs_warm_tier_pays(&e->plan, ret_with, &x.speed, &x.drive, &gain);
-    if (is_found) {
+    bool is_tried = x.warm.none_s > 0, was_without = x.cold.none_s > 0;
+    if (x.found_gain > 0) {
         gain = x.found_gain;
-        is = gain > HS_WARM_TIER_WINS;
+        is = gain > (is_tried ? HS_WARM_TIER_WINS : WORTH_TRYING);
     }
-    tell(e, ret_with, &x, gain, is_found, is);
+    const char *how = x.found_gain <= 0 ? "is expected" : is_tried && was_without ? "was found" : "was estimated";
+    tell(e, ret_with, &x, how, gain, is);
+    e->warm_slots = ret_with->n_slots;
+    e->other_line = is ? x.cold : x.warm;
+    e->pace_found = x.found_gain;
+    e->is_line_kept = is ? is_tried : was_without;
     return is;
 }
 
@@ -161,4 +184,50 @@ int hs__choose_warm_tier(hs_engine *e, const hs_engine_options *opt, hs_err *err
         return hs__set_warm(o, false, err);
     e->plan = with;
     return 0;
+}
+
+/* ---- what is found out ---- */
+
+double hs__found_gain(const hs_engine *e)
+{
+    hs_residency_tier t;
+    if (!hs_residency_get_tier(e->residency, &t))
+        return 0;
+    double other = e->other_line.none_s + e->other_line.absent_s * t.other_absent;
+    if (e->other_line.none_s <= 0 || t.token_s <= 0)
+        return t.gain;
+    return e->opened.warm ? other / t.token_s : t.token_s / other;
+}
+
+/* What the next start will do otherwise. */
+static void tell_found(const hs_engine *e, double gain)
+{
+    bool is_measured = e->other_line.none_s > 0;
+    bool would = gain > (is_measured || e->opened.warm ? HS_WARM_TIER_WINS : WORTH_TRYING);
+    if (would != e->opened.warm)
+        hs_info(
+            "cache.warm_tier: while serving, with it is %s %.2f times as fast as without; the next start turns it %s",
+            is_measured ? "measured to be" : "estimated to be", gain, would ? "on" : "off");
+}
+
+int hs__keep_found(hs_engine *e, hs_err *err)
+{
+    hs_residency_tier t;
+    hs__pace x;
+    double gain = hs__found_gain(e);
+    if (gain <= 0 || (e->is_line_kept && fabs(gain - e->pace_found) < SAME) || !hs_residency_get_tier(e->residency, &t))
+        return 0;
+    e->pace_found = gain;
+    e->is_line_kept = true;
+    tell_found(e, gain);
+    if (!e->pace_place.dir)
+        return 0;
+    int r = hs__pace_load(&e->pace_place, &x, err);
+    if (r < 0)
+        return r;
+    forget_others(e, &x);
+    *(e->opened.warm ? &x.warm : &x.cold) = (hs__line){t.none_s, t.absent_s};
+    x.found_gain = gain;
+    x.found_slots = e->cold_slots;
+    return hs__pace_save(&e->pace_place, &x, err);
 }

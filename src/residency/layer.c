@@ -126,19 +126,19 @@ static uint32_t bounded(uint32_t n, uint32_t least, uint32_t most)
 }
 
 /* A chunk's last tokens are told apart from the others: what follows resembles them most. */
-static void tell_policy(hs_residency *r, uint32_t object, const hs_expert_want *w)
+void hs__tell_policy(const hs_residency *r, void *state, uint32_t object, const hs_expert_want *w)
 {
     uint32_t uses = bounded(w->n_tokens, 1, r->span), last = bounded(w->n_last, 0, uses), span = r->span;
     if (!r->sweep || span <= HS_LAST_TOKENS) {
-        r->policy->access(r->policy_state, object, uses, span, r->tick);
+        r->policy->access(state, object, uses, span, r->tick);
         return;
     }
     last = bounded(last, 0, HS_LAST_TOKENS);
     span -= HS_LAST_TOKENS;
     if (uses > last)
-        r->policy->access(r->policy_state, object, bounded(uses - last, 1, span), span, r->tick - HS_LAST_TOKENS);
+        r->policy->access(state, object, bounded(uses - last, 1, span), span, r->tick - HS_LAST_TOKENS);
     if (last)
-        r->policy->access(r->policy_state, object, last, HS_LAST_TOKENS, r->tick);
+        r->policy->access(state, object, last, HS_LAST_TOKENS, r->tick);
 }
 
 /* The first of hits can be delivered as it is. */
@@ -184,7 +184,7 @@ static int begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32
         r->wants[i].is_hit = is_in_memory(r, slot);
         if (ret_resident)
             ret_resident[i] = r->wants[i].is_hit;
-        tell_policy(r, object, &wants[i]);
+        hs__tell_policy(r, r->policy_state, object, &wants[i]);
         if (slot != HS__NONE) {
             arrived |= meet(r, i, slot);
             continue;
@@ -192,6 +192,7 @@ static int begin(void *self, uint32_t layer, const hs_expert_want *wants, uint32
         hs__count(&r->count.misses, 1);
         put(&r->pending, i);
     }
+    hs__shadow_uses(r, wants, n);
     hs__prefetch_resolve(r, layer);
     hs__worth_asked(r, is_left(&r->pending));
     issue(r, false);
@@ -433,6 +434,7 @@ static void session(void *self)
     hs_residency *r = self;
     if (r->policy->session)
         r->policy->session(r->policy_state, r->tick);
+    hs__shadow_session(r);
 }
 
 const hs_experts_ops hs__experts_ops = {

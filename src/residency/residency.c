@@ -89,7 +89,8 @@ uint64_t hs_residency_overhead_bytes(const hs_objects *o, uint32_t n_experts, ui
     return sizeof(hs_residency) + policy + n_slots * (sizeof(hs__slot) + sizeof(uint32_t)) + n * sizeof(uint32_t) +
            n / 8 + 1 + n_loads * (sizeof(hs__load) + sizeof(void *)) + n_staging * sizeof(uint32_t) + layer +
            n / n_experts * (sizeof(hs__ahead) + sizeof(uint8_t)) + HS__MAX_TASKS * sizeof(hs__task) +
-           n_threads * (hs_decoder_bytes() + sizeof(void *));
+           n_threads * (hs_decoder_bytes() + sizeof(void *)) +
+           (hs_residency_can_be_warm(o) ? hs__shadow_bytes(n / n_experts, n_experts) : 0);
 }
 
 static int check_config(const hs_residency_config *c, hs_classes *ret_classes, const hs_policy **ret_policy,
@@ -259,7 +260,7 @@ int hs_residency_create(const hs_residency_config *cfg, hs_residency **ret, hs_e
     hs_mutex_init(&r->lock, HS_RANK_RESIDENCY);
     hs_cond_init(&r->wake);
     set_sizes(r);
-    if (!allocate(r))
+    if (!allocate(r) || !hs__shadow_init(r))
         e = hs_err_set(err, -ENOMEM, "residency: out of memory for %u slots of %llu bytes in all", r->max_slots,
                        (unsigned long long)r->arena_bytes);
     for (uint32_t i = 0; e == 0 && i < r->n_decoders; i++)
@@ -317,6 +318,7 @@ void hs_residency_destroy(hs_residency **residency)
     stop_loads(r);
     for (uint32_t i = 0; r->decoders && i < r->n_decoders; i++)
         hs_decoder_destroy(&r->decoders[i]);
+    hs__shadow_deinit(r);
     hs_map_free(r->arena, r->arena_bytes);
     hs_map_free(r->staging, r->n_staging * r->staging_bytes);
     void *const tables[] = {r->slab_of,
@@ -377,4 +379,19 @@ hs_residency_stats hs_residency_get_stats(const hs_residency *r)
     HS__COUNTERS(X)
 #undef X
     return s;
+}
+
+static double told(const _Atomic uint64_t *at, double unit)
+{
+    return (double)atomic_load_explicit(at, memory_order_relaxed) * unit;
+}
+
+bool hs_residency_get_tier(const hs_residency *r, hs_residency_tier *ret)
+{
+    *ret = (hs_residency_tier){.gain = told(&r->told.gain_ppm, 1e-6),
+                               .token_s = told(&r->told.token_ns, 1e-9),
+                               .none_s = told(&r->told.none_ns, 1e-9),
+                               .absent_s = told(&r->told.absent_ns, 1e-9),
+                               .other_absent = told(&r->told.other_absent_ppm, 1e-6)};
+    return ret->gain > 0;
 }

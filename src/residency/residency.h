@@ -35,6 +35,7 @@ typedef struct hs_residency_config {
     /* Slots hold records as they are stored, and are as big; what is asked for is decoded into staging buffers, which
      * are as big as what they hold then. Only if hs_residency_can_be_warm. */
     bool warm_tier;
+    uint32_t other_slots; /* that the same memory would give the other way, to measure it beside; 0 = it is not */
     bool prefetch;
     uint64_t prefetch_budget; /* speculative bytes outstanding at most; raised to one expert if less */
     /* Asked now and then while the engine thread waits for the drive; true: the wait fails with -ECANCELED. May be
@@ -115,6 +116,16 @@ typedef struct hs_residency_stats {
     uint64_t moves;          /* experts copied into a slot that stays */
 } hs_residency_stats;
 hs_residency_stats hs_residency_get_stats(const hs_residency *r);
+
+/* Whether the warm tier pays, as measured while single tokens are decoded. */
+typedef struct hs_residency_tier {
+    double gain;             /* tokens/s with it by those without, of which one is estimated */
+    double token_s;          /* a token as it is, and by a line: */
+    double none_s, absent_s; /* one that lacks no expert, and what each that it lacks takes */
+    double other_absent;     /* what one would lack on average the other way, with cfg.other_slots */
+} hs_residency_tier;
+/* False: not known (yet). Any thread. */
+bool hs_residency_get_tier(const hs_residency *r, hs_residency_tier *ret);
 
 /* One layer: what of it is in memory, and reading ahead for it. */
 typedef struct hs_residency_layer {

@@ -206,6 +206,41 @@ typedef struct hs__ways {
     uint32_t steps;
 } hs__ways;
 
+/* A cache that is only counted (shadow.c). */
+typedef struct hs__counted {
+    void *policy;
+    uint8_t *has; /* [objects of the counted layers] */
+    uint32_t n_slots, n_used;
+    double short_layers, lacked; /* layers that lacked any; uses of experts that it did not have */
+} hs__counted;
+
+/* Sums over layers of decode steps. */
+typedef struct hs__layer_times {
+    double n, ns, decoding; /* decoding: ns that the layer would save, or take, the other way */
+} hs__layer_times;
+
+/* Sums over decode steps of one token. */
+typedef struct hs__tokens {
+    double n, ns, absent, squares, products; /* squares of the absent, their products with ns */
+    double lately;                           /* ns that one takes */
+} hs__tokens;
+
+typedef struct hs__shadow {
+    uint32_t n_layers;     /* that are counted; 0: nothing is measured */
+    uint32_t n_slots;      /* of the cache that is measured */
+    hs__counted caches[2]; /* as it is; the other way */
+    uint32_t *asked, set;  /* [objects] number of the layer pass that last asked for it */
+    uint64_t tokens, wait_before, busy_before, from_ns;
+    uint32_t blocks;
+    double layers;                                   /* counted */
+    hs__layer_times full, part;                      /* of layers that lacked none; some */
+    double part_absent, part_squares, part_products; /* sums of the absent, their squares, by ns */
+    double computing;                                /* ns in those, without waiting */
+    double between, spans, in_layers, lately;        /* ns between layers, by steps; of this step; a layer's */
+    hs__tokens whole;
+    double token_absent; /* of this step */
+} hs__shadow;
+
 typedef struct hs__task {
     hs__load *load;
     hs_frame frame;
@@ -300,6 +335,10 @@ struct hs_residency {
     uint64_t sweep_budget;       /* of them in a sweep: its window; in decoding the configured budget holds */
 
     hs__ways ways;
+    hs__shadow shadow;
+    struct {
+        _Atomic uint64_t gain_ppm, token_ns, none_ns, absent_ns, other_absent_ppm;
+    } told; /* hs_residency_tier, in integers */
 
     /* What guesses are worth. */
     hs__ahead *ahead;                              /* [n_layers] */
@@ -456,6 +495,18 @@ void hs__ways_decoded(hs_residency *r, uint64_t raw_bytes, uint64_t ns);
 /* A raw read has failed for good: that way is closed. */
 void hs__ways_failed(hs_residency *r, const hs_err *err);
 
+/* ---- shadow.c ---- */
+/* Memory for it at most. */
+uint64_t hs__shadow_bytes(uint32_t n_layers, uint32_t n_experts);
+/* False: no memory. */
+bool hs__shadow_init(hs_residency *r);
+void hs__shadow_deinit(hs_residency *r);
+/* The layer begins, with these wants. */
+void hs__shadow_uses(hs_residency *r, const hs_expert_want *wants, uint32_t n);
+void hs__shadow_session(hs_residency *r);
+/* The layer ends; so many of its experts were not there. */
+void hs__shadow_learn(hs_residency *r, uint64_t now, uint64_t absent);
+
 /* ---- expand.c ---- */
 typedef enum hs__whose {
     HS__WANTED,  /* what is asked for */
@@ -469,6 +520,8 @@ bool hs__check_known(hs_residency *r);
 
 /* ---- layer.c ---- */
 extern const hs_experts_ops hs__experts_ops;
+/* The policy with that state, the cache's or one that is only counted, hears of the layer's use of an object. */
+void hs__tell_policy(const hs_residency *r, void *state, uint32_t object, const hs_expert_want *w);
 /* What a slot that was asked for has become. */
 void hs__want_ready(hs_residency *r, uint32_t want);
 void hs__want_failed(hs_residency *r, uint32_t want, int code, const hs_err *err);

@@ -252,7 +252,9 @@ void hs__worth_end(hs_residency *r)
     uint64_t stall = hs__stood_ns(r) - r->stood_before, missed = absent(r) - r->absent_before;
     hs__count(&a->count.stall_ns, stall);
     hs__count(&a->count.absent, missed);
-    hs__ways_learn(r, hs_now_ns(), stall, missed);
+    uint64_t now = hs_now_ns();
+    hs__ways_learn(r, now, stall, missed);
+    hs__shadow_learn(r, now, missed);
     if (r->sweep || !r->cfg.prefetch)
         return;
     if (a->hint_step != r->steps) {

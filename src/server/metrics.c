@@ -99,6 +99,13 @@ static const metric metrics[] = {
      STAT(unpacked)},
     {"hotset_experts_warm_hits_total", "counter", "Experts that were decoded from memory (cache.warm_tier).", STATS_U64,
      STAT(warm_hits)},
+    {"hotset_warm_tier_bytes", "gauge", "Memory for experts that are kept compressed (cache.warm_tier).", STATS_U64,
+     STAT(warm_bytes)},
+    {"hotset_warm_tier_ratio", "gauge", "Size of an expert in it, of its size decoded; 0: there is none.", STATS_PPM,
+     STAT(warm_ratio_ppm)},
+    {"hotset_warm_tier_gain_ratio", "gauge",
+     "Tokens per second with it by those without, as measured while serving; 0: not known.", STATS_PPM,
+     STAT(warm_gain_ppm)},
     {"hotset_stall_seconds_total", "counter", "Time computing stood still for reads.", STATS_NS, STAT(disk_wait_ns)},
     {"hotset_expand_seconds_total", "counter", "Time spent on decompression while waiting.", STATS_NS, STAT(expand_ns)},
 };

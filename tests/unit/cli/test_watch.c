@@ -153,6 +153,17 @@ static void test_top_fits(void **state)
     assert_non_null(strstr(b.data, "layers 1-2         #1\n"));
     assert_non_null(strstr(b.data, "slot 0   decode   prompt 8, generated 5 of 9, for process 77\n"));
     assert_non_null(strstr(b.data, "b: loading\n"));
+    assert_null(strstr(b.data, "warm tier"));
+    m->warm_gain = 0.97;
+    hs_buf_clear(&b);
+    hs_watch_format_top(a, z, "unix:/run/hotset/api.sock", 1000, 80, 23, &b);
+    assert_non_null(strstr(b.data, "  warm tier  off; with it 0.97 times as fast\n"));
+    m->warm_bytes = 4e12;
+    m->warm_ratio = 0.66;
+    m->warm_hits = 27;
+    hs_buf_clear(&b);
+    hs_watch_format_top(a, z, "unix:/run/hotset/api.sock", 1000, 80, 23, &b);
+    assert_non_null(strstr(b.data, "  warm tier  3.6 TiB at 66 % of their size, 90 % of hits; 0.97 times as fast\n"));
     m->n_busy = 0;
     m->n_layers = 92;
     m->shrinks = m->grows = 999;
@@ -188,6 +199,13 @@ static void test_ps(void **state)
     assert_string_equal(b.data, "MODEL           STATE       EXPERTS     CACHE    MEMORY  RUN WAIT  HITS       UP\n"
                                 "ta\"le           loaded         75/0       0 B   1.0 MiB    0    0  75 %      59s\n"
                                 "b               loading         0/0       0 B       0 B    0    0     -      59s\n");
+    hs_buf_clear(&b);
+    w->models[0].warm_bytes = 1 << 20;
+    w->models[0].warm_ratio = 0.83;
+    w->models[0].warm_hits = 15;
+    w->models[0].warm_gain = 1.125;
+    hs_watch_format_ps(w, 1059, &b);
+    assert_non_null(strstr(b.data, "\n  warm tier: kept compressed to 83 %, 50 % of hits; 1.12 times as fast\n"));
     hs_buf_deinit(&b);
     char up[16];
     hs_watch_uptime(up, -5);

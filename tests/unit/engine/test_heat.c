@@ -75,7 +75,7 @@ static void ask(hs_engine *e, uint32_t prompt)
 static void save(hs_engine *e)
 {
     hs_err err = {0};
-    if (hs_engine_save_heat(e, &err) < 0)
+    if (hs_engine_save_learnt(e, &err) < 0)
         fail_msg("%s", err.text);
 }
 
@@ -427,7 +427,7 @@ static void without_a_folder_nothing_is_kept(void **state)
     start(e);
     ask(e, 0);
     hs_err err = {0};
-    assert_true(hs_engine_save_heat(e, &err) < 0);
+    assert_true(hs_engine_save_learnt(e, &err) < 0);
     assert_non_null(strstr(err.text, dir));
     ask(e, 1);
     hs_engine_destroy(&e);

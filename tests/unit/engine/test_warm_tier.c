@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "cache/replay.h"
 #include "engine/engine_int.h"
+#include "residency/residency_int.h"
 #include "sanitized.h"
 #include "tale.h"
 
@@ -173,6 +174,7 @@ static hs_engine_options automatic(void)
 typedef struct opened {
     hs__opened o;
     hs_plan plan;
+    hs__pace_place at;
 } opened;
 
 static void open_model(const hs_engine_options *opt, opened *m)
@@ -180,8 +182,15 @@ static void open_model(const hs_engine_options *opt, opened *m)
     hs_err err = {0};
     hs_engine_options cold = *opt;
     cold.warm_tier = HS_WARM_OFF;
-    if (hs__open(&cold, &m->o, &err) < 0 || hs__plan(&cold, &m->o, &m->plan, &err) < 0)
+    if (hs__open(&cold, &m->o, &err) < 0 || hs__plan(&cold, &m->o, &m->plan, &err) < 0 ||
+        hs__pace_place_find(&cold, &m->o, &m->plan, &m->at, &err) < 0)
         fail_msg("%s", err.text);
+}
+
+static void close_model(opened *m)
+{
+    hs_free(m->at.dir);
+    hs__close(&m->o);
 }
 
 /* What comes up with that kept. */
@@ -189,7 +198,7 @@ static bool is_warm_with(const hs_engine_options *opt, const opened *m, const hs
 {
     hs_engine *e = NULL;
     hs_err err = {0};
-    assert_int_equal(hs__pace_save(opt, &m->o, &m->plan, x, &err), 0);
+    assert_int_equal(hs__pace_save(&m->at, x, &err), 0);
     if (hs_engine_create(opt, &e, &err) < 0)
         fail_msg("%s", err.text);
     bool is = hs_engine_plan(e)->warm;
@@ -214,6 +223,7 @@ static void what_is_kept_decides(void **state)
     fast.drive.each_s = 10e-6;
     assert_false(is_warm_with(&opt, &m, &fast));
     hs__pace found = x; /* what was found out goes before */
+    found.cold = found.warm = (hs__line){1e-3, 0};
     found.found_gain = 0.9;
     found.found_slots = m.plan.n_slots;
     assert_false(is_warm_with(&opt, &m, &found));
@@ -225,7 +235,7 @@ static void what_is_kept_decides(void **state)
     assert_true(is_warm_with(&opt, &m, &found));
     opt.io_calibrate = HS_CALIBRATE_OFF; /* nothing but defaults */
     assert_false(is_warm_with(&opt, &m, &x));
-    hs__close(&m.o);
+    close_model(&m);
 }
 
 static void it_is_measured_once(void **state)
@@ -237,39 +247,127 @@ static void it_is_measured_once(void **state)
     hs__pace x, again;
     opened m;
     open_model(&opt, &m);
-    assert_int_equal(hs__pace_load(&opt, &m.o, &m.plan, &x, &err), -ENOENT);
+    assert_int_equal(hs__pace_load(&m.at, &x, &err), -ENOENT);
     assert_int_equal(hs_engine_create(&opt, &e, &err), 0);
     hs_engine_destroy(&e);
-    if (hs__pace_load(&opt, &m.o, &m.plan, &x, &err) < 0)
+    if (hs__pace_load(&m.at, &x, &err) < 0)
         fail_msg("%s", err.text);
     assert_true(x.drive.bytes_per_s > 0 && x.drive.first_s + x.drive.each_s > 0);
     assert_true(x.speed.decode_s > 0 && x.speed.expand_s > 0 && x.found_gain == 0);
     assert_int_equal(hs_engine_create(&opt, &e, &err), 0);
     hs_engine_destroy(&e);
-    assert_int_equal(hs__pace_load(&opt, &m.o, &m.plan, &again, &err), 0);
+    assert_int_equal(hs__pace_load(&m.at, &again, &err), 0);
     /* What is measured twice is never the same. */
     assert_true(x.speed.expand_s == again.speed.expand_s && x.speed.decode_s == again.speed.decode_s &&
                 x.drive.first_s == again.drive.first_s && x.drive.each_s == again.drive.each_s);
-    opt.io_calibrate = HS_CALIBRATE_ALWAYS;
-    x.found_gain = 1.5;
-    assert_int_equal(hs__pace_save(&opt, &m.o, &m.plan, &x, &err), 0);
-    assert_int_equal(hs_engine_create(&opt, &e, &err), 0);
-    hs_engine_destroy(&e);
-    assert_int_equal(hs__pace_load(&opt, &m.o, &m.plan, &again, &err), 0);
-    assert_true(again.found_gain == 1.5 && again.speed.expand_s != x.speed.expand_s);
     hs_plan other = m.plan;
+    hs__pace_place elsewhere;
     other.threads++;
-    assert_int_equal(hs__pace_load(&opt, &m.o, &other, &x, &err), -ENOENT);
-    hs__close(&m.o);
+    assert_int_equal(hs__pace_place_find(&opt, &m.o, &other, &elsewhere, &err), 0);
+    assert_string_equal(elsewhere.name, m.at.name);
+    assert_int_equal(hs__pace_load(&elsewhere, &x, &err), -ENOENT);
+    hs_free(elsewhere.dir);
+    close_model(&m);
 }
 
-/* A file that somebody has changed is measured anew, and written. */
+/* But where it is to be measured always; what was found out stays. */
+static void always_is_measured_anew(void **state)
+{
+    (void)state;
+    hs_engine_options opt = automatic();
+    hs_engine *e = NULL;
+    hs_err err = {0};
+    opened m;
+    if (SANITIZED)
+        skip(); /* measuring takes minutes */
+    open_model(&opt, &m);
+    hs__pace again, x = {.drive = {1e9, 1e-4, 1e-4}, .speed = {.decode_s = 1e-3, .expand_s = 1e-5}};
+    opt.io_calibrate = HS_CALIBRATE_ALWAYS;
+    x.found_gain = 1.5;
+    assert_int_equal(hs__pace_save(&m.at, &x, &err), 0);
+    assert_int_equal(hs_engine_create(&opt, &e, &err), 0);
+    hs_engine_destroy(&e);
+    assert_int_equal(hs__pace_load(&m.at, &again, &err), 0);
+    assert_true(again.found_gain == 1.5 && again.speed.expand_s != x.speed.expand_s);
+    close_model(&m);
+}
+
+/* As if it had served: an estimate, and what tokens take, in us. */
+typedef struct served {
+    bool warm; /* that it does */
+    double gain;
+    uint32_t token, none, absent, other_absent;
+    double kept; /* gain */
+} served;
+
+static void serve(const hs_engine_options *opt, const opened *m, const served *s)
+{
+    hs_engine *e = NULL;
+    hs_err err = {0};
+    hs__pace x;
+    assert_int_equal(hs_engine_create(opt, &e, &err), 0);
+    assert_int_equal(hs_engine_plan(e)->warm, s->warm);
+    assert_true(e->warm_slots > e->cold_slots && e->plan.n_slots == (s->warm ? e->warm_slots : e->cold_slots));
+    assert_int_equal(e->residency->cfg.other_slots, s->warm ? e->cold_slots : e->warm_slots);
+    assert_int_equal(hs_engine_save_learnt(e, &err), 0); /* nothing yet */
+    atomic_store(&e->residency->told.gain_ppm, (uint64_t)(s->gain * 1e6));
+    atomic_store(&e->residency->told.token_ns, s->token * 1000u);
+    atomic_store(&e->residency->told.none_ns, s->none * 1000u);
+    atomic_store(&e->residency->told.absent_ns, s->absent * 1000u);
+    atomic_store(&e->residency->told.other_absent_ppm, s->other_absent * 1000000u);
+    assert_int_equal(hs_engine_save_learnt(e, &err), 0);
+    hs__engine_publish(e);
+    hs_engine_stats st = hs_engine_get_stats(e);
+    assert_true(fabs((double)st.warm_gain_ppm * 1e-6 - s->kept) < 1e-3);
+    assert_true((st.warm_bytes > 0) == s->warm && (st.warm_ratio_ppm > 0) == s->warm);
+    hs_engine_destroy(&e);
+    assert_int_equal(hs__pace_load(&m->at, &x, &err), 0);
+    assert_int_equal(x.found_slots, m->plan.n_slots);
+    assert_true(fabs(x.found_gain - s->kept) < 0.02);
+}
+
+/* What has been found out while serving is kept, and turns the next start's choice round. */
+static void a_wrong_choice_is_noticed(void **state)
+{
+    (void)state;
+    static const served runs[] = {
+        {false, 0.80, 1000, 500, 50, 5, 0.8},         /* as forecast: off, clearly */
+        {false, 0.95, 1000, 500, 50, 5, 0.95},        /* not so clear: it is tried */
+        {true, 0.97, 900, 800, 50, 10, 1000.0 / 900}, /* and measured: tokens that lack 10 without */
+        {true, 0.97, 1100, 850, 50, 10, 1000.0 / 1100},
+        {false, 0.97, 1000, 500, 50, 5, 1000.0 / (850 + 5 * 50)}, /* no second try */
+        {false, 0.97, 1300, 500, 50, 5, 1300.0 / (850 + 5 * 50)}, /* the drive has got slower */
+        {true, 0.9, 1000, 800, 50, 10, 1.0},
+    };
+    hs_engine_options opt = automatic();
+    hs_err err = {0};
+    opened m;
+    open_model(&opt, &m);
+    hs__pace x = {.drive = {.bytes_per_s = 2e9, .first_s = 20e-6, .each_s = 10e-6},
+                  .speed = {.decode_s = 1e-3, .decode_experts_s = 6e-4, .expand_s = 10e-6}};
+    assert_int_equal(hs__pace_save(&m.at, &x, &err), 0);
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
+        serve(&opt, &m, &runs[i]);
+    x.found_gain = 0;
+    assert_int_equal(hs__pace_save(&m.at, &x, &err), 0);
+    serve(&opt, &m, &(served){false, 0.95, 1000, 500, 50, 5, 0.95});
+    serve(&opt, &m, &(served){true, 0.9, 1050, 1050, 0, 10, 1000.0 / 1050}); /* just as estimated, and so no gain */
+    serve(&opt, &m, &(served){false, 0.95, 1000, 500, 50, 5, 1000.0 / 1050});
+    opt.cache_percent = 50; /* another cache: what was found out is of no use, nor is it mixed with what will be */
+    close_model(&m);
+    open_model(&opt, &m);
+    serve(&opt, &m, &(served){false, 0.5, 1000, 500, 50, 5, 0.5});
+    assert_int_equal(hs__pace_load(&m.at, &x, &err), 0);
+    assert_true(x.cold.none_s == 500e-6 && x.warm.none_s == 0);
+    close_model(&m);
+}
+
+/* A file that somebody has changed is as if there were none, and written over. */
 static void a_bad_file_is_left_alone(void **state)
 {
     (void)state;
     static const char *const bad[] = {"", "{", "{\"version\": 2}", "{\"version\": 1}", "[]"};
     hs_engine_options opt = automatic();
-    hs_engine *e = NULL;
     hs_err err = {0};
     hs__pace x;
     opened m;
@@ -281,17 +379,16 @@ static void a_bad_file_is_left_alone(void **state)
     path = hs_asprintf("%s/%s.json", dir, name);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(hs_file_write_atomic(path, bad[i], strlen(bad[i]), &err), 0);
-        assert_true(hs__pace_load(&opt, &m.o, &m.plan, &x, &err) < 0);
+        assert_true(hs__pace_load(&m.at, &x, &err) < 0);
     }
-    assert_int_equal(hs_engine_create(&opt, &e, &err), 0);
-    hs_engine_destroy(&e);
-    assert_int_equal(hs__pace_load(&opt, &m.o, &m.plan, &x, &err), 0);
-    hs__pace negative = x;
+    hs__pace negative = {.drive = {1e9, 1e-4, 1e-4}, .speed = {.decode_s = 1e-3, .expand_s = 1e-5}};
+    assert_int_equal(hs__pace_save(&m.at, &negative, &err), 0);
+    assert_int_equal(hs__pace_load(&m.at, &x, &err), 0);
     negative.drive.first_s = -1;
-    assert_int_equal(hs__pace_save(&opt, &m.o, &m.plan, &negative, &err), 0);
-    assert_int_equal(hs__pace_load(&opt, &m.o, &m.plan, &x, &err), -EINVAL);
+    assert_int_equal(hs__pace_save(&m.at, &negative, &err), 0);
+    assert_int_equal(hs__pace_load(&m.at, &x, &err), -EINVAL);
     hs_free(path);
-    hs__close(&m.o);
+    close_model(&m);
 }
 
 /* ---- the forecast beside counted hits ---- */
@@ -427,11 +524,11 @@ static void choosing_keeps_to_the_plan(void **state)
     open_model(&opt, &m);
     int r = come_up_apart();
     assert_true(r == 0 || r == 2);
-    assert_int_equal(hs__pace_load(&opt, &m.o, &m.plan, &x, &err), 0);
+    assert_int_equal(hs__pace_load(&m.at, &x, &err), 0);
     x.drive.first_s = x.drive.each_s = 1; /* nothing is slower than that */
-    assert_int_equal(hs__pace_save(&opt, &m.o, &m.plan, &x, &err), 0);
+    assert_int_equal(hs__pace_save(&m.at, &x, &err), 0);
     assert_int_equal(come_up_apart(), 0);
-    hs__close(&m.o);
+    close_model(&m);
 }
 
 int main(void)
@@ -445,6 +542,8 @@ int main(void)
         cmocka_unit_test(the_forecast_is_right_where_it_matters),
         cmocka_unit_test_setup_teardown(what_is_kept_decides, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(it_is_measured_once, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(always_is_measured_anew, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(a_wrong_choice_is_noticed, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(a_bad_file_is_left_alone, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(choosing_keeps_to_the_plan, make_dir, remove_dir),
     };
