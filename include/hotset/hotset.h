@@ -387,6 +387,7 @@ typedef struct hs_sampling {
 
 #define HS_MAX_STOP       16
 #define HS_MAX_STOP_BYTES 256
+#define HS_MAX_SHOWN      8
 
 typedef struct hs_request_options {
     const uint32_t *tokens; /* copied */
@@ -396,6 +397,10 @@ typedef struct hs_request_options {
     const char *const *stop; /* copied; n_stop <= HS_MAX_STOP, each 1..HS_MAX_STOP_BYTES */
     uint32_t n_stop;
     bool ignore_eos;
+    /* Special tokens that become text, with a byte 0xff in front, which text never has; all others are left out.
+     * Copied; n_shown <= HS_MAX_SHOWN. */
+    const uint32_t *shown;
+    uint32_t n_shown;
     uint64_t client;     /* requests of one client take turns with those of others */
     const char *profile; /* for which its uses of experts count; NULL = the engine's */
     uint32_t timeout_s;  /* 0 = none: total time, after which it fails with -ETIMEDOUT */

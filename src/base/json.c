@@ -119,3 +119,29 @@ int hs_json_str_or(const json_t *obj, const char *where, const char *key, const 
     *ret = v ? json_string_value(v) : def;
     return 0;
 }
+
+int hs_json_escape(hs_buf *b, const char *text, size_t n)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char ch = (unsigned char)text[i];
+        if (ch >= 0x20 && ch != '"' && ch != '\\')
+            continue;
+        hs_buf_append(b, text + from, i - from);
+        from = i + 1;
+        if (ch == '"' || ch == '\\')
+            hs_buf_append(b, (char[]){'\\', (char)ch}, 2);
+        else if (ch == '\n')
+            hs_buf_puts(b, "\\n");
+        else
+            hs_buf_printf(b, "\\u%04x", ch);
+    }
+    return hs_buf_append(b, text + from, n - from);
+}
+
+int hs_json_string(hs_buf *b, const char *text, size_t n)
+{
+    hs_buf_puts(b, "\"");
+    hs_json_escape(b, text, n);
+    return hs_buf_puts(b, "\"");
+}

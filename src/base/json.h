@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 
 /* A text whose values would take more than that is refused (-E2BIG): a few MiB of "{},{},…" would take gigabytes. */
@@ -33,5 +34,10 @@ int hs_json_bool_or(const json_t *obj, const char *where, const char *key, bool 
 /* Optional string; borrowed from obj. */
 int hs_json_str_or(const json_t *obj, const char *where, const char *key, const char *def, const char **ret,
                    hs_err *err) HS_MUST_CHECK;
+
+/* Appends n bytes of valid UTF-8 as the inside of a JSON string. */
+int hs_json_escape(hs_buf *b, const char *text, size_t n);
+/* The same with the quotes. */
+int hs_json_string(hs_buf *b, const char *text, size_t n);
 
 #endif

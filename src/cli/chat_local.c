@@ -16,7 +16,7 @@
 #include "cli/out.h"
 #include "cli/report.h"
 #include "cli/text.h"
-#include "text/reasoning.h"
+#include "text/output.h"
 
 #define DEFAULT_ANSWER 2048u /* tokens that the context of a single turn leaves for the answer */
 #define PIECE_BYTES    4096u
@@ -133,35 +133,32 @@ static void wait_news(local_chat *c)
     pthread_mutex_unlock(&c->lock);
 }
 
-static void emit(const hs_chat_sink *sink, hs_buf *reasoning, hs_buf *answer)
+/* What the text turned out to be. Without tools there are no calls. */
+static void emit(const hs_chat_sink *sink, hs_output *output)
 {
-    if (reasoning->len)
-        sink->text(sink->ctx, true, reasoning->data, reasoning->len);
-    if (answer->len)
-        sink->text(sink->ctx, false, answer->data, answer->len);
-    hs_buf_clear(reasoning);
-    hs_buf_clear(answer);
+    hs_output_event ev;
+    while (hs_output_next(output, &ev))
+        sink->text(sink->ctx, ev.kind == HS_OUTPUT_REASONING, ev.text, ev.len);
 }
 
 /* Passes text on until the request has ended and everything is read. */
-static int follow(local_chat *c, hs_request *q, hs_reasoning *split, const hs_chat_sink *sink,
+static int follow(local_chat *c, hs_request *q, hs_output *output, const hs_chat_sink *sink,
                   hs_request_status *ret_status, hs_err *err)
 {
     char piece[PIECE_BYTES];
-    hs_buf reasoning, answer;
-    hs_buf_init(&reasoning, 4 * PIECE_BYTES);
-    hs_buf_init(&answer, 4 * PIECE_BYTES);
     int r = 0;
-    for (;;) {
+    while (r == 0) {
         hs_request_get_status(q, ret_status);
-        bool ended = ret_status->state == HS_REQUEST_DONE || ret_status->state == HS_REQUEST_FAILED;
+        bool is_over = ret_status->state == HS_REQUEST_DONE || ret_status->state == HS_REQUEST_FAILED;
         size_t n = hs_request_read(q, piece, sizeof piece);
         if (n) {
-            hs_reasoning_push(split, piece, n, &reasoning, &answer);
-            emit(sink, &reasoning, &answer);
+            r = hs_output_push(output, piece, n);
+            if (r < 0)
+                hs_err_set(err, r, "out of memory for the answer");
+            emit(sink, output);
             continue;
         }
-        if (ended)
+        if (is_over)
             break;
         if (hs_stop_asked()) {
             r = hs_err_set(err, -ECANCELED, "stopped as asked");
@@ -171,10 +168,10 @@ static int follow(local_chat *c, hs_request *q, hs_reasoning *split, const hs_ch
             sink->status(sink->ctx, "prefill", ret_status->prefill_tokens, ret_status->receipt.prompt_tokens);
         wait_news(c);
     }
-    hs_reasoning_flush(split, &reasoning, &answer);
-    emit(sink, &reasoning, &answer);
-    hs_buf_deinit(&reasoning);
-    hs_buf_deinit(&answer);
+    int ended = hs_output_end(output);
+    emit(sink, output);
+    if (r == 0 && ended < 0)
+        r = hs_err_set(err, ended, "out of memory for the answer");
     if (r == 0 && ret_status->state == HS_REQUEST_FAILED)
         r = hs_err_set(err, ret_status->error, "%s", ret_status->error_text);
     return r;
@@ -190,7 +187,8 @@ static int ask(hs_chat *chat, const json_t *messages, const hs_chat_sink *sink, 
     uint32_t *ids = NULL;
     hs_request *q = NULL;
     hs_request_status status;
-    hs_reasoning split;
+    hs_output *output = NULL;
+    uint32_t shown[HS_OUTPUT_MAX_SHOWN], n_shown = 0;
     int r = render(t, messages, &text, &len, &is_input, err);
     if (r == 0)
         r = hs_tokenizer_encode_rendered(hs_engine_tokenizer(c->engine), text, is_input, len, &ids, &n, err);
@@ -198,23 +196,30 @@ static int ask(hs_chat *chat, const json_t *messages, const hs_chat_sink *sink, 
         r = hs_err_set(err, -E2BIG, "the prompt has too many tokens");
     if (r < 0)
         goto out;
-    hs_reasoning_init(&split, t ? hs_template_reasoning(t) : NULL, text, len);
+    r = hs_output_create(t, text, len, NULL, &output, err);
+    if (r < 0)
+        goto out;
+    if (t)
+        hs_output_shown(t, hs_engine_tokenizer(c->engine), shown, &n_shown);
     hs_request_options o = {.tokens = ids,
                             .n_tokens = (uint32_t)n,
                             .max_tokens = c->base.wishes.max_tokens > 0 ? (uint32_t)c->base.wishes.max_tokens : 0,
                             .sampling = sampling(c),
+                            .shown = shown,
+                            .n_shown = n_shown,
                             .notify = on_notify,
                             .notify_user = c};
     r = hs_request_submit(c->engine, &o, &q, err);
     if (r < 0)
         goto out;
-    r = follow(c, q, &split, sink, &status, err);
+    r = follow(c, q, output, sink, &status, err);
     *ret_cost = (hs_chat_cost){.hotset = hs_receipt_json(&status.receipt),
                                .prompt_tokens = status.receipt.prompt_tokens,
                                .generated_tokens = status.receipt.generated_tokens,
                                .hit_length = status.finish == HS_FINISH_LENGTH};
 out:
     hs_request_destroy(&q);
+    hs_output_destroy(&output);
     hs_free(is_input);
     hs_free(ids);
     hs_free(text);

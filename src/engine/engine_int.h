@@ -203,6 +203,7 @@ struct hs_request {
     uint32_t seq;        /* index, while active */
     uint32_t next_token; /* sampled, not yet fed */
     hs_detok detok;
+    uint32_t shown[HS_MAX_SHOWN];
     hs_stop *stop;
     hs_buf piece;               /* engine thread: a token's text */
     hs_buf text;                /* (text_lock) finished characters not yet read */

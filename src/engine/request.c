@@ -94,6 +94,13 @@ static int fill(hs_request *r, const hs_engine *e, const hs_request_options *opt
         if (code < 0)
             return code;
     }
+    if (opt->n_shown > HS_MAX_SHOWN)
+        return hs_err_set(err, -EINVAL, "%u special tokens to show; at most %d are possible", opt->n_shown,
+                          HS_MAX_SHOWN);
+    if (opt->n_shown)
+        memcpy(r->shown, opt->shown, opt->n_shown * sizeof *r->shown);
+    r->detok.shown = r->shown;
+    r->detok.n_shown = opt->n_shown;
     r->sampling = opt->sampling;
     r->ignore_eos = opt->ignore_eos;
     r->client = opt->client;

@@ -87,6 +87,25 @@ static void put_rope(hs__build *b)
     json_decref(s);
 }
 
+static bool is_control(const hs_vocab_data *v, uint32_t id, const char *text)
+{
+    return v->token_type && v->token_type[id] == TOKEN_CONTROL && v->tokens[id].len == strlen(text) &&
+           !memcmp(v->tokens[id].data, text, v->tokens[id].len);
+}
+
+/* gpt-oss's <|end|> ends one message of several, <|return|> the answer. */
+static uint32_t end_of_message(const hs_vocab_data *v)
+{
+    uint32_t end = UINT32_MAX;
+    bool returns = false;
+    for (uint32_t id = 0; v && id < v->n_tokens; id++) {
+        returns = returns || is_control(v, id, "<|return|>");
+        if (is_control(v, id, "<|end|>"))
+            end = id;
+    }
+    return returns ? end : UINT32_MAX;
+}
+
 /* Ids that end an answer: the named ones, and tokens that are known to whatever their converter named. */
 static void put_tokens(hs__build *b)
 {
@@ -94,15 +113,15 @@ static void put_tokens(hs__build *b)
                                          "<|return|>",      "<|call|>",      "<end_of_turn>",
                                          "<|end_of_text|>", "<|endoftext|>", "<｜end▁of▁sentence｜>"};
     const hs_vocab_data *v = b->c->vocab;
+    const uint32_t not_end = end_of_message(v);
     json_t *eos = json_array();
     int64_t named[] = {v ? v->eos : -1, v ? v->eot : -1, v ? v->eom : -1};
     for (size_t i = 0; i < COUNT(named); i++)
-        if (named[i] >= 0)
+        if (named[i] >= 0 && named[i] != not_end)
             json_array_append_new(eos, json_integer(named[i]));
     for (uint32_t t = 0; v && t < v->n_tokens; t++)
         for (size_t i = 0; i < COUNT(enders); i++)
-            if (v->token_type && v->token_type[t] == TOKEN_CONTROL && v->tokens[t].len == strlen(enders[i]) &&
-                !memcmp(v->tokens[t].data, enders[i], v->tokens[t].len))
+            if (t != not_end && is_control(v, t, enders[i]))
                 json_array_append_new(eos, json_integer(t));
     put(b, "eos_token_id", "tokenizer.ggml.eos_token_id", eos);
     if (v && v->bos >= 0)

@@ -7,9 +7,9 @@
 
 #include "server/server_int.h"
 
-const char *hs__finish_word(hs_finish finish)
+const char *hs__finish_word(hs_finish finish, uint32_t n_calls)
 {
-    return finish == HS_FINISH_LENGTH ? "length" : "stop";
+    return finish == HS_FINISH_LENGTH ? "length" : n_calls ? "tool_calls" : "stop";
 }
 
 void hs__usage_object(hs_buf *b, const hs_receipt *r)
@@ -32,7 +32,7 @@ void hs__usage_object(hs_buf *b, const hs_receipt *r)
 static void put_model(hs_buf *b, const hs__meta *m)
 {
     hs_buf_printf(b, "\"created\":%lld,\"model\":", (long long)m->created);
-    hs__json_string(b, m->model, strlen(m->model));
+    hs_json_string(b, m->model, strlen(m->model));
 }
 
 /* Up to the opening bracket of choices. */
@@ -57,15 +57,46 @@ void hs__sse_text(hs_buf *b, const hs__meta *m, hs__channel ch, const char *text
         hs_buf_printf(b, "{\"index\":0,\"delta\":{\"%s\":", ch == HS__REASONING ? "reasoning_content" : "content");
     else
         hs_buf_puts(b, "{\"index\":0,\"text\":");
-    hs__json_string(b, text, n);
+    hs_json_string(b, text, n);
     hs_buf_puts(b, m->chat ? "},\"finish_reason\":null}]}\n\n" : ",\"logprobs\":null,\"finish_reason\":null}]}\n\n");
 }
 
-void hs__sse_finish(hs_buf *b, const hs__meta *m, hs_finish finish, const hs_receipt *receipt)
+void hs__call_begin(hs_buf *b, const char *id, const char *name, size_t n)
+{
+    hs_buf_puts(b, "\"id\":");
+    hs_json_string(b, id, strlen(id));
+    hs_buf_puts(b, ",\"type\":\"function\",\"function\":{\"name\":");
+    hs_json_string(b, name, n);
+    hs_buf_puts(b, ",\"arguments\":\"");
+}
+
+void hs__call_end(hs_buf *b)
+{
+    hs_buf_puts(b, "\"}}");
+}
+
+void hs__sse_call(hs_buf *b, const hs__meta *m, uint32_t i, const char *id, const char *name, size_t n)
+{
+    chunk_begin(b, m);
+    hs_buf_printf(b, "{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":%u,", i);
+    hs__call_begin(b, id, name, n);
+    hs__call_end(b);
+    hs_buf_puts(b, "]},\"finish_reason\":null}]}\n\n");
+}
+
+void hs__sse_arguments(hs_buf *b, const hs__meta *m, uint32_t i, const char *text, size_t n)
+{
+    chunk_begin(b, m);
+    hs_buf_printf(b, "{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":%u,\"function\":{\"arguments\":", i);
+    hs_json_string(b, text, n);
+    hs_buf_puts(b, "}}]},\"finish_reason\":null}]}\n\n");
+}
+
+void hs__sse_finish(hs_buf *b, const hs__meta *m, const char *finish, const hs_receipt *receipt)
 {
     chunk_begin(b, m);
     hs_buf_puts(b, m->chat ? "{\"index\":0,\"delta\":{}" : "{\"index\":0,\"text\":\"\",\"logprobs\":null");
-    hs_buf_printf(b, ",\"finish_reason\":\"%s\"}]", hs__finish_word(finish));
+    hs_buf_printf(b, ",\"finish_reason\":\"%s\"}]", finish);
     if (receipt) {
         hs_buf_puts(b, ",\"usage\":");
         hs__usage_object(b, receipt);
@@ -103,7 +134,8 @@ void hs__sse_error(hs_buf *b, int status, const char *code, const char *sentence
     hs_buf_puts(b, "\n\n");
 }
 
-static void put_choice(hs_buf *b, const hs__meta *m, const hs_buf *content, const hs_buf *reasoning)
+static void put_choice(hs_buf *b, const hs__meta *m, const hs_buf *content, const hs_buf *reasoning,
+                       const hs_buf *calls)
 {
     if (!m->chat) {
         hs_buf_puts(b, "{\"index\":0,\"text\":\"");
@@ -111,25 +143,35 @@ static void put_choice(hs_buf *b, const hs__meta *m, const hs_buf *content, cons
         hs_buf_puts(b, "\",\"logprobs\":null");
         return;
     }
-    hs_buf_puts(b, "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"");
-    hs_buf_append(b, content->data ? content->data : "", content->len);
-    hs_buf_puts(b, "\"");
+    hs_buf_puts(b, "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":");
+    if (calls->len && !content->len) {
+        hs_buf_puts(b, "null");
+    } else {
+        hs_buf_puts(b, "\"");
+        hs_buf_append(b, content->data ? content->data : "", content->len);
+        hs_buf_puts(b, "\"");
+    }
     if (reasoning->len) {
         hs_buf_puts(b, ",\"reasoning_content\":\"");
         hs_buf_append(b, reasoning->data, reasoning->len);
         hs_buf_puts(b, "\"");
     }
+    if (calls->len) {
+        hs_buf_puts(b, ",\"tool_calls\":[");
+        hs_buf_append(b, calls->data, calls->len);
+        hs_buf_puts(b, "]");
+    }
     hs_buf_puts(b, "},\"logprobs\":null");
 }
 
-void hs__answer_object(hs_buf *b, const hs__meta *m, const hs_buf *content, const hs_buf *reasoning, hs_finish finish,
-                       const hs_receipt *receipt)
+void hs__answer_object(hs_buf *b, const hs__meta *m, const hs_buf *content, const hs_buf *reasoning,
+                       const hs_buf *calls, const char *finish, const hs_receipt *receipt)
 {
     hs_buf_printf(b, "{\"id\":\"%s\",\"object\":\"%s\",", m->id, m->chat ? "chat.completion" : "text_completion");
     put_model(b, m);
     hs_buf_puts(b, ",\"choices\":[");
-    put_choice(b, m, content, reasoning);
-    hs_buf_printf(b, ",\"finish_reason\":\"%s\"}],\"usage\":", hs__finish_word(finish));
+    put_choice(b, m, content, reasoning, calls);
+    hs_buf_printf(b, ",\"finish_reason\":\"%s\"}],\"usage\":", finish);
     hs__usage_object(b, receipt);
     hs_buf_puts(b, "}\n");
 }

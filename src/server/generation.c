@@ -1,7 +1,7 @@
 /*
  * generation.c - one generation on its way to one client.
- * Owns: the engine's request, the splitting of reasoning, the answer while it is collected. Leaves to others: sockets
- * (conn.c), the objects' text (answer.c).
+ * Owns: the engine's request, what is made of its text (reasoning, answer, calls), the answer while it is collected.
+ * Leaves to others: sockets (conn.c), the objects' text (answer.c).
  *
  * Backpressure: while more than HS__OUTPUT_HIGH bytes wait to be sent nothing is read from the engine, which then
  * pauses this request alone. The engine's notify only sets a mark and wakes the loop.
@@ -17,10 +17,13 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "server/answer.h"
-#include "text/reasoning.h"
+#include "text/output.h"
 
 #define PIECE_BYTES 2048
 #define EVENT_MAX   (HS__OUTPUT_HIGH)
+/* What understanding the text takes without calls; what it takes beyond that counts like a collected answer. */
+#define OUTPUT_BYTES (32u << 10)
+_Static_assert(HS_OUTPUT_MAX_SHOWN <= HS_MAX_SHOWN, "the engine shows as many tokens as the output asks for");
 /* What the engine holds of a request that it has paused: the 64 KiB that hotset.h names, and one token more. */
 #define ENGINE_TEXT_MAX (128u << 10)
 
@@ -30,9 +33,11 @@ struct hs__generation {
     hs_request *request;
     hs__meta meta;
     bool stream, include_usage;
-    hs_reasoning reasoning;
-    hs_buf thought, content;         /* a split piece */
-    hs_buf all_thought, all_content; /* JSON-escaped, when not streaming */
+    hs_output *output;
+    size_t output_counted;                      /* bytes of it that the budget of all connections knows */
+    bool has_ended;                             /* the engine's text is read, output has been told */
+    uint32_t n_calls;                           /* begun */
+    hs_buf all_thought, all_content, all_calls; /* JSON-escaped, when not streaming */
     atomic_bool woken;
     uint64_t t_submit_ns, t_last_ns;
     uint32_t tokens_seen;
@@ -44,7 +49,7 @@ struct hs__generation {
 
 uint64_t hs__generation_max_bytes(void)
 {
-    return sizeof(hs__generation) + 2 * 4 * PIECE_BYTES + ENGINE_TEXT_MAX;
+    return sizeof(hs__generation) + OUTPUT_BYTES + ENGINE_TEXT_MAX;
 }
 
 static void on_notify(void *user)
@@ -66,21 +71,21 @@ void hs__generation_destroy(hs__generation **generation)
         return;
     *generation = NULL;
     hs_request_destroy(&g->request);
-    hs_buf_deinit(&g->thought);
-    hs_buf_deinit(&g->content);
+    hs_output_destroy(&g->output);
     hs_buf_deinit(&g->all_thought);
     hs_buf_deinit(&g->all_content);
+    hs_buf_deinit(&g->all_calls);
     hs_free(g);
 }
 
-static void make_id(hs__meta *m)
+static void make_id(char id[48], const char *prefix)
 {
     unsigned char r[12] = {0};
     if (getrandom(r, sizeof r, 0) != (ssize_t)sizeof r)
         memcpy(r, &(uint64_t){hs_now_ns()}, 8);
-    size_t n = (size_t)snprintf(m->id, sizeof m->id, "%s", m->chat ? "chatcmpl-" : "cmpl-");
+    size_t n = (size_t)snprintf(id, 20, "%s", prefix);
     for (size_t i = 0; i < sizeof r; i++)
-        n += (size_t)snprintf(m->id + n, sizeof m->id - n, "%02x", r[i]);
+        n += (size_t)snprintf(id + n, 3, "%02x", r[i]);
 }
 
 static hs__generation *generation_new(hs__conn *c, const hs__generation_input *in)
@@ -94,13 +99,10 @@ static hs__generation *generation_new(hs__conn *c, const hs__generation_input *i
     g->stream = in->params->stream;
     g->include_usage = in->params->include_usage;
     g->meta = (hs__meta){.chat = in->chat, .model = in->model->name, .created = (int64_t)time(NULL)};
-    make_id(&g->meta);
-    const hs_template *t = in->prompt ? hs_engine_template(in->model->engine) : NULL;
-    hs_reasoning_init(&g->reasoning, t ? hs_template_reasoning(t) : NULL, in->prompt, in->prompt_len);
-    hs_buf_init(&g->thought, 4 * PIECE_BYTES);
-    hs_buf_init(&g->content, 4 * PIECE_BYTES);
+    make_id(g->meta.id, in->chat ? "chatcmpl-" : "cmpl-");
     hs_buf_init(&g->all_thought, whole);
     hs_buf_init(&g->all_content, whole);
+    hs_buf_init(&g->all_calls, whole);
     g->t_submit_ns = g->t_last_ns = hs_now_ns();
     g->progress_ms = hs__now_ms(c->server);
     return g;
@@ -164,9 +166,17 @@ static int submit(hs__generation *g, const hs__generation_input *in, hs__api_err
         .notify = on_notify,
         .notify_user = g,
     };
+    uint32_t shown[HS_OUTPUT_MAX_SHOWN];
+    const hs_template *t = in->prompt ? hs_engine_template(in->model->engine) : NULL;
     int r = check_limits(g->conn, in, &opt.max_tokens, e);
     if (r < 0)
         return r;
+    r = hs_output_create(t, in->prompt, in->prompt_len, p->tools, &g->output, &err);
+    if (r < 0)
+        return hs__api_fail(e, hs__error_status(r), "tools", code_word(r), "%s", err.text);
+    if (t && hs_engine_tokenizer(in->model->engine))
+        hs_output_shown(t, hs_engine_tokenizer(in->model->engine), shown, &opt.n_shown);
+    opt.shown = shown;
     /* A limit of ours larger than the context must not read as the client's mistake. */
     if (!p->max_tokens && opt.max_tokens >= hs_engine_max_context(in->model->engine))
         opt.max_tokens = 0;
@@ -238,53 +248,88 @@ void hs__generation_abort(hs__generation *g, int status, const char *code, const
     hs__stream_end(c, false);
 }
 
-/* Counts an answer's bytes against the budget that all connections share. */
-static int collect(hs__generation *g, hs_buf *all, const hs_buf *piece)
+/* Counts n more bytes against the budget that all connections share. */
+static int take(hs__generation *g, uint64_t n)
 {
     hs__conn *c = g->conn;
-    size_t before = all->cap;
-    int r = hs__json_escape(all, piece->data ? piece->data : "", piece->len);
-    uint64_t more = all->cap - before;
-    if (r == 0 && more && !hs__budget_take(&c->server->budget, more))
+    if (n && !hs__budget_take(&c->server->budget, n))
         return -E2BIG;
-    if (r == 0)
-        c->collected += more;
-    return r;
+    c->collected += n;
+    return 0;
 }
 
-static void send_piece(hs__generation *g, hs__channel ch, const hs_buf *piece)
+static const char *call_id(const hs_output_event *ev, char made[48])
 {
-    hs__conn *c = g->conn;
-    if (!piece->len || c->generation != g)
-        return;
+    if (*ev->id)
+        return ev->id;
+    make_id(made, "call_");
+    return made;
+}
+
+static void send_part(hs__generation *g, const hs_output_event *ev)
+{
     hs_buf b;
-    hs_buf_init(&b, EVENT_MAX + 6 * piece->len);
-    hs__sse_text(&b, &g->meta, ch, piece->data, piece->len);
-    send_events(c, &b);
+    char id[48];
+    hs_buf_init(&b, EVENT_MAX);
+    switch (ev->kind) {
+    case HS_OUTPUT_ANSWER:
+    case HS_OUTPUT_REASONING:
+        hs__sse_text(&b, &g->meta, ev->kind == HS_OUTPUT_ANSWER ? HS__CONTENT : HS__REASONING, ev->text, ev->len);
+        break;
+    case HS_OUTPUT_CALL:
+        hs__sse_call(&b, &g->meta, g->n_calls++, call_id(ev, id), ev->text, ev->len);
+        break;
+    case HS_OUTPUT_ARGUMENTS:
+        hs__sse_arguments(&b, &g->meta, g->n_calls - 1, ev->text, ev->len);
+        break;
+    }
+    send_events(g->conn, &b);
 }
 
-/* What the splitter has put into thought and content goes to the client, or to the collected answer. The generation may
- * be gone afterwards: the caller compares conn->generation. */
-static void deliver(hs__generation *g)
+static int collect(hs__generation *g, const hs_output_event *ev)
 {
-    hs__conn *c = g->conn;
-    if (g->thought.failed || g->content.failed) {
-        hs__generation_abort(g, 500, NULL, "out of memory");
-        return;
+    hs_buf *all = ev->kind == HS_OUTPUT_ANSWER      ? &g->all_content
+                  : ev->kind == HS_OUTPUT_REASONING ? &g->all_thought
+                                                    : &g->all_calls;
+    size_t before = all->cap;
+    char id[48];
+    if (ev->kind == HS_OUTPUT_CALL) {
+        if (g->n_calls++) {
+            hs__call_end(all);
+            hs_buf_puts(all, ",");
+        }
+        hs_buf_puts(all, "{");
+        hs__call_begin(all, call_id(ev, id), ev->text, ev->len);
+    } else {
+        hs_json_escape(all, ev->text, ev->len);
     }
-    if (g->stream) {
-        send_piece(g, HS__REASONING, &g->thought);
-        if (c->generation == g)
-            send_piece(g, HS__CONTENT, &g->content);
-    } else if (collect(g, &g->all_thought, &g->thought) < 0 || collect(g, &g->all_content, &g->content) < 0) {
+    return all->failed ? all->failed : take(g, all->cap - before);
+}
+
+/* What the text turned out to be goes to the client, or to the collected answer. The generation may be gone afterwards:
+ * the caller compares conn->generation. */
+static void deliver(hs__generation *g, const hs_output_event *ev)
+{
+    if (g->stream)
+        send_part(g, ev);
+    else if (collect(g, ev) < 0)
         hs__generation_abort(g, 500, "answer_too_long",
                              "the answer does not fit into server.buffer_memory; ask for it with \"stream\": true");
-        return;
+}
+
+/* Text of the engine's, or its end (text NULL). */
+static void understand(hs__generation *g, const char *text, size_t len)
+{
+    int r = text ? hs_output_push(g->output, text, len) : hs_output_end(g->output);
+    size_t bytes = hs_output_bytes(g->output), more = bytes > OUTPUT_BYTES ? bytes - OUTPUT_BYTES : 0;
+    if (r == 0 && more > g->output_counted) {
+        r = take(g, more - g->output_counted);
+        g->output_counted = more;
     }
-    if (c->generation == g) {
-        hs_buf_clear(&g->thought);
-        hs_buf_clear(&g->content);
-    }
+    if (r == -E2BIG)
+        hs__generation_abort(g, 500, "answer_too_long", "a tool call does not fit into server.buffer_memory");
+    else if (r < 0)
+        hs__generation_abort(g, 500, NULL, "out of memory");
 }
 
 static void finish_stream(hs__generation *g, const hs_request_status *st)
@@ -292,7 +337,7 @@ static void finish_stream(hs__generation *g, const hs_request_status *st)
     hs__conn *c = g->conn;
     hs_buf b;
     hs_buf_init(&b, EVENT_MAX);
-    hs__sse_finish(&b, &g->meta, st->finish, g->include_usage ? NULL : &st->receipt);
+    hs__sse_finish(&b, &g->meta, hs__finish_word(st->finish, g->n_calls), g->include_usage ? NULL : &st->receipt);
     if (g->include_usage)
         hs__sse_usage(&b, &g->meta, &st->receipt);
     hs__sse_done(&b);
@@ -305,32 +350,21 @@ static void finish_whole(hs__generation *g, const hs_request_status *st)
 {
     hs__conn *c = g->conn;
     hs_buf b;
-    hs_buf_init(&b, g->all_content.len + g->all_thought.len + EVENT_MAX);
-    hs__answer_object(&b, &g->meta, &g->all_content, &g->all_thought, st->finish, &st->receipt);
+    if (g->n_calls)
+        hs__call_end(&g->all_calls);
+    hs_buf_init(&b, g->all_content.len + g->all_thought.len + g->all_calls.len + EVENT_MAX);
+    hs__answer_object(&b, &g->meta, &g->all_content, &g->all_thought, &g->all_calls,
+                      hs__finish_word(st->finish, g->n_calls), &st->receipt);
     hs__generation_destroy(&c->generation);
     hs__reply_buf(c, 200, "application/json", &b);
 }
 
-static void finish(hs__generation *g, const hs_request_status *st)
+static void fail(hs__generation *g, const hs_request_status *st)
 {
-    hs__conn *c = g->conn;
-    if (st->state == HS_REQUEST_FAILED) {
-        int status = hs__error_status(st->error);
-        hs__generation_abort(g, status, code_word(st->error), st->error_text);
-        return;
-    }
-    if (st->finish == HS_FINISH_CANCELLED) {
-        hs__generation_abort(g, 503, "cancelled", "the request was cancelled by the server");
-        return;
-    }
-    hs_reasoning_flush(&g->reasoning, &g->thought, &g->content);
-    deliver(g);
-    if (c->generation != g)
-        return;
-    if (g->stream)
-        finish_stream(g, st);
+    if (st->state == HS_REQUEST_FAILED)
+        hs__generation_abort(g, hs__error_status(st->error), code_word(st->error), st->error_text);
     else
-        finish_whole(g, st);
+        hs__generation_abort(g, 503, "cancelled", "the request was cancelled by the server");
 }
 
 /* Token times as they are seen here: the pieces of one wake-up share its time. */
@@ -359,16 +393,23 @@ void hs__generation_pump(hs__generation *g)
     char piece[PIECE_BYTES];
     hs_request_get_status(g->request, &st);
     measure(g, &st);
+    bool done = st.state == HS_REQUEST_DONE, failed = st.state == HS_REQUEST_FAILED || st.finish == HS_FINISH_CANCELLED;
     while (c->generation == g && hs__conn_unsent(c) < HS__OUTPUT_HIGH) {
-        size_t n = hs_request_read(g->request, piece, sizeof piece);
-        if (n) {
-            hs_reasoning_push(&g->reasoning, piece, n, &g->thought, &g->content);
-            deliver(g);
-            continue;
+        hs_output_event ev;
+        size_t n;
+        if (hs_output_next(g->output, &ev)) {
+            deliver(g, &ev);
+        } else if (!g->has_ended && (n = hs_request_read(g->request, piece, sizeof piece)) > 0) {
+            understand(g, piece, n);
+        } else if (failed || (done && g->has_ended)) {
+            (failed ? fail : g->stream ? finish_stream : finish_whole)(g, &st);
+            return;
+        } else if (done) {
+            g->has_ended = true;
+            understand(g, NULL, 0);
+        } else {
+            return;
         }
-        if (st.state == HS_REQUEST_DONE || st.state == HS_REQUEST_FAILED)
-            finish(g, &st);
-        return;
     }
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/generation.h"
+#include "text/output.h"
 
 static const hs_option options[] = {
     {"server", "listen", HS_OPT_STRING, "unix:/run/hotset/api.sock", 0, 0, NULL, "",
@@ -151,5 +152,6 @@ uint64_t hs_server_memory_bytes(const hs_server_options *o)
     uint64_t parse = (uint64_t)HS__JSON_MAX_VALUES * HS__JSON_VALUE_BYTES * 2 + 2 * o->max_body;
     uint64_t encode = hs_tokenizer_encode_bytes(hs__prompt_max(o));
     uint64_t prompt = 4 * hs__prompt_max(o) + (encode > HS_TEMPLATE_MAX_MEMORY ? encode : HS_TEMPLATE_MAX_MEMORY);
-    return (o->max_connections + HS__EXTRA_CONNECTIONS) * per_connection + buffers + parse + prompt;
+    /* One output at a time grows before it is counted. */
+    return (o->max_connections + HS__EXTRA_CONNECTIONS) * per_connection + buffers + parse + prompt + HS_OUTPUT_MAX;
 }

@@ -139,36 +139,10 @@ void hs__reply_collected(hs__conn *c, hs_buf *body)
     hs__reply_buf(c, 200, "application/json", body);
 }
 
-int hs__json_escape(hs_buf *b, const char *text, size_t n)
-{
-    size_t from = 0;
-    for (size_t i = 0; i < n; i++) {
-        unsigned char ch = (unsigned char)text[i];
-        if (ch >= 0x20 && ch != '"' && ch != '\\')
-            continue;
-        hs_buf_append(b, text + from, i - from);
-        from = i + 1;
-        if (ch == '"' || ch == '\\')
-            hs_buf_append(b, (char[]){'\\', (char)ch}, 2);
-        else if (ch == '\n')
-            hs_buf_puts(b, "\\n");
-        else
-            hs_buf_printf(b, "\\u%04x", ch);
-    }
-    return hs_buf_append(b, text + from, n - from);
-}
-
-int hs__json_string(hs_buf *b, const char *text, size_t n)
-{
-    hs_buf_puts(b, "\"");
-    hs__json_escape(b, text, n);
-    return hs_buf_puts(b, "\"");
-}
-
 static void put_string_or_null(hs_buf *b, const char *s)
 {
     if (s)
-        hs__json_string(b, s, strlen(s));
+        hs_json_string(b, s, strlen(s));
     else
         hs_buf_puts(b, "null");
 }
@@ -178,13 +152,13 @@ static void put_sentence(hs_buf *b, const char *s)
 {
     json_t *check = json_stringn(s, strlen(s));
     if (check) {
-        hs__json_string(b, s, strlen(s));
+        hs_json_string(b, s, strlen(s));
         json_decref(check);
         return;
     }
     hs_buf_puts(b, "\"");
     for (; *s; s++)
-        hs__json_escape(b, (unsigned char)*s < 0x80 ? s : "?", 1);
+        hs_json_escape(b, (unsigned char)*s < 0x80 ? s : "?", 1);
     hs_buf_puts(b, "\"");
 }
 

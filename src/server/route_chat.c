@@ -86,7 +86,7 @@ static int show(hs__conn *c, hs__model *m, const hs__params *p, const hs__prompt
     (void)m, (void)p, (void)e;
     hs__collect_init(c, &b);
     hs_buf_puts(&b, "{\"prompt\":");
-    hs__json_string(&b, prompt->text, prompt->len);
+    hs_json_string(&b, prompt->text, prompt->len);
     hs_buf_puts(&b, "}\n");
     hs__reply_collected(c, &b);
     return 0;

@@ -5,7 +5,7 @@
 
 static void put_string(hs_buf *b, const char *s)
 {
-    hs__json_string(b, s, strlen(s));
+    hs_json_string(b, s, strlen(s));
 }
 
 static void put_model(hs_buf *b, const hs_server *s, const hs__model *m)

@@ -14,7 +14,7 @@ static void put_slot(hs_buf *b, const hs__model *m, uint32_t i)
     hs_slot s;
     hs_engine_get_slot(m->engine, i, &s);
     hs_buf_printf(b, "{\"id\":%u,\"model\":", i);
-    hs__json_string(b, m->name, strlen(m->name));
+    hs_json_string(b, m->name, strlen(m->name));
     hs_buf_printf(b, ",\"state\":\"%s\",\"is_processing\":%s,\"n_ctx\":%u", state_word(&s),
                   s.is_busy ? "true" : "false", hs_engine_max_context(m->engine));
     if (s.is_busy)
@@ -58,7 +58,7 @@ void hs__route_props(hs__conn *c)
     hs_engine_stats st = hs_engine_get_stats(m->engine);
     hs_buf_init(&b, 4096);
     hs_buf_puts(&b, "{\"model\":");
-    hs__json_string(&b, m->name, strlen(m->name));
+    hs_json_string(&b, m->name, strlen(m->name));
     hs_buf_printf(&b,
                   ",\"build_info\":\"hotset " HOTSET_VERSION "\",\"total_slots\":%u,\"default_generation_settings\":"
                   "{\"n_ctx\":%u,\"params\":{\"temperature\":%g,\"top_p\":%g,\"top_k\":%u,\"min_p\":%g}},"

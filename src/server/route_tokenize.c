@@ -48,7 +48,7 @@ static int put_text(hs__conn *c, hs__model *m, const hs__params *p, const hs__pr
     }
     hs__collect_init(c, &b);
     hs_buf_puts(&b, "{\"content\":");
-    hs__json_string(&b, text.data ? text.data : "", text.len);
+    hs_json_string(&b, text.data ? text.data : "", text.len);
     hs_buf_puts(&b, "}\n");
     hs_buf_deinit(&text);
     hs__reply_collected(c, &b);

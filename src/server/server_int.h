@@ -267,10 +267,6 @@ void hs__stream_begin(hs__conn *c, const char *content_type);
 void hs__stream_write(hs__conn *c, const void *data, size_t n);
 /* keep: the connection may carry another request. */
 void hs__stream_end(hs__conn *c, bool keep);
-/* "text" as a JSON string with its quotes; text is valid UTF-8. */
-int hs__json_string(hs_buf *b, const char *text, size_t n);
-/* The same without the quotes. */
-int hs__json_escape(hs_buf *b, const char *text, size_t n);
 
 /* ---- routes.c ---- */
 typedef struct hs__route {

@@ -59,11 +59,25 @@ static void end_run(hs_detok *d, bool goes_on, hs_buf *out)
     d->n_run = 0;
 }
 
+static bool is_shown(const hs_detok *d, uint32_t token)
+{
+    for (uint32_t i = 0; i < d->n_shown; i++)
+        if (d->shown[i] == token)
+            return true;
+    return false;
+}
+
 void hs_detok_push(hs_detok *d, uint32_t token, hs_buf *out)
 {
     const hs_tokenizer *t = d->tokenizer;
     size_t len;
     const char *bytes = hs_tokenizer_token_bytes(t, token, &len);
+    if (bytes && is_shown(d, token)) {
+        hs_detok_flush(d, out);
+        hs_buf_append(out, (const char[]){HS_DETOK_SHOWN}, 1);
+        hs_buf_append(out, bytes, len);
+        return;
+    }
     if (!bytes || (!d->keeps_special && hs_tokenizer_is_special(t, token)))
         return;
     if (!t->spm.on) {

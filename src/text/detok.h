@@ -13,12 +13,17 @@
 #include "text/tokenizer.h"
 
 #define HS_DETOK_RUN 256
+/* Stands in front of a special token that is shown; no byte of UTF-8. */
+#define HS_DETOK_SHOWN '\xff'
 
 /* Incremental decode: the concatenation of all pushes and the flush equals hs_tokenizer_decode(skip_special) of all
  * ids. */
 typedef struct hs_detok {
     const hs_tokenizer *tokenizer;
-    bool keeps_special;    /* special tokens become text, too */
+    bool keeps_special; /* special tokens become text, too */
+    /* These do, with HS_DETOK_SHOWN in front, so that they are told from text that is spelled alike. Borrowed. */
+    const uint32_t *shown;
+    uint32_t n_shown;
     unsigned char held[4]; /* begin of an unfinished character */
     uint8_t n_held;
     /* Of a SentencePiece-like tokenizer: the bytes of byte tokens in a row, whose fate is one: the reference makes text

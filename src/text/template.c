@@ -2,6 +2,7 @@
  * template.c - a chat template: its folder, its special tokens, compiling.
  * Threads: a template is read-only once it is created.
  */
+#include "text/output_int.h"
 #include "text/template_int.h"
 
 #include <string.h>
@@ -214,4 +215,9 @@ int hs_template_load(const char *dir, hs_template **ret_template, hs_err *err)
 const hs_reasoning_marks *hs_template_reasoning(const hs_template *t)
 {
     return t->marks;
+}
+
+const hs__call_format *hs__template_calls(const hs_template *t)
+{
+    return t->caps.calls;
 }

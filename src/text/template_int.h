@@ -11,12 +11,15 @@ typedef enum hs__args_style { HS__ARGS_ANY, HS__ARGS_OBJECT, HS__ARGS_STRING } h
 /* Roles whose content may stay an array of parts. */
 enum { HS__PARTS_SYSTEM = 1, HS__PARTS_USER = 2, HS__PARTS_ASSISTANT = 4, HS__PARTS_TOOL = 8 };
 
+struct hs__call_format;
+
 /* What a template does, found out by rendering small conversations once, when it is compiled. */
 typedef struct hs__template_caps {
     hs__args_style args;
     bool null_with_calls; /* an assistant message with tool calls and no text must have content null, not "" */
     bool knows_developer; /* has its own way of showing the developer role */
     unsigned parts;       /* HS__PARTS_* */
+    const struct hs__call_format *calls; /* how the model writes calls of tools; NULL: none that is known */
 } hs__template_caps;
 
 struct hs_template {

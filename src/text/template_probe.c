@@ -3,6 +3,7 @@
  * Nothing is decided by a model's name. Probes run once per template, under small limits, so a hostile template costs
  * milliseconds; a probe that fails is an answer, not an error.
  */
+#include "text/output_int.h"
 #include "text/template_int.h"
 
 #include <string.h>
@@ -84,6 +85,8 @@ static int probe_calls(hs_template *t)
             t->caps.args = HS__ARGS_ANY;
         else if (found)
             t->caps.args = object ? HS__ARGS_OBJECT : HS__ARGS_STRING;
+        if (found)
+            t->caps.calls = hs__call_format_find(object ? object : string);
         hs_free(object);
         hs_free(string);
         if (r < 0)

@@ -90,20 +90,24 @@ static int cut_at_mark(const hs_template *t, const char *out, size_t len, const 
     return 0;
 }
 
-/* Messages' reasoning_content under the other name that templates use for it, too: thinking. */
+/* Messages' reasoning_content under the other name that templates use for it, too: thinking. Not beside both content
+ * and calls, which gpt-oss's template refuses: its model writes such messages all the same, and clients send them back.
+ */
 static int add_thinking(hs__jrun *r)
 {
-    const hs__jval from = hs__jstr("reasoning_content", 17), to = hs__jstr("thinking", 8);
+    const hs__jval from = hs__jstr("reasoning_content", 17), to = hs__jstr("thinking", 8),
+                   content_key = hs__jstr("content", 7), calls_key = hs__jstr("tool_calls", 10);
     uint32_t sym = hs__jprogram_find(r->program, "messages", 8);
     const hs__jlist *l = sym == UINT32_MAX ? NULL : r->globals[sym].as.list;
     for (uint32_t i = 0; l && i < l->n; i++) {
-        hs__jval *text, *other, copy;
+        hs__jval *text, *other, *content, *calls, copy;
         if (l->items[i].type != HS__J_DICT)
             continue;
         hs__jdict *message = l->items[i].as.dict;
-        if (hs__jdict_get(r, message, &from, &text) < 0 || hs__jdict_get(r, message, &to, &other) < 0)
+        if (hs__jdict_get(r, message, &from, &text) < 0 || hs__jdict_get(r, message, &to, &other) < 0 ||
+            hs__jdict_get(r, message, &content_key, &content) < 0 || hs__jdict_get(r, message, &calls_key, &calls) < 0)
             return r->code;
-        if (!text || text->type != HS__J_STR || other)
+        if (!text || text->type != HS__J_STR || other || (calls && content && hs__jtruth(content)))
             continue;
         copy = *text;
         if (hs__jdict_set(r, message, &to, &copy) < 0)

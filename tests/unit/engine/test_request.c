@@ -143,6 +143,10 @@ static void test_refusals(void **state)
     opt.sampling.min_p = 1;
     refused(&opt, -EINVAL, "min_p");
     opt = good;
+    opt.shown = many;
+    opt.n_shown = 9;
+    refused(&opt, -EINVAL, "9 special tokens");
+    opt = good;
     opt.stop = stops;
     opt.n_stop = 17;
     refused(&opt, -EINVAL, "17");

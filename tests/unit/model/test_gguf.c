@@ -506,9 +506,42 @@ static void wrong_tokens_and_tensors(void **state)
     done(&f, s);
 }
 
+/* Control tokens that are known to end an answer do; of gpt-oss <|end|> ends one message of several. */
+static void ends_of_answers(void **state)
+{
+    (void)state;
+    static const int32_t types[] = {3, 3, 3, 3, 1};
+    static const hs_bytes tokens[] = {
+        {"<|return|>", 10}, {"<|call|>", 8}, {"<|end|>", 7}, {"x", 1}, {"<|im_end|>", 10}};
+    file f;
+    make(&f, "llama");
+    with_stacks(&f);
+    f.vocab.token_type = types;
+    f.vocab.tokens = tokens;
+    f.vocab.n_tokens = 5;
+    f.vocab.eos = 0;
+    f.vocab.eot = 2;
+    hs_model_spec *s = accept(&f);
+    assert_int_equal(s->n_eos, 2);
+    assert_int_equal(s->eos[0], 0);
+    assert_int_equal(s->eos[1], 1);
+    done(&f, s);
+
+    make(&f, "llama");
+    with_stacks(&f);
+    f.vocab.token_type = types + 1;
+    f.vocab.tokens = tokens + 1;
+    f.vocab.n_tokens = 3; /* call, end, x */
+    f.vocab.eos = 2;
+    s = accept(&f);
+    assert_int_equal(s->n_eos, 3);
+    done(&f, s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ends_of_answers),
         cmocka_unit_test(names_of_tensors),
         cmocka_unit_test(expert_layouts),
         cmocka_unit_test(shared_width_follows_from_tensors),

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "text/output_int.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
 
@@ -52,6 +53,8 @@ static void finish(hs_request *r, hs_finish finish)
 
 static void step(hs_request *r)
 {
+    static const char call[] = "<think>deep</think>look:\n\xff<tool_call>\n{\"name\": \"look\", \"arguments\": "
+                               "{\"at\": \"a\\\"b\"}}\n</tool_call>\n<tool_call>{\"name\": \"f\"}</tool_call>\n";
     static const char think[] = "<think>deep</think>plain", quote[] = "a\"b\\c\n\t\x01 \xc3\xa9";
     hs_engine *e = r->engine;
     r->status.state = HS_REQUEST_PREFILL;
@@ -60,14 +63,16 @@ static void step(hs_request *r)
         return;
     }
     r->status.state = HS_REQUEST_DECODE;
-    if (strstr(r->prompt, "THINK") || strstr(r->prompt, "QUOTE")) {
-        hs_buf_puts(&r->text, strstr(r->prompt, "THINK") ? think : quote);
+    if (strstr(r->prompt, "THINK") || strstr(r->prompt, "QUOTE") || strstr(r->prompt, "CALL")) {
+        hs_buf_puts(&r->text, strstr(r->prompt, "THINK") ? think : strstr(r->prompt, "CALL") ? call : quote);
         r->status.receipt.generated_tokens = 1;
         finish(r, HS_FINISH_STOP);
         return;
     }
     if (r->text.len >= TEXT_HIGH)
         return;
+    if (strstr(r->prompt, "BEGIN") && !r->status.receipt.generated_tokens)
+        hs_buf_puts(&r->text, "<tool_call>");
     uint32_t n = strstr(r->prompt, "FLOOD") ? 15000 : 1, quotes = r->status.receipt.generated_tokens * 389 % n;
     for (uint32_t i = 0; i < n; i++)
         hs_buf_puts(&r->text, i < quotes ? "\"\"\"\"" : "tok ");
@@ -450,4 +455,22 @@ const hs_reasoning_marks *hs_template_reasoning(const hs_template *t)
     static const hs_reasoning_marks marks = {"<think>", "</think>"};
     (void)t;
     return &marks;
+}
+
+const hs__call_format *hs__template_calls(const hs_template *t)
+{
+    (void)t;
+    return hs__call_format_find("<tool_call>");
+}
+
+uint32_t hs_tokenizer_find_added(const hs_tokenizer *t, const char *text)
+{
+    (void)t;
+    return strcmp(text, "<tool_call>") ? HS_NO_TOKEN : 300;
+}
+
+bool hs_tokenizer_is_special(const hs_tokenizer *t, uint32_t id)
+{
+    (void)t;
+    return id == 300;
 }

@@ -8,7 +8,9 @@
  *   FAIL     fails after two tokens with -EBADMSG "record 7 …"
  *   ENDLESS  "tok " for ever
  *   FLOOD    60 KB in each step, whose JSON is longer or shorter
+ *   BEGIN    begins with a tool call's mark
  *   THINK    the answer is "<think>deep</think>plain"
+ *   CALL     the answer is "<think>deep</think>look:" and two tool calls
  *   QUOTE    the answer has characters that JSON must escape
  */
 #ifndef HS_TESTS_FAKE_ENGINE_H

@@ -44,8 +44,15 @@ static void test_chunks(void **state)
     is(HEAD "{\"index\":0,\"delta\":{\"content\":\"a\\\"\\n\\u0001\xc3\xa9\"},\"finish_reason\":null}]}\n\n");
     hs__sse_text(&b, &chat, HS__REASONING, "r", 1);
     is(HEAD "{\"index\":0,\"delta\":{\"reasoning_content\":\"r\"},\"finish_reason\":null}]}\n\n");
-    hs__sse_finish(&b, &chat, HS_FINISH_LENGTH, NULL);
+    hs__sse_finish(&b, &chat, hs__finish_word(HS_FINISH_LENGTH, 1), NULL);
     is(HEAD "{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}]}\n\n");
+    hs__sse_call(&b, &chat, 2, "call_1", "l\"k", 3);
+    is(HEAD
+       "{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":2,\"id\":\"call_1\",\"type\":\"function\",\"function\":{"
+       "\"name\":\"l\\\"k\",\"arguments\":\"\"}}]},\"finish_reason\":null}]}\n\n");
+    hs__sse_arguments(&b, &chat, 2, "{\"a\"", 4);
+    is(HEAD "{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":2,\"function\":{\"arguments\":\"{\\\"a\\\"\"}}]},"
+            "\"finish_reason\":null}]}\n\n");
     hs__sse_done(&b);
     is("data: [DONE]\n\n");
     hs__sse_comment(&b, "ping");
@@ -100,18 +107,19 @@ static void test_whole(void **state)
     (void)state;
     hs_buf content = {.data = (char *)(uintptr_t) "a\\n", .len = 3}, none = {0};
     hs_buf_init(&b, 10000);
-    hs__answer_object(&b, &chat, &content, &none, HS_FINISH_STOP, &receipt);
+    hs__answer_object(&b, &chat, &content, &none, &none, hs__finish_word(HS_FINISH_STOP, 0), &receipt);
     json_t *j = parse(b.data);
     assert_string_equal(json_string_value(json_object_get(j, "object")), "chat.completion");
     const json_t *choice = json_array_get(json_object_get(j, "choices"), 0), *m = json_object_get(choice, "message");
     assert_string_equal(json_string_value(json_object_get(m, "content")), "a\n");
     assert_string_equal(json_string_value(json_object_get(m, "role")), "assistant");
     assert_null(json_object_get(m, "reasoning_content"));
+    assert_null(json_object_get(m, "tool_calls"));
     assert_string_equal(json_string_value(json_object_get(choice, "finish_reason")), "stop");
     check_usage(json_object_get(j, "usage"));
     json_decref(j);
     hs_buf_clear(&b);
-    hs__answer_object(&b, &text, &content, &none, HS_FINISH_LENGTH, &receipt);
+    hs__answer_object(&b, &text, &content, &none, &none, hs__finish_word(HS_FINISH_LENGTH, 0), &receipt);
     j = parse(b.data);
     assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(j, "choices"), 0), "text")),
                         "a\n");

@@ -142,6 +142,60 @@ static void test_chat_stream(void **state)
     assert_has(&B, "\"finish_reason\":\"stop\"}],\"usage\":{");
 }
 
+#define TOOLS "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"look\"}}],"
+
+static const json_t *call_part(const json_t *calls, size_t i, const char *key)
+{
+    return json_object_get(json_object_get(json_array_get(calls, i), "function"), key);
+}
+
+static void test_tool_calls(void **state)
+{
+    (void)state;
+    ask_post(&H, CHAT, "{" TOOLS USER("CALL") "}", &B);
+    json_t *j = parse_body();
+    const json_t *choice = json_array_get(json_object_get(j, "choices"), 0), *m = json_object_get(choice, "message"),
+                 *calls = json_object_get(m, "tool_calls");
+    assert_string_equal(json_string_value(json_object_get(choice, "finish_reason")), "tool_calls");
+    assert_string_equal(json_string_value(json_object_get(m, "content")), "look:");
+    assert_string_equal(json_string_value(json_object_get(m, "reasoning_content")), "deep");
+    assert_int_equal(json_array_size(calls), 2);
+    assert_string_equal(json_string_value(call_part(calls, 0, "name")), "look");
+    assert_string_equal(json_string_value(call_part(calls, 0, "arguments")), "{\"at\": \"a\\\"b\"}");
+    assert_string_equal(json_string_value(call_part(calls, 1, "arguments")), "{}");
+    const char *id[2];
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *call = json_array_get(calls, i);
+        assert_string_equal(json_string_value(json_object_get(call, "type")), "function");
+        id[i] = json_string_value(json_object_get(call, "id"));
+        assert_int_equal(strlen(id[i]), strlen("call_") + 24);
+    }
+    assert_string_not_equal(id[0], id[1]);
+    json_decref(j);
+    hs_request_options o = fake_engine_last(H.engine);
+    assert_int_equal(o.n_shown, 1);
+
+    ask_post(&H, CHAT, "{\"stream\":true," TOOLS USER("CALL") "}", &B);
+    const char *content = strstr(B.data, "{\"content\":\"look:\"}"),
+               *first = strstr(B.data, "{\"tool_calls\":[{\"index\":0,\"id\":\"call_"),
+               *args = strstr(B.data, "{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\\\"at\\\": "),
+               *second = strstr(B.data, "{\"tool_calls\":[{\"index\":1,\"id\":\"call_"),
+               *finish = strstr(B.data, "\"finish_reason\":\"tool_calls\"");
+    assert_true(content && content < first && first < args && args < second && second < finish);
+    assert_has_not(&B, "<tool_call>");
+
+    /* A call that never ends, longer than there is memory for. */
+    ask_post(&H, CHAT, "{\"stream\":true," TOOLS USER("BEGIN FLOOD") "}", &B);
+    assert_has(&B, "a tool call does not fit into server.buffer_memory");
+    assert_has(&B, "\"code\":\"answer_too_long\"");
+
+    /* Not asked for: text. */
+    ask_post(&H, CHAT, "{\"tool_choice\":\"none\"," TOOLS USER("CALL") "}", &B);
+    assert_has(&B, "<tool_call>");
+    assert_has(&B, "\"finish_reason\":\"stop\"");
+    assert_has_not(&B, "tool_calls");
+}
+
 static void test_completions(void **state)
 {
     (void)state;
@@ -634,6 +688,7 @@ int main(void)
         T(test_models),
         T(test_chat_whole),
         T(test_chat_stream),
+        T(test_tool_calls),
         T(test_expert_profile),
         T(test_completions),
         T(test_errors),

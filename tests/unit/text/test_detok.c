@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "text/detok.h"
 #include "text/utf8.h"
 #include "tokenizer_fixture.h"
@@ -66,6 +67,33 @@ static void test_goldens(void **state)
     hs_tokenizer_destroy(&t);
 }
 
+/* Special tokens that are shown have a byte in front that no text has; others stay out. */
+static void test_shown(void **state)
+{
+    (void)state;
+    hs_tokenizer *t = fixture_load_published("qwen3");
+    uint32_t start = hs_tokenizer_find_added(t, "<|im_start|>"), end = hs_tokenizer_find_added(t, "<|im_end|>"), *ids;
+    size_t n, len;
+    assert_int_equal(hs_tokenizer_encode(t, "\xf0\xa0\x80\x81", 4, false, &ids, &n, NULL), 0);
+    assert_true(n > 1 && hs_tokenizer_token_bytes(t, ids[0], &len) && len < 4);
+    hs_buf out;
+    hs_buf_init(&out, 1000);
+    hs_detok d;
+    hs_detok_init(&d, t);
+    d.shown = &start;
+    d.n_shown = 1;
+    hs_detok_push(&d, end, &out);
+    hs_detok_push(&d, start, &out);
+    hs_detok_push(&d, ids[0], &out); /* the begin of a character, which nothing completes */
+    hs_detok_push(&d, start, &out);
+    hs_detok_flush(&d, &out);
+    assert_string_equal(out.data, "\xff<|im_start|>\xef\xbf\xbd\xff<|im_start|>");
+    hs_detok_deinit(&d);
+    hs_buf_deinit(&out);
+    hs_free(ids);
+    hs_tokenizer_destroy(&t);
+}
+
 static void test_failure_is_sticky(void **state)
 {
     (void)state;
@@ -88,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_goldens),
+        cmocka_unit_test(test_shown),
         cmocka_unit_test(test_failure_is_sticky),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
