@@ -159,19 +159,35 @@ int hs_io_create(const hs_io_config *cfg, hs_io **ret_io, hs_err *err)
     return r;
 }
 
+/* Lock held. */
+static void begin_stop(hs_io *io)
+{
+    if (io->stop)
+        return;
+    io->stop = true;
+    for (int c = 0; c < 2; c++)
+        while (io->queued[c].head)
+            hs__io_drop(io, io->queued[c].head, -ECANCELED);
+    io->ops->wake(io->engine); /* under the lock: the thread ends, and its engine with it, once it has seen stop */
+}
+
+/* Since when there is nothing to wait for but drives that are silent. Lock held. */
+static uint64_t silent_since(const hs_io *io)
+{
+    uint64_t since = 0;
+    for (uint32_t d = 0; d < io->n_drives; d++)
+        if (io->drives[d].flying && io->drives[d].heard_ns > since)
+            since = io->drives[d].heard_ns;
+    return since ? since : hs_now_ns();
+}
+
 int hs_io_stop(hs_io *io)
 {
     uint64_t most = io->patience_ns < HS_IO_STOP_NS ? io->patience_ns : HS_IO_STOP_NS;
-    struct timespec until = hs_timespec(hs_now_ns() + most);
     int r = 0;
     hs_mutex_lock(&io->lock);
-    if (!io->stop) {
-        io->stop = true;
-        for (int c = 0; c < 2; c++)
-            while (io->queued[c].head)
-                hs__io_drop(io, io->queued[c].head, -ECANCELED);
-        io->ops->wake(io->engine); /* under the lock: the thread ends, and its engine with it, once it has seen stop */
-    }
+    begin_stop(io);
+    struct timespec until = hs_timespec(silent_since(io) + most);
     while (!io->ended && r == 0)
         r = -hs_cond_timedwait(&io->changed, &io->lock, &until);
     bool ended = io->ended;
@@ -195,8 +211,13 @@ void hs_io_destroy(hs_io **io_ptr)
     if (!io)
         return;
     *io_ptr = NULL;
-    while (hs_io_stop(io) < 0)
-        ;
+    hs_mutex_lock(&io->lock);
+    begin_stop(io);
+    while (!io->ended)
+        hs_cond_wait(&io->changed, &io->lock);
+    hs_mutex_unlock(&io->lock);
+    if (!io->joined)
+        pthread_join(io->thread, NULL);
     tear_down(io);
 }
 

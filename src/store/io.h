@@ -98,8 +98,9 @@ typedef struct hs_io_drive_stats {
 
 /* Starts the I/O thread. HS_IO_URING where the kernel denies it is an error; HS_IO_AUTO then takes pread. */
 int hs_io_create(const hs_io_config *cfg, hs_io **ret_io, hs_err *err) HS_MUST_CHECK;
-/* Queued requests get -ECANCELED; what is in flight is waited for, HS_IO_STOP_NS or the patience at most. 0: no request
- * is out any more, and none may be submitted. -ETIMEDOUT: the drive holds on to reads; the hs_io, its files, its
+/* Queued requests get -ECANCELED; what is in flight is waited for until the drives that have it are silent for
+ * HS_IO_STOP_NS or the patience; if they are already, not at all. 0: no request is out any more, and none may be
+ * submitted. -ETIMEDOUT: the drive holds on to reads; the hs_io, its files, its
  * requests and the memory that they read into must stay until the process ends. */
 #define HS_IO_STOP_NS 5000000000ull
 int hs_io_stop(hs_io *io) HS_MUST_CHECK;

@@ -4,6 +4,7 @@
 #include "unit/store/io_fixture.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,7 +19,6 @@
 
 /* ---- time ---- */
 
-/* So late that no wait of the program's own ever times out: what it waits for is what ends it. */
 static _Atomic uint64_t now_ns = 1ull << 60;
 
 int clock_gettime(clockid_t which, struct timespec *t)
@@ -28,6 +28,13 @@ int clock_gettime(clockid_t which, struct timespec *t)
     uint64_t ns = atomic_load(&now_ns);
     *t = (struct timespec){(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
     return 0;
+}
+
+/* Time is up, or never will be. */
+int pthread_cond_timedwait(pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *until)
+{
+    uint64_t ns = (uint64_t)until->tv_sec * 1000000000u + (uint64_t)until->tv_nsec;
+    return ns <= atomic_load(&now_ns) ? ETIMEDOUT : pthread_cond_wait(c, m);
 }
 
 static void pass_ms(uint64_t ms)
@@ -317,6 +324,26 @@ static void a_silent_drive_is_left_alone(void **state)
     bed_close(&b);
 }
 
+/* Who stops does not wait for a drive that has been silent for long enough; it may still answer. (Otherwise this would
+ * wait for as long as time stands still.) */
+static void a_drive_that_was_silent_is_not_waited_for(void **state)
+{
+    (void)state;
+    static bed b;
+    bed_init(&b, false);
+    fault_engine_arm(b.fault, &(fault_order){.kind = FAULT_NEVER, .first = 1});
+    bed_open(&b, &fault_engine_ops, 1, SUB, 64 * SUB);
+    ticket *held = read_from(&b, 0, HS_IO_DEMAND, 0, SUB);
+    fault_engine_await(b.fault, 1);
+    pass_ms(HS_IO_STOP_NS / 1000000);
+    assert_int_equal(hs_io_stop(b.io), -ETIMEDOUT);
+    assert_false(ticket_is_done(held));
+    fault_engine_release(b.fault);
+    arrived(held, 0);
+    assert_int_equal(hs_io_stop(b.io), 0);
+    bed_close(&b);
+}
+
 /* Those whose name begins so. */
 static uint32_t count_threads(const char *name)
 {
@@ -472,6 +499,7 @@ int main(void)
         cmocka_unit_test(a_full_drive_holds_up_no_other),
         cmocka_unit_test(a_striped_model_comes_from_all_drives_at_once),
         cmocka_unit_test(a_silent_drive_is_left_alone),
+        cmocka_unit_test(a_drive_that_was_silent_is_not_waited_for),
         cmocka_unit_test(every_drive_has_reading_threads),
         cmocka_unit_test(a_failed_read_is_repeated_on_the_copy),
         cmocka_unit_test(what_fails_everywhere_fails_once),
