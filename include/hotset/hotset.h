@@ -156,6 +156,26 @@ typedef enum hs_drive_source { HS_DRIVE_UNKNOWN, HS_DRIVE_GIVEN, HS_DRIVE_KEPT, 
 hs_drive_source hs_drive_find(const char *path, const hs_engine_options *opt, const hs_plan *plan,
                               const hs_speed *speed, double hit_rate, bool (*stop)(void), hs_drive *ret_drive);
 
+/* The drives that a model's experts lie on: of the model itself, then of each mirror that lies on none of them. */
+#define HS_MAX_DRIVES 16u
+typedef struct hs_drive_place {
+    char *file;    /* of the model, the biggest there with experts */
+    uint64_t dev;  /* st_dev */
+    uint32_t copy; /* 0 the model, then its mirrors */
+    double share;  /* of that copy's experts, by bytes */
+} hs_drive_place;
+typedef struct hs_drives {
+    uint32_t n;
+    bool is_cut; /* one expert lies on several drives; else each on one */
+    hs_drive_place drive[HS_MAX_DRIVES];
+} hs_drives;
+/* Reads the model's tables. -E2BIG: more than HS_MAX_DRIVES. hs_drives_deinit *ret_drives. */
+int hs_drives_find(const hs_engine_options *opt, hs_drives *ret_drives, struct hs_err *err);
+void hs_drives_deinit(hs_drives *d);
+/* What they are together: of[d->n], each reading experts of its own. read_size: of a sub-read, which goes to one copy.
+ * Pure. */
+hs_drive hs_drives_join(const hs_plan *plan, const hs_drives *d, uint64_t read_size, const hs_drive *of);
+
 /* REAL: as recorded routes of DeepSeek-V2-Lite repeat themselves (forecast.c has the curve); UNIFORM: not at all. */
 typedef enum hs_routing { HS_ROUTING_REAL, HS_ROUTING_UNIFORM } hs_routing;
 typedef enum hs_limit { HS_LIMIT_DRIVE, HS_LIMIT_MEMORY, HS_LIMIT_COMPUTE } hs_limit;

@@ -137,46 +137,61 @@ static double consider_warm_tier(const hs_args *a, const hs_engine_options *opt,
     hs_err ignored;
     double gain;
     on.warm_tier = HS_WARM_ON;
-    if (opt->warm_tier != HS_WARM_AUTO || opt->mirror || !x->is_computed || x->drive.bytes_per_s <= 0 ||
+    if (opt->warm_tier != HS_WARM_AUTO || x->drives.n > 1 || !x->is_computed || x->drive.bytes_per_s <= 0 ||
         hs_plan_make(&on, &with, &ignored) < 0 || !with.warm)
         return 0;
-    if (hs_warm_tier_pays(p, &with, &x->speed, &x->drive, &gain)) {
+    hs_expectation other;
+    if (hs_warm_tier_pays(p, &with, &x->speed, &x->drive, &gain) && hs_expect(a, &on, &with, &other, &ignored) == 0) {
         *p = with;
-        hs_expect(a, &on, p, x);
+        hs_expectation_deinit(x);
+        *x = other;
     }
     return gain;
 }
 
-static int report(const hs_args *a, const target *t, const hs_engine_options *opt, hs_plan *p, bool fits)
+static int print_json(const hs_args *a, const hs_plan *p, const hs_expectation *x, double gain)
 {
-    hs_expectation x = {0};
-    double gain = 0;
-    if (fits) {
-        hs_expect(a, opt, p, &x);
-        gain = consider_warm_tier(a, opt, p, &x);
+    json_t *o = hs_plan_json(p, a->operands[0]);
+    if (o) {
+        json_object_set_new(o, "fits", json_boolean(x != NULL));
+        if (x)
+            json_object_set_new(o, "expected", hs_expectation_json(x));
+        if (gain > 0)
+            json_object_set_new(o, "warm_tier_gain", json_real(gain));
     }
-    if (hs_args_has(a, "json")) {
-        json_t *o = hs_plan_json(p, a->operands[0]);
-        if (o) {
-            json_object_set_new(o, "fits", json_boolean(fits));
-            if (fits)
-                json_object_set_new(o, "expected", hs_expectation_json(&x));
-            if (gain > 0)
-                json_object_set_new(o, "warm_tier_gain", json_real(gain));
-        }
-        return hs_print_json(o);
-    }
+    return hs_print_json(o);
+}
+
+/* x: NULL if the plan does not fit. */
+static int print(const hs_args *a, const target *t, const hs_plan *p, const hs_expectation *x, double gain)
+{
+    if (hs_args_has(a, "json"))
+        return print_json(a, p, x, gain);
     hs_buf b;
     hs_buf_init(&b, 1 << 16);
     hs_plan_format(p, t->label, &b);
     fputs(b.len ? b.data : "", stdout);
     hs_buf_deinit(&b);
-    if (fits)
-        hs_expectation_print(&x);
+    if (x)
+        hs_expectation_print(x);
     if (gain > 0)
         printf("  warm tier: %s; experts kept compressed and decoded for each use make it %.2f times as fast\n",
                p->warm ? "on" : "off", gain);
     return 0;
+}
+
+static int report(const hs_args *a, const target *t, const hs_engine_options *opt, hs_plan *p, bool fits, hs_err *err)
+{
+    if (!fits)
+        return print(a, t, p, NULL, 0);
+    hs_expectation x;
+    int r = hs_expect(a, opt, p, &x, err);
+    if (r < 0)
+        return hs_fail(err);
+    double gain = consider_warm_tier(a, opt, p, &x);
+    int status = print(a, t, p, &x, gain);
+    hs_expectation_deinit(&x);
+    return status;
 }
 
 static int plan(const hs_args *a, const hs_config *config, target *t, hs_err *err)
@@ -200,7 +215,7 @@ static int plan(const hs_args *a, const hs_config *config, target *t, hs_err *er
     hs_plan p = {0};
     int status = 0, r = hs_plan_make(&opt, &p, err);
     if (r == 0 || (r == -ENOMEM && p.floor))
-        status = report(a, t, &opt, &p, r == 0);
+        status = report(a, t, &opt, &p, r == 0, err);
     return r < 0 ? hs_fail(err) : status;
 }
 
@@ -214,12 +229,14 @@ static int run_plan(const hs_args *a)
         return hs_fail_usage(a->verb, "--hit-rate says what --routing would give: one of them");
     if (hs_args_has(a, "disk") && hs_args_has(a, "disk-bw"))
         return hs_fail_usage(a->verb, "--disk-bw says what --disk would measure: one of them");
+    hs_err err = {0};
+    if (hs_expect_check(a, &err) < 0)
+        return hs_fail_usage(a->verb, "%s", err.text);
     hs_config *config = NULL;
     int status = hs_load_config(a, &config);
     if (status)
         return status;
     target t = {0};
-    hs_err err = {0};
     hs_signals_setup();
     status = find_target(a, &t, &err) < 0 ? hs_fail(&err) : plan(a, config, &t, &err);
     end_target(&t);

@@ -4,54 +4,101 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "base/option.h"
 #include "base/pool.h"
 #include "cli/out.h"
-#include "store/calibrate.h"
 
-/* ---- the drive ---- */
+/* ---- the drives ---- */
 
-#define MAX_DRIVES 8u
-
-/* Whether the model, or copy of it, at path lies on a drive that is not among the n seen, to which it is added. */
-static bool is_elsewhere(const char *path, dev_t seen[MAX_DRIVES], size_t *n)
+/* The figures of --disk-bw; -EINVAL: they are none. */
+static int read_rates(const char *text, double ret[HS_MAX_DRIVES], uint32_t *ret_n, hs_err *err)
 {
-    char *file = NULL;
-    uint64_t size;
-    hs_err ignored;
-    struct stat st;
-    bool is = *n < MAX_DRIVES && hs_disk_pick(path, &file, &size, &ignored) == 0 && stat(file, &st) == 0;
-    for (size_t i = 0; is && i < *n; i++)
-        is = st.st_dev != seen[i];
-    if (is)
-        seen[(*n)++] = st.st_dev;
-    hs_free(file);
-    return is;
+    char word[32];
+    *ret_n = 0;
+    for (size_t len; *text; text += len + (text[len] == ',')) {
+        uint64_t rate;
+        len = strcspn(text, ",");
+        snprintf(word, sizeof word, "%.*s", (int)(len < sizeof word ? len : sizeof word - 1), text);
+        if (*ret_n == HS_MAX_DRIVES)
+            return hs_err_set(err, -EINVAL, "--disk-bw: more than %u figures", HS_MAX_DRIVES);
+        if (len >= sizeof word || hs_parse_size(word, &rate) < 0 || rate == 0)
+            return hs_err_set(err, -EINVAL, "--disk-bw: '%s' is not a size like 3.5G, or one for each drive: 3.5G,7G",
+                              word);
+        ret[(*ret_n)++] = (double)rate;
+    }
+    return *ret_n ? 0 : hs_err_set(err, -EINVAL, "--disk-bw: the list is empty");
 }
 
-/* Copies on further drives are read at the same time: rates add up. */
-static void add_mirrors(const hs_engine_options *opt, const hs_plan *p, const hs_speed *s, double hit_rate, hs_drive *d)
+int hs_expect_check(const hs_args *a, hs_err *err)
 {
-    const char *at = opt->mirror ? opt->mirror : "", *item;
-    dev_t seen[MAX_DRIVES];
-    size_t len, n = 0;
-    if (d->bytes_per_s <= 0 || !is_elsewhere(opt->path, seen, &n))
-        return;
-    while (hs_next_item(&at, &item, &len)) {
-        hs_drive more = {0};
-        char *path = hs_strndup(item, len);
-        if (path && is_elsewhere(path, seen, &n) &&
-            hs_drive_find(path, opt, p, s, hit_rate, hs_stop_asked, &more) != HS_DRIVE_UNKNOWN &&
-            more.bytes_per_s > 0) {
-            d->bytes_per_s += more.bytes_per_s;
-            d->first_s = fmax(d->first_s, more.first_s);
-            d->each_s = d->each_s > 0 && more.each_s > 0 ? 1 / (1 / d->each_s + 1 / more.each_s) : 0;
-        }
-        hs_free(path);
+    double rate[HS_MAX_DRIVES];
+    uint32_t n;
+    return hs_args_has(a, "disk-bw") ? read_rates(hs_args_text(a, "disk-bw"), rate, &n, err) : 0;
+}
+
+/* By --disk-bw. */
+static int take_rates(const hs_args *a, const hs_engine_options *opt, const hs_plan *p, hs_expectation *x, hs_err *err)
+{
+    double rate[HS_MAX_DRIVES], sum = 0;
+    uint32_t n;
+    int r = read_rates(hs_args_text(a, "disk-bw"), rate, &n, err);
+    if (r < 0)
+        return r;
+    for (uint32_t i = 0; i < n; i++) {
+        sum += rate[i];
+        x->of[i] = hs_drive_of_rate(p, rate[i]);
+        x->source_of[i] = HS_DRIVE_GIVEN;
     }
+    x->source = HS_DRIVE_GIVEN;
+    x->drive = hs_drive_of_rate(p, sum); /* striped by rate */
+    if (n == 1)
+        return 0;
+    if (!opt->shape && n != x->drives.n)
+        return hs_err_set(err, -EINVAL, "--disk-bw: %u figures, but the model's experts are on %u drive%s", n,
+                          x->drives.n, x->drives.n == 1 ? "" : "s");
+    x->n_of = n;
+    if (!opt->shape)
+        x->drive = hs_drives_join(p, &x->drives, opt->io_read_size, x->of);
+    return 0;
+}
+
+/* Each by what is kept of it, or measured. One that nothing is known of leaves all unknown. */
+static void find_rates(const hs_engine_options *opt, const hs_plan *p, double hit_rate, hs_expectation *x)
+{
+    const hs_speed *speed = x->is_computed ? &x->speed : NULL;
+    x->n_of = x->drives.n;
+    x->source = HS_DRIVE_KEPT;
+    for (uint32_t i = 0; i < x->n_of; i++) {
+        hs_drive_source s = hs_drive_find(x->drives.drive[i].file, opt, p, speed, hit_rate, hs_stop_asked, &x->of[i]);
+        x->source_of[i] = x->of[i].bytes_per_s > 0 ? s : HS_DRIVE_UNKNOWN;
+        if (x->source != HS_DRIVE_UNKNOWN)
+            x->source = x->source_of[i] == HS_DRIVE_KEPT ? x->source : x->source_of[i];
+    }
+    if (x->source != HS_DRIVE_UNKNOWN)
+        x->drive = hs_drives_join(p, &x->drives, opt->io_read_size, x->of);
+}
+
+static int find_drives(const hs_args *a, const hs_engine_options *opt, const hs_plan *p, double hit_rate,
+                       hs_expectation *x, hs_err *err)
+{
+    const char *path = hs_args_text(a, "disk");
+    if (path) {
+        x->source = hs_drive_find(path, opt, p, x->is_computed ? &x->speed : NULL, hit_rate, hs_stop_asked, &x->drive);
+        return 0;
+    }
+    int r = opt->shape ? 0 : hs_drives_find(opt, &x->drives, err);
+    if (r < 0 || hs_args_has(a, "disk-bw"))
+        return r < 0 ? r : take_rates(a, opt, p, x, err);
+    if (!opt->shape)
+        find_rates(opt, p, hit_rate, x);
+    return 0;
+}
+
+void hs_expectation_deinit(hs_expectation *x)
+{
+    hs_drives_deinit(&x->drives);
 }
 
 /* ---- what follows ---- */
@@ -88,9 +135,9 @@ static hs_use use_of(const hs_expectation *x, const hs_plan *p)
     return use;
 }
 
-void hs_expect(const hs_args *a, const hs_engine_options *opt, const hs_plan *p, hs_expectation *x)
+int hs_expect(const hs_args *a, const hs_engine_options *opt, const hs_plan *p, hs_expectation *x, hs_err *err)
 {
-    const char *routing = hs_args_text(a, "routing"), *path = hs_args_text(a, "disk");
+    const char *routing = hs_args_text(a, "routing");
     *x = (hs_expectation){.is_hit_rate_given = hs_args_has(a, "hit-rate"), .reads_ahead = opt->prefetch};
     x->use = (hs_use){.hit_rate = hs_args_number(a, "hit-rate", 0),
                       .routing = routing && !strcmp(routing, "uniform") ? HS_ROUTING_UNIFORM : HS_ROUTING_REAL,
@@ -99,14 +146,10 @@ void hs_expect(const hs_args *a, const hs_engine_options *opt, const hs_plan *p,
                       .prompt_reads = (double)hs_args_int(a, "prompt-reads", -1)};
     measure_speed(a, opt, p, x);
     hs_use use = use_of(x, p);
-    if (hs_args_has(a, "disk-bw")) {
-        x->drive = hs_drive_of_rate(p, (double)hs_args_size(a, "disk-bw", 0));
-        x->source = HS_DRIVE_GIVEN;
-    } else if (path || !opt->shape) {
-        const hs_speed *speed = x->is_computed ? &x->speed : NULL;
-        x->source = hs_drive_find(path ? path : opt->path, opt, p, speed, use.hit_rate, hs_stop_asked, &x->drive);
-        if (!path)
-            add_mirrors(opt, p, speed, use.hit_rate, &x->drive);
+    int r = find_drives(a, opt, p, use.hit_rate, x, err);
+    if (r < 0) {
+        hs_expectation_deinit(x);
+        return r;
     }
     hs_plan bigger = with_twice_memory(p);
     hs_drive faster = {2 * x->drive.bytes_per_s, x->drive.first_s, x->drive.each_s / 2};
@@ -114,6 +157,7 @@ void hs_expect(const hs_args *a, const hs_engine_options *opt, const hs_plan *p,
     x->now = hs_forecast_make(p, &x->speed, &x->drive, &use);
     x->twice_drive = hs_forecast_make(p, &x->speed, &faster, &use);
     x->twice_memory = hs_forecast_make(&bigger, &x->speed, &x->drive, &more);
+    return 0;
 }
 
 /* ---- telling it ---- */
@@ -138,6 +182,19 @@ static const char *source_word(hs_drive_source s)
 static json_t *number_or_null(bool known, double v)
 {
     return known && v > 0 ? json_real(v) : json_null();
+}
+
+static json_t *drives_json(const hs_expectation *x)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; list && i < x->drives.n; i++) {
+        const hs_drive_place *at = &x->drives.drive[i];
+        bool known = i < x->n_of && x->of[i].bytes_per_s > 0;
+        json_array_append_new(list, json_pack("{s:s, s:i, s:f, s:s, s:o}", "file", at->file, "copy", (int)at->copy,
+                                              "share", at->share, "source", source_word(x->source_of[i]), "bytes_per_s",
+                                              number_or_null(known, x->of[i].bytes_per_s)));
+    }
+    return list;
 }
 
 json_t *hs_expectation_json(const hs_expectation *x)
@@ -169,6 +226,7 @@ json_t *hs_expectation_json(const hs_expectation *x)
                                number_or_null(x->drive.bytes_per_s > 0 && x->is_computed, f->first_prompt_tokens_per_s),
                                "prefill_limit", all ? json_string(limit_word(f->prompt_limit)) : json_null());
     if (o && decode && prompt) {
+        json_object_set_new(o, "drives", drives_json(x));
         json_object_update(o, decode);
         json_object_update(o, prompt);
     }
@@ -191,15 +249,43 @@ static void print_help_line(const hs_expectation *x)
         printf("  twice the memory would give %.1f tokens/s, a drive twice as fast %.1f\n", memory, drive);
 }
 
+static const char *source_note(hs_drive_source s)
+{
+    static const char *const words[] = {"", "as given", "calibrated earlier", "measured now"};
+    return words[s];
+}
+
+static bool has_copies(const hs_expectation *x)
+{
+    return x->drives.n > 0 && x->drives.drive[x->drives.n - 1].copy > 0;
+}
+
 static void print_drive(const hs_expectation *x)
 {
-    double rate = x->drive.bytes_per_s / 1e6;
-    if (x->source == HS_DRIVE_GIVEN)
-        printf("; a drive of %.0f MB/s", rate);
-    else if (x->source == HS_DRIVE_KEPT)
-        printf("; the drive gives %.0f MB/s (calibrated earlier)", rate);
-    else if (x->source == HS_DRIVE_MEASURED)
-        printf("; the drive gives %.0f MB/s", rate);
+    if (x->source != HS_DRIVE_UNKNOWN)
+        printf("; the drive%s %.0f MB/s (%s)", x->drives.n > 1 || x->n_of > 1 ? "s together give" : " gives",
+               x->drive.bytes_per_s / 1e6, source_note(x->source));
+}
+
+/* Where there are several. */
+static void print_drives(const hs_expectation *x)
+{
+    const char *how = !x->drives.n       ? "striped over drives by their rates, all read at once"
+                      : has_copies(x)    ? "copies on several drives, each read goes where it ends first"
+                      : x->drives.is_cut ? "each expert cut over drives, all read at once"
+                                         : "experts dealt out over drives, all read at once";
+    if (x->n_of < 2 && x->drives.n < 2)
+        return;
+    printf("  %s (assumed: none slows another):\n", how);
+    for (uint32_t i = 0; i < (x->n_of > 1 ? x->n_of : x->drives.n); i++) {
+        const hs_drive_place *at = &x->drives.drive[i];
+        int folder = at->file ? (int)(strrchr(at->file, '/') - at->file) : 0;
+        double share = at->file ? at->share : x->of[i].bytes_per_s / x->drive.bytes_per_s;
+        printf("    %3.0f %%%s", 100 * share, has_copies(x) ? " of a copy" : "");
+        if (x->n_of > 1 && x->source_of[i] != HS_DRIVE_UNKNOWN)
+            printf(" at %.0f MB/s (%s)", x->of[i].bytes_per_s / 1e6, source_note(x->source_of[i]));
+        printf("%s%.*s\n", folder ? ", in " : "", folder, at->file ? at->file : "");
+    }
 }
 
 void hs_expectation_print(const hs_expectation *x)
@@ -213,6 +299,7 @@ void hs_expectation_print(const hs_expectation *x)
            hs_format_size((uint64_t)f->miss_bytes, read, sizeof read));
     print_drive(x);
     puts(f->miss_bytes == 0 ? "; every expert fits, the drive is not needed after warm-up" : "");
+    print_drives(x);
     if (!is_known(x)) {
         printf("  how fast depends on the drive: say --disk-bw SIZE, or --disk PATH on it\n");
         return;

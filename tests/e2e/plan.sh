@@ -138,3 +138,21 @@ expect 0 "$HOTSET" plan "$MODEL" --set cache.size=25% --set prefetch.mode=off --
 # A cache for a quarter: uniform routing hits a quarter.
 expect 0 "$HOTSET" plan "$MODEL" --set cache.size=25% --routing uniform --disk-bw 1G --config "$WORK/empty.conf" --json
 [ "$(field hit_rate)" = 0.25 ] || fail "uniform routing hits $(field hit_rate)"
+
+# Several drives: figures for all together or for each, of the shares that the pack has.
+expect 2 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --disk-bw 1G,x
+says "--disk-bw: 'x' is not a size like 3.5G"
+expect 1 "$HOTSET" plan "$MODEL" --config "$WORK/empty.conf" --disk-bw 1G,2G
+says "--disk-bw: 2 figures, but the model's experts are on 1 drive"
+expect 0 "$HOTSET" plan deepseek-v2-lite --config "$WORK/empty.conf" --ram 16G --disk-bw 1G,2G --json
+[ "$(field disk_bytes_per_s)" = 3221225472.0 ] || fail "drives to be striped over: $(field disk_bytes_per_s)"
+if [ "$(stat -c %d "$WORK")" != "$(stat -c %d /dev/shm 2> /dev/null)" ] && far=$(mktemp -d /dev/shm/hotset-e2e-XXXXXX); then
+    expect 0 "$HOTSET" pack "$MODEL" "$WORK/striped" --stripe "$far" --shares 1,1 --codec raw
+    expect 0 "$HOTSET" plan "$WORK/striped" --config "$WORK/empty.conf" --set cache.size=25% --disk-bw 1G,3G --json
+    tr '{' '\n' < "$WORK/out" > "$WORK/drives"
+    rm -r "$far"
+    [ "$(grep -c '"copy":0,"share":0.\(5\|4[5-9]\)[0-9]*,"source":"given"' "$WORK/drives")" -eq 2 ] || fail "shares of two drives"
+    rate=$(field disk_bytes_per_s)
+    [ "${rate%.*}" -gt 1900000000 ] && [ "${rate%.*}" -lt 2300000000 ] ||
+        fail "half of it on a drive of 1 GiB/s: $rate bytes/s together"
+fi
