@@ -131,7 +131,7 @@ limit() {
     kill -HUP "$DAEMON"
 }
 ask
-limit 215M
+limit $(($(planned_mib) - 20))M
 logged 'room for [0-9]* experts instead of 320'
 ask
 limit 10M

@@ -41,7 +41,7 @@ until is_held; do
     sleep 0.1
 done
 
-printf '[memory]\nlimit = 215M\n[log]\nlevel = debug\n' > "$WORK/empty.conf"
+printf '[memory]\nlimit = %sM\n[log]\nlevel = debug\n' $(($(planned_mib) - 20)) > "$WORK/empty.conf"
 kill -HUP "$DAEMON"
 logged 'room for [0-9]* experts instead of 320' # the governor looks
 ask "$WORK/answer"

@@ -96,6 +96,10 @@ start_daemon() {
 }
 # counted TEXT : lines of the daemon's log that have it
 counted() { grep -c "$1" "$WORK/serve.log" || true; }
+# planned_mib : of the daemon's log, what one model may take in all
+planned_mib() {
+    sed -n 's/.*  total *\([0-9]*\)\.[0-9]* MiB .*/\1/p' "$WORK/serve.log" | tail -1
+}
 # logged TEXT [N] : the log has it N times, by default once, within a minute and a half
 logged() {
     tries=0
