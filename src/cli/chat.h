@@ -20,7 +20,7 @@ typedef struct hs_chat_wishes {
 typedef struct hs_chat_sink {
     void *ctx;
     void (*text)(void *ctx, bool is_reasoning, const char *text, size_t len);
-    /* Before the first text: "queued", "prefill"; done/total may be 0/0. */
+    /* Before the first text: "loading" (percent), "queued", "prefill" (tokens); done/total may be 0/0. */
     void (*status)(void *ctx, const char *stage, uint64_t done, uint64_t total);
 } hs_chat_sink;
 

@@ -2,11 +2,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "cli/chat.h"
 #include "cli/out.h"
 #include "server/client.h"
+
+#define ASK_AGAIN_MS 200
 
 typedef struct remote_chat {
     hs_chat base;
@@ -93,6 +96,34 @@ static void on_comment(const char *text, const hs_chat_sink *sink)
         sink->status(sink->ctx, "queued", 0, 0);
 }
 
+/* "Loading model: loading NAME: 42 %" */
+static void report_loading(const char *text, const hs_chat_sink *sink)
+{
+    const char *colon = strrchr(text, ':');
+    unsigned percent;
+    if (colon && sscanf(colon, ": %u %%", &percent) == 1 && percent <= 100)
+        sink->status(sink->ctx, "loading", percent, 100);
+    else
+        sink->status(sink->ctx, "loading", 0, 0);
+}
+
+/* A model that loads, perhaps because this very request has started the daemon, is waited for. */
+static int open_stream(const hs_client_options *o, const char *body, const hs_chat_sink *sink,
+                       hs_client_stream **ret_stream, hs_err *err)
+{
+    for (;;) {
+        hs_err e = {0};
+        int r = hs_client_open(o, "/v1/chat/completions", body, strlen(body), ret_stream, &e);
+        if (r != -EINPROGRESS)
+            return r < 0 ? hs_err_set(err, r, "%s", e.text) : 0;
+        if (hs_stop_asked())
+            return hs_err_set(err, -ECANCELED, "stopped as asked");
+        report_loading(e.text, sink);
+        struct timespec pause = {0, ASK_AGAIN_MS * 1000000l};
+        nanosleep(&pause, NULL);
+    }
+}
+
 static int ask(hs_chat *chat, const json_t *messages, const hs_chat_sink *sink, hs_chat_cost *ret_cost, hs_err *err)
 {
     remote_chat *c = (remote_chat *)chat;
@@ -102,7 +133,7 @@ static int ask(hs_chat *chat, const json_t *messages, const hs_chat_sink *sink, 
     char *body = NULL;
     int r = request_body(c, messages, &body, err);
     if (r == 0)
-        r = hs_client_open(&o, "/v1/chat/completions", body, strlen(body), &stream, err);
+        r = open_stream(&o, body, sink, &stream, err);
     while (r == 0) {
         const char *text;
         size_t len;

@@ -51,7 +51,8 @@ static void on_text(void *ctx, bool is_reasoning, const char *text, size_t len)
 static void on_status(void *ctx, const char *stage, uint64_t done, uint64_t total)
 {
     screen *s = ctx;
-    hs_progress_update(&s->progress, stage, HS_PROGRESS_TOKENS, done, total, hs_now_ns());
+    hs_progress_unit unit = strcmp(stage, "prefill") ? HS_PROGRESS_PERCENT : HS_PROGRESS_TOKENS;
+    hs_progress_update(&s->progress, stage, unit, done, total, hs_now_ns());
 }
 
 static void print_receipt(const hs_chat_cost *cost)

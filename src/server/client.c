@@ -232,12 +232,15 @@ static int server_error(const hs_client_stream *s, hs_err *err)
 {
     int status = s->answer.parser.status_code;
     json_t *root = json_loadb(s->body.data ? s->body.data : "", s->body.len, 0, NULL);
-    const char *text = json_string_value(json_object_get(json_object_get(root, "error"), "message"));
-    int code = status == 429 || status == 503   ? -EAGAIN
-               : status == 404                  ? -ENOENT
-               : status == 401 || status == 403 ? -EACCES
-               : status < 500                   ? -EINVAL
-                                                : -EIO;
+    const json_t *e = json_object_get(root, "error");
+    const char *text = json_string_value(json_object_get(e, "message"));
+    const char *what = json_string_value(json_object_get(e, "code"));
+    int code = status == 503 && what && !strcmp(what, "loading") ? -EINPROGRESS
+               : status == 429 || status == 503                  ? -EAGAIN
+               : status == 404                                   ? -ENOENT
+               : status == 401 || status == 403                  ? -EACCES
+               : status < 500                                    ? -EINVAL
+                                                                 : -EIO;
     if (text)
         hs_err_set(err, code, "%s", text);
     else

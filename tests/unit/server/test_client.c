@@ -17,18 +17,29 @@ static hs_buf B;
 static hs_client_options C;
 static hs_err E;
 
-static int setup(void **state)
+static int begin(bool still_loading)
 {
-    (void)state;
     hs_server_options o = harness_options(&H);
     fake_options f = harness_fake();
     f.parallel = 1;
     f.max_queue = 0;
-    harness_start(&H, &o, &f, false);
+    harness_start(&H, &o, &f, still_loading);
     hs_buf_init(&B, HS_CLIENT_MAX_BODY);
     C = (hs_client_options){.address = H.address, .timeout_s = 60};
     E = (hs_err){0};
     return 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return begin(false);
+}
+
+static int setup_loading(void **state)
+{
+    (void)state;
+    return begin(true);
 }
 
 static int teardown(void **state)
@@ -96,6 +107,16 @@ static void test_stream_errors(void **state)
     assert_null(other);
     hs_client_close(&s);
     wait_active(&H, 0);
+}
+
+/* A model that loads can be waited for; what is full is not the same. */
+static void test_loading(void **state)
+{
+    (void)state;
+    hs_client_stream *s = NULL;
+    assert_int_equal(open_stream("{\"prompt\":\"x\"}", &s), -EINPROGRESS);
+    assert_non_null(strstr(E.text, "Loading model"));
+    assert_null(s);
 }
 
 static void test_no_server(void **state)
@@ -186,7 +207,12 @@ static void test_bad_servers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_call), T(test_stream), T(test_stream_errors), T(test_no_server), T(test_bad_servers),
+        T(test_call),
+        T(test_stream),
+        T(test_stream_errors),
+        T(test_no_server),
+        cmocka_unit_test_setup_teardown(test_loading, setup_loading, teardown),
+        T(test_bad_servers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
