@@ -11,7 +11,8 @@ static int find_model(hs_server *s, const hs__params *p, hs__model **ret, hs__ap
 {
     hs__model *m = hs__server_find_model(s, p->model);
     if (!m)
-        return hs__api_fail(e, 404, "model", "model_not_found", "there is no model %s", p->model);
+        return hs__api_fail(e, 404, "model", "model_not_found",
+                            "there is no model %s; /v1/models lists those there are", p->model);
     if (!m->engine)
         return hs__api_fail(e, 503, NULL, "loading", "Loading model%s%s", *s->progress ? ": " : "", s->progress);
     *ret = m;

@@ -39,7 +39,8 @@ void hs__route_models(hs__conn *c)
         const char *name = c->http.head.path + sizeof prefix - 1;
         const hs__model *m = hs__server_find_model(s, name);
         if (!m) {
-            hs__reply_error(c, 404, "model", "model_not_found", "there is no model %s", name);
+            hs__reply_error(c, 404, "model", "model_not_found",
+                            "there is no model %s; /v1/models lists those there are", name);
             return;
         }
         put_model(&b, s, m);
