@@ -112,7 +112,7 @@ int hs_plan_make(const hs_engine_options *opt, hs_plan *ret_plan, struct hs_err 
 
 #define HS_SPEED_CONTEXT 512u
 #define HS_SPEED_BLOCK   512u /* tokens of a prompt that go through a layer together */
-#define HS_SPEED_POINTS  4u
+#define HS_SPEED_POINTS  7u
 extern const uint32_t hs_speed_tokens[HS_SPEED_POINTS]; /* rising, the first is 1 */
 
 /* What this machine computes of a model, measured on some of its layers with zeros for weights: time does not depend on

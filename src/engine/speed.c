@@ -5,9 +5,9 @@
  * Layers up to the first one with experts are run, then WIDER more; the difference, times the layers that are left,
  * makes the whole model. Consecutive matrices take consecutive parts of the region, which is bigger than processors'
  * caches, so that memory is read as in earnest. With zeros all tokens choose the same experts: prompts of several
- * lengths tell what an expert costs by the number of its tokens, and the rest by that of all; the longest two tell what
- * each token costs and what they share. Of prompts only the fewer layers are run: what their layers without experts
- * have more than others is known from the generated token. Of a packed model some experts are read and decoded.
+ * lengths tell what an expert costs by the number of its tokens, and the rest by that of all; two of the longer ones
+ * tell what each token costs and what they share. Of prompts only the fewer layers are run: what their layers without
+ * experts have more than others is known from the generated token. Of a packed model some experts are read and decoded.
  *
  * One thread and the pool.
  */
@@ -23,6 +23,7 @@
 #define WIDER        6u /* of two the noise of one is multiplied by half of the model's layers: 34 to 46 ms for 35 */
 #define MOST_CONTEXT 1024u
 #define LAST         (HS_SPEED_POINTS - 1)
+#define FEW          (LAST - 2u) /* kernels take no more at once from there on */
 #define MANY         hs_speed_tokens[LAST]
 #define ENOUGH_S     0.05 /* of a measurement */
 #define SLOW_S       0.2  /* once is enough of a prompt */
@@ -343,9 +344,9 @@ static int measure_all(trial *t, const hs_engine_options *opt, hs_speed *ret, hs
     double experts = z.experts_s / n_moe, routed = (double)t->expert_bytes / n_moe * moe;
     double shared = routed > 0 ? experts * (double)shared_bytes(t) / routed : 0; /* of a layer */
     double shared_part = a.token.dense_ffn_s > 0 ? fmin(shared / a.token.dense_ffn_s, 1) : 0;
-    double few = dense_seconds(t, &a.prompt[LAST - 1], n1, shared_part),
+    double few = dense_seconds(t, &a.prompt[FEW], n1, shared_part),
            many = dense_seconds(t, &a.prompt[LAST], n1, shared_part);
-    double slope = fmin(fmax(many - few, 0) / (MANY - hs_speed_tokens[LAST - 1]), many / MANY);
+    double slope = fmin(fmax(many - few, 0) / (MANY - hs_speed_tokens[FEW]), many / MANY);
     *ret = (hs_speed){.decode_s = a.token.wall_s + more * each(a.token.wall_s, z.wall_s, n2 - n1),
                       .decode_experts_s = experts * moe,
                       .decode_shared_s = shared * moe,

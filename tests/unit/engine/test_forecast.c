@@ -36,14 +36,15 @@ static const hs_plan plan = {.n_slots = 500,
                              .moe_layers = 10,
                              .bytes_per_token_cold = 1000000000,
                              .prefill_chunk = 512};
-static const hs_speed speed = {.decode_s = 0.1,
-                               .decode_experts_s = 0.05,
-                               .decode_shared_s = 0.01,
-                               .prompt_token_s = 0.001,
-                               .prompt_end_s = 0.01,
-                               .prompt_expert_s = {0.0021, 0.0024, 0.0028, 0.0084}, /* 2 ms and 0.1 of each token */
-                               .memory_bytes_per_s = 1e10,
-                               .decode_bytes = 900000000};
+static const hs_speed speed = {
+    .decode_s = 0.1,
+    .decode_experts_s = 0.05,
+    .decode_shared_s = 0.01,
+    .prompt_token_s = 0.001,
+    .prompt_end_s = 0.01,
+    .prompt_expert_s = {0.0021, 0.0024, 0.0028, 0.0032, 0.0036, 0.0052, 0.0084}, /* 2 ms, 0.1 of each token */
+    .memory_bytes_per_s = 1e10,
+    .decode_bytes = 900000000};
 static const hs_drive slow = {1e9, 0.001, 0.01}, fast = {1e11, 0, 0.0001};
 
 static hs_forecast at(const hs_speed *s, const hs_drive *d, double hit_rate, uint32_t n_prompt)
@@ -195,14 +196,18 @@ static void test_prompt(void **state)
 static void test_tokens_of_expert(void **state)
 {
     (void)state;
-    hs_speed s = {.prompt_expert_s = {0.003, 0.004, 0.010, 0.066}, .prompt_block_s = 0.5};
+    /* Of 1, 4, 8, 12, 16, 32 and 64 tokens; it steps between 12 and 16. */
+    hs_speed s = {.prompt_expert_s = {0.003, 0.004, 0.010, 0.011, 0.031, 0.032, 0.064}, .prompt_block_s = 0.5};
     for (double experts = 100; experts <= 51200; experts *= 2) {
         hs_use use = {.hit_rate = 1, .prompt_experts = experts, .prompt_reads = 0};
         double m = 51200 / experts, chance = 1 / m, mean = 0;
         for (int n = 1; n < 100000; n++, chance *= 1 - 1 / m)
-            mean += chance * (n <= 4   ? 0.003 + (n - 1) * 0.001 / 3
-                              : n <= 8 ? 0.004 + (n - 4) * 0.0015
-                                       : 0.010 + (n - 8) * 0.001);
+            mean += chance * (n <= 4    ? 0.003 + (n - 1) * 0.001 / 3
+                              : n <= 8  ? 0.004 + (n - 4) * 0.0015
+                              : n <= 12 ? 0.010 + (n - 8) * 0.00025
+                              : n <= 16 ? 0.011 + (n - 12) * 0.005
+                              : n <= 32 ? 0.031 + (n - 16) * 0.001 / 16
+                                        : 0.032 + (n - 32) * 0.001);
         near(hs_forecast_make(&plan, &s, &fast, &use).prompt_compute_s, experts * mean + 0.5);
     }
     /* Blocks: what their tokens share. */

@@ -110,7 +110,7 @@ static void test_cores(void **state)
                           .prompt_token_s = 0.01,
                           .prompt_end_s = 0.02,
                           .prompt_block_s = 0.03,
-                          .prompt_expert_s = {0.04, 0.05, 0.06, 0.08},
+                          .prompt_expert_s = {0.04, 0.05, 0.06, 0.08, 0.09, 0.1, 0.2},
                           .expand_s = 0.008,
                           .fresh_bytes_per_s = 1e9,
                           .memory_bytes_per_s = 1e10,
@@ -125,6 +125,7 @@ static void test_cores(void **state)
     near(s.prompt_block_s, 0.0075);
     near(s.prompt_expert_s[0], 0.01);
     near(s.prompt_expert_s[3], 0.02);
+    near(s.prompt_expert_s[HS_SPEED_POINTS - 1], 0.05);
     near(s.expand_s, 0.002);
     near(s.fresh_bytes_per_s, 4e9);
     near(s.memory_bytes_per_s, 4e10);
