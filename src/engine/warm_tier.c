@@ -12,7 +12,7 @@
  * What is found out while the model serves (residency's shadow.c) is kept, too, and decides the next start with a cache
  * of about that size: what tokens take the way that it served, and the gain, of which the other part is an estimate
  * until it has served that way as well. An estimate is a lower bound, so where it is no clear loss a start tries the
- * warm tier once; from then on both ways are measured.
+ * warm tier once, or keeps it; once it has served both ways, both are measured.
  */
 #include <math.h>
 #include <stdio.h>
@@ -26,7 +26,8 @@
 #include "store/disk.h"
 
 #define FIRST_AT_MOST 2e-3
-#define WORTH_TRYING  0.9  /* estimated without it: estimates have been too low by a tenth and more */
+#define WORTH_TRYING  0.9  /* estimates have been too low by a tenth and more: without it, */
+#define WORTH_KEEPING 0.95 /* and with it */
 #define SAME          0.02 /* gains that differ by less are not written again */
 #define ALIKE         8u   /* a cache that differs by less than one in so many slots is the same */
 
@@ -145,6 +146,12 @@ static void forget_others(const hs_engine *e, hs__pace *x)
     x->found_gain = 0;
 }
 
+/* That it takes, where the model has served with it, without it, or both ways. */
+static double least_gain(bool with, bool without)
+{
+    return with && without ? HS_WARM_TIER_WINS : with ? WORTH_KEEPING : WORTH_TRYING;
+}
+
 /* The plan with it, and whether it pays; what cannot be measured or does not fit is no reason for it. */
 static bool pays(hs_engine *e, const hs_engine_options *opt, hs_plan *ret_with)
 {
@@ -159,7 +166,7 @@ static bool pays(hs_engine *e, const hs_engine_options *opt, hs_plan *ret_with)
     bool is_tried = x.warm.none_s > 0, was_without = x.cold.none_s > 0;
     if (x.found_gain > 0) {
         gain = x.found_gain;
-        is = gain > (is_tried ? HS_WARM_TIER_WINS : WORTH_TRYING);
+        is = gain > least_gain(is_tried, was_without);
     }
     const char *how = x.found_gain <= 0 ? "is expected" : is_tried && was_without ? "was found" : "was estimated";
     tell(e, ret_with, &x, how, gain, is);
@@ -203,7 +210,7 @@ double hs__found_gain(const hs_engine *e)
 static void tell_found(const hs_engine *e, double gain)
 {
     bool is_measured = e->other_line.none_s > 0;
-    bool would = gain > (is_measured || e->opened.warm ? HS_WARM_TIER_WINS : WORTH_TRYING);
+    bool would = gain > least_gain(is_measured || e->opened.warm, is_measured || !e->opened.warm);
     if (would != e->opened.warm)
         hs_info(
             "cache.warm_tier: while serving, with it is %s %.2f times as fast as without; the next start turns it %s",

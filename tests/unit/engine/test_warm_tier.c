@@ -353,12 +353,18 @@ static void a_wrong_choice_is_noticed(void **state)
     serve(&opt, &m, &(served){false, 0.95, 1000, 500, 50, 5, 0.95});
     serve(&opt, &m, &(served){true, 0.9, 1050, 1050, 0, 10, 1000.0 / 1050}); /* just as estimated, and so no gain */
     serve(&opt, &m, &(served){false, 0.95, 1000, 500, 50, 5, 1000.0 / 1050});
+    x.found_gain = 0; /* chosen by forecast: an estimate that it hardly pays is no reason to end it, a loss is */
+    x.drive = (hs_drive){2e9, 400e-6, 150e-6};
+    assert_int_equal(hs__pace_save(&m.at, &x, &err), 0);
+    serve(&opt, &m, &(served){true, 1.0, 1000, 500, 50, 5, 1.0});
+    serve(&opt, &m, &(served){true, 0.93, 1000, 500, 50, 5, 0.93});
+    serve(&opt, &m, &(served){false, 0.93, 1000, 500, 50, 10, 1.0});
     opt.cache_percent = 50; /* another cache: what was found out is of no use, nor is it mixed with what will be */
     close_model(&m);
     open_model(&opt, &m);
-    serve(&opt, &m, &(served){false, 0.5, 1000, 500, 50, 5, 0.5});
+    serve(&opt, &m, &(served){true, 0.5, 1000, 500, 50, 5, 0.5});
     assert_int_equal(hs__pace_load(&m.at, &x, &err), 0);
-    assert_true(x.cold.none_s == 500e-6 && x.warm.none_s == 0);
+    assert_true(x.warm.none_s == 500e-6 && x.cold.none_s == 0);
     close_model(&m);
 }
 
