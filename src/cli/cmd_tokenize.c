@@ -92,7 +92,7 @@ static int decode_item(const hs_tokenizer *t, const json_t *item, size_t index, 
 
 static int run_json(const hs_tokenizer *t, bool decode, const char *text, size_t len, hs_err *err)
 {
-    json_t *in, *out = json_array();
+    json_t *in = NULL, *out = json_array();
     int r = hs_json_load(text, len, "stdin", &in, err);
     if (r == 0 && !json_is_array(in))
         r = hs_err_set(err, -EINVAL, "stdin: a JSON list of %s is needed", decode ? "id lists" : "strings");
