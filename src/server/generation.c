@@ -15,10 +15,12 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "server/answer.h"
 #include "text/output.h"
 
+#define TELL_MS     1000 /* from one failed request that is logged to the next */
 #define PIECE_BYTES 2048
 #define EVENT_MAX   (HS__OUTPUT_HIGH)
 /* What understanding the text takes without calls; what it takes beyond that counts like a collected answer. */
@@ -359,12 +361,26 @@ static void finish_whole(hs__generation *g, const hs_request_status *st)
     hs__reply_buf(c, 200, "application/json", &b);
 }
 
+/* Whose drive or memory fails hears of it without asking a client; a dead drive fails many requests at once. */
+static void tell(hs__generation *g, const hs_request_status *st)
+{
+    hs_server *s = g->conn->server;
+    uint64_t now = hs__now_ms(s);
+    if (hs__error_status(st->error) < 500 || st->error == -ESHUTDOWN || st->error == -ECANCELED ||
+        (s->told_ms && now < s->told_ms + TELL_MS))
+        return;
+    s->told_ms = now;
+    hs_warn("model %s: a request has failed: %s", hs__generation_model(g)->name, st->error_text);
+}
+
 static void fail(hs__generation *g, const hs_request_status *st)
 {
-    if (st->state == HS_REQUEST_FAILED)
+    if (st->state == HS_REQUEST_FAILED) {
+        tell(g, st);
         hs__generation_abort(g, hs__error_status(st->error), code_word(st->error), st->error_text);
-    else
+    } else {
         hs__generation_abort(g, 503, "cancelled", "the request was cancelled by the server");
+    }
 }
 
 /* Token times as they are seen here: the pieces of one wake-up share its time. */

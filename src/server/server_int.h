@@ -182,6 +182,7 @@ struct hs_server {
     uint32_t n_conns;
     int64_t started_at; /* seconds since 1970 */
     uint64_t drain_until_ms, status_ms;
+    uint64_t told_ms; /* when a failed request was logged last; 0: never */
     char progress[200];
     bool ready, draining, ended, loop_open, ran;
     char read_buffer[HS__READ_BYTES]; /* libuv reads at once: one buffer for all */

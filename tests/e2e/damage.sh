@@ -57,6 +57,7 @@ cp "$shard" "$WORK/keep"
 dd if=/dev/urandom of="$shard" bs=1M seek=4 count=20 conv=notrunc 2> /dev/null
 expect 1 ask
 says "experts-00000.hss, record"
+grep -q "warning: model tale: a request has failed: experts-00000.hss, record .*damaged" "$WORK/serve.log" || fail "the log does not tell"
 file=$shard
 whole
 right "the shard was damaged"
