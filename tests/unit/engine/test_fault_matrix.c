@@ -494,7 +494,12 @@ static void matrix(void **state)
         total *= lengths[x];
     bool *chosen = calloc(total, sizeof *chosen);
     assert_non_null(chosen);
-    uint32_t possible = combine(lengths, AXES, all ? 0 : SANITIZED ? 2 : 3, is_possible, chosen);
+    uint32_t possible = combine(lengths, AXES,
+                                all                 ? 0
+                                : SANITIZED_THREADS ? 1
+                                : SANITIZED         ? 2
+                                                    : 3,
+                                is_possible, chosen);
     bed *b = NULL;
     for (uint32_t i = 0; i < total; i++) {
         if (!chosen[i])
@@ -519,8 +524,10 @@ static void matrix(void **state)
     print_message("%u of %u combinations: %u requests right, %u failed with their sentence, %u with damage that nobody "
                   "can notice, %u of them with other tokens\n",
                   n, possible, n_right, n_failed, n_unnoticed, n_wrong);
-    assert_true(n_right > 0 && n_failed > 0 && n_unnoticed > 0);
-    assert_true(n_wrong > 0 || !all); /* a few wrong experts may change nothing */
+    assert_true(n_right > 0 && n_failed > 0);
+    /* A few combinations may have no such damage; a few wrong experts may change nothing. */
+    assert_true(n_unnoticed > 0 || SANITIZED_THREADS);
+    assert_true(n_wrong > 0 || !all);
 }
 
 /* ---- what is asked ---- */
