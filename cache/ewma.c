@@ -1,17 +1,21 @@
 /*
- * ewma.c - the default: an expert is worth how often it was used, over a few tokens, some, and overall, how often after
- * the experts that its layer uses now, how long it was not, and how often its like was used next; how much each of the
- * six says about what comes is learnt while it runs. Where that hits less than LRU would, LRU decides (rival.h).
+ * ewma.c - the default: an expert is worth how often it was used, over a few tokens, some, what is talked about now,
+ * and overall, how often after the experts that its layer uses now, how long it was not, and how often its like was
+ * used next; how much each of the seven says about what comes is learnt while it runs. Where that hits less than LRU
+ * would, LRU decides (rival.h).
  *
- *   each token:  f[i] *= 2^(-1/h[i]),  h = 2, 12             each use:  f[i] += 1 - 2^(-1/h[i]),  uses += 1
- *   x         =  f[0], f[1], uses / tokens, following, 1 / (1 + tokens since / 8), hazard      see follow.h, hazard.h
+ *   each token:  f[i] *= 2^(-1/h[i]),  h = 2, 12, 60         each use:  f[i] += 1 - 2^(-1/h[i]),  uses += 1
+ *   topic     =  (f[2] + 0.09 uses / tokens) / (what f[2] of a use at every token would be + 0.09)
+ *   x         =  f[0], f[1], topic, uses / tokens, following, 1 / (1 + tokens since / 8), hazard    follow.h, hazard.h
  *   score     =  w . x
  *   w         =  least squares of y on x, per layer;  y = the frequency of uses in the next 4 steps
  *
  * History is kept for all objects, resident or not: a newcomer is admitted only if its score beats the victim's, else
  * it is used once and let go (a global LRU smaller than one token's experts hits nothing; this does not collapse). n
- * uses within a chunk of T tokens count as spread evenly over the chunk, the last one T / 2n before its end. When a
- * conversation begins, f[0] and f[1] keep a third of their value.
+ * uses within a chunk of T tokens count as spread evenly over the chunk, the last one T / 2n before its end.
+ *
+ * f[2] begins anew with each topic: with a conversation, when f[0] and f[1] keep a third of their value, too; and as
+ * soon as what is used has been foretold worse by `topic` than by uses / tokens.
  *
  * A layer has a clock of its own, which stands at the last token that came to it: an expert of a layer still to come
  * has not been passed over by the token under way, nor has one of the layer under way before the token is through with
@@ -29,12 +33,17 @@
 #include <math.h>
 #include <string.h>
 
-#define AGEING      0.3f /* of both rates, when a conversation begins */
-#define CLEARLY     1.1f /* better must be what a sweep brings: it touches all, and many are worth the same */
-#define FAR         8    /* tokens since the last use that halve what it says */
-#define DECAY_STEPS 256  /* decays that are looked up instead of computed */
+#define AGEING      0.3f  /* of the short rates, when a conversation begins */
+#define PRIOR       0.09f /* of f[TOPIC], as the overall rate says: 8 tokens of a topic say as much */
+#define DOUBT       0.15f /* how far what the topic foretells may be behind, summed over tokens: 1 is all of a token */
+#define LEAST       1e-4f /* a rate, so that both may be 0 */
+#define CLEARLY     1.1f  /* better must be what a sweep brings: it touches all, and many are worth the same */
+#define FAR         8     /* tokens since the last use that halve what it says */
+#define DECAY_STEPS 256   /* decays that are looked up instead of computed */
 
-static const float half_life[HS__N_RATES] = {2, 12};
+enum { TOPIC = HS__N_RATES - 1 };
+
+static const float half_life[HS__N_RATES] = {2, 12, 60};
 
 typedef struct history {
     float f[HS__N_RATES]; /* as of `last` */
@@ -46,6 +55,8 @@ typedef struct history {
 typedef struct layer {
     uint64_t clock;         /* the last token that came here */
     uint64_t passed;        /* the last one that is through: what was not used since has been passed over */
+    uint64_t begun;         /* the last one before the topic */
+    float per_topic;        /* 1 / (f[TOPIC] of a use at each of its tokens + PRIOR) */
     uint32_t n_now, before; /* uses by the one that came, by the one before */
     uint32_t class;
     bool stale; /* the heap's keys are of another time, or of other weights */
@@ -56,6 +67,9 @@ typedef struct ewma {
     uint64_t tokens; /* seen */
     uint32_t n_objects, layer_objects, n_layers;
     uint32_t under_way; /* the layer used last */
+    uint32_t n_told;    /* uses by the token under way */
+    float told;         /* how much better the topic foretold them, each from -1 to 1 */
+    float doubt;        /* how much worse it has been lately */
     hs__rival rival;
     hs__learner learner;
     hs__follow follow;
@@ -95,7 +109,8 @@ static void ewma_init(void *state, const hs_policy_shape *s)
     p->of = (history *)at;
     at += hs__pad(s->n_objects * sizeof(history));
     for (uint32_t l = 0; l < p->n_layers; l++)
-        p->layers[l] = (layer){.class = hs__n_classes(s) > 1 ? s->layer_class[l] : 0,
+        p->layers[l] = (layer){.per_topic = 1 / PRIOR,
+                               .class = hs__n_classes(s) > 1 ? s->layer_class[l] : 0,
                                .heap = hs__heap_part(&p->heap, l * p->layer_objects)};
     memset(p->of, 0, s->n_objects * sizeof(history));
     hs__learner_init(&p->learner, at, s->n_objects, p->n_layers);
@@ -127,6 +142,7 @@ static inline uint32_t features(const ewma *p, uint32_t object, float x[HS__N_FE
         x[r] = h->f[r] * decay(p, r, age);
     age += h->idle;
     float overall = (float)h->uses / (float)(clock ? clock : 1);
+    x[TOPIC] = (x[TOPIC] + PRIOR * overall) * p->layers[l].per_topic;
     uint32_t cell = hs__hazard_cell(h->uses ? age : UINT32_MAX, x[1], overall);
     x[HS__N_RATES] = overall;
     x[HS__N_RATES + 1] = hs__follow_rate(&p->follow, l, object, overall);
@@ -163,10 +179,46 @@ static void make_stale(ewma *p)
         p->layers[l].stale = true;
 }
 
-static void pass(layer *here)
+static void pass(const ewma *p, layer *here)
 {
-    here->stale |= here->passed != here->clock;
+    if (here->passed == here->clock)
+        return;
+    here->stale = true;
     here->passed = here->clock;
+    here->per_topic = 1 / (1 - decay(p, TOPIC, (uint32_t)(here->passed - here->begun)) + PRIOR);
+}
+
+static void begin_topic(ewma *p)
+{
+    for (uint32_t o = 0; o < p->n_objects; o++)
+        p->of[o].f[TOPIC] = 0;
+    for (uint32_t l = 0; l < p->n_layers; l++) {
+        p->layers[l].begun = p->layers[l].passed;
+        p->layers[l].per_topic = 1 / PRIOR;
+    }
+    p->doubt = 0;
+    make_stale(p);
+}
+
+/* The object is used: had the topic foretold it better than all uses together? */
+static void compare(ewma *p, const layer *here, const history *h)
+{
+    float overall = (float)h->uses / (float)here->clock;
+    float topic = (h->f[TOPIC] + PRIOR * overall) * here->per_topic + LEAST;
+    overall += LEAST;
+    p->told += (topic - overall) / (topic + overall);
+    p->n_told++;
+}
+
+/* A token is through. */
+static void judge_topic(ewma *p)
+{
+    float doubt = p->n_told ? p->doubt - p->told / (float)p->n_told : p->doubt;
+    p->doubt = doubt > 0 ? doubt : 0;
+    p->told = 0;
+    p->n_told = 0;
+    if (p->doubt > DOUBT)
+        begin_topic(p);
 }
 
 /* A token comes to a layer: the lesson of what came true there, and a look at how things stand before it. */
@@ -174,7 +226,9 @@ static void enter(ewma *p, uint32_t l, uint32_t span, uint64_t now)
 {
     layer *here = &p->layers[l];
     uint32_t first = l * p->layer_objects, end = first + p->layer_objects;
-    pass(here);
+    pass(p, here);
+    if (now > p->tokens)
+        judge_topic(p);
     if (hs__learner_step(&p->learner, l, first, end < p->n_objects ? end : p->n_objects, span))
         for (uint32_t o = first; o < end && o < p->n_objects; o++)
             p->learner.cell[o] = (uint16_t)features(p, o, hs__learner_features(&p->learner, o));
@@ -199,13 +253,17 @@ static void ewma_access(void *state, uint32_t object, uint32_t uses, uint32_t sp
     uint32_t l = object / p->layer_objects;
     layer *here = &p->layers[l];
     if (l != p->under_way)
-        pass(&p->layers[p->under_way]);
+        pass(p, &p->layers[p->under_way]);
     p->under_way = l;
     if (now > here->clock)
         enter(p, l, span, now);
     float rate = (float)uses / (float)span;
     for (uint32_t r = 0; r < HS__N_RATES; r++)
-        h->f[r] = h->f[r] * decay(p, r, age_at(p, object, here->clock)) + rate * (1 - decay(p, r, span));
+        h->f[r] *= decay(p, r, age_at(p, object, here->clock));
+    if (span <= HS__MOST_SPAN)
+        compare(p, here, h);
+    for (uint32_t r = 0; r < HS__N_RATES; r++)
+        h->f[r] += rate * (1 - decay(p, r, span));
     h->last = (uint32_t)now;
     h->idle = (span / uses - 1) / 2;
     h->uses = uses > UINT32_MAX - h->uses ? UINT32_MAX : h->uses + uses;
@@ -215,7 +273,7 @@ static void ewma_access(void *state, uint32_t object, uint32_t uses, uint32_t sp
         hs__rival_use(&p->rival, object, now);
     }
     if (++here->n_now >= here->before || span > 1)
-        pass(here);
+        pass(p, here);
     here->stale = true;
     hs__learner_use(&p->learner, l, object, rate);
 }
@@ -282,9 +340,9 @@ static void ewma_session(void *state, uint64_t now)
     ewma *p = state;
     (void)now;
     for (uint32_t o = 0; o < p->n_objects; o++)
-        for (uint32_t r = 0; r < HS__N_RATES; r++)
+        for (uint32_t r = 0; r < TOPIC; r++)
             p->of[o].f[r] *= AGEING;
-    make_stale(p);
+    begin_topic(p);
 }
 
 const hs_policy hs_policy_ewma = {

@@ -16,7 +16,7 @@
 #define RARE    0.1f  /* a rate that counts half as much as the rarest, and, as a typical one, */
 #define TYPICAL 0.05f /* this counts as one sample */
 
-static const float first_w[N] = {0.1f, 0.3f, 0.2f, 0, 0, 0.4f};
+static const float first_w[N] = {0.1f, 0.3f, 0, 0.2f, 0, 0, 0.4f};
 
 size_t hs__learner_bytes(uint32_t n_objects, uint32_t n_layers)
 {

@@ -14,7 +14,7 @@
 #include "cache/policy.h"
 
 enum {
-    HS__N_RATES = 2,
+    HS__N_RATES = 3,
     HS__N_FEATURES = HS__N_RATES + 4, /* the last is the hazard */
     HS__MOST_SPAN = 32                /* tokens of a step that teaches: a sweep tells little about single tokens */
 };

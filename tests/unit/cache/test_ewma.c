@@ -14,17 +14,21 @@
 #define EXPERTS 20u
 #define OBJECTS (LAYERS * EXPERTS)
 #define SLOTS   12u
-#define N       6
+#define N       7
+#define TOKENS  600
 #define UNSURE  3
 #define AGES    16
 #define RATES   8
 
-static const double half_life[2] = {2, 12}, first_w[N] = {0.1, 0.3, 0.2, 0, 0, 0.4};
+static const double half_life[3] = {2, 12, 60}, first_w[N] = {0.1, 0.3, 0, 0.2, 0, 0, 0.4};
 
 /* Everything by its definition: frequencies decayed token by token, sums faded lesson by lesson, weights by elimination
  * with pivots; what follows what counted by hand; the hazard from sums over all that fall together. */
 typedef struct plain {
-    double f[OBJECTS][2], uses[OBJECTS], tokens[LAYERS];
+    double f[OBJECTS][3], uses[OBJECTS], tokens[LAYERS];
+    double since[LAYERS]; /* f[2] of a use at every token of the topic */
+    double told, doubt;
+    int n_told, topics;
     int age[OBJECTS], wide[LAYERS];
     bool used[OBJECTS], through[LAYERS];
     double seen[AGES][RATES][RATES][2], hazard[AGES][RATES][RATES];
@@ -68,6 +72,16 @@ static int halves(double rate)
     return i;
 }
 
+static double plain_overall(const plain *p, uint32_t o)
+{
+    return p->uses[o] / fmax(p->tokens[o / EXPERTS], 1);
+}
+
+static double plain_topic(const plain *p, uint32_t o, double f)
+{
+    return (f + 0.09 * plain_overall(p, o)) / (p->since[o / EXPERTS] + 0.09);
+}
+
 static void plain_cell(const plain *p, uint32_t o, double overall, int cell[3])
 {
     static const int from[AGES] = {0, 1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128};
@@ -83,11 +97,12 @@ static void plain_features(const plain *p, uint32_t o, double x[N])
 {
     int cell[3];
     memcpy(x, p->f[o], sizeof p->f[o]);
-    x[2] = p->uses[o] / fmax(p->tokens[o / EXPERTS], 1);
-    x[3] = plain_following(p, o, x[2]);
-    x[4] = p->uses[o] > 0 ? 1 / (1 + p->age[o] / 8.0) : 0;
-    plain_cell(p, o, x[2], cell);
-    x[5] = p->hazard[cell[0]][cell[1]][cell[2]];
+    x[2] = plain_topic(p, o, p->f[o][2]);
+    x[3] = plain_overall(p, o);
+    x[4] = plain_following(p, o, x[3]);
+    x[5] = p->uses[o] > 0 ? 1 / (1 + p->age[o] / 8.0) : 0;
+    plain_cell(p, o, x[3], cell);
+    x[6] = p->hazard[cell[0]][cell[1]][cell[2]];
 }
 
 static double plain_score(const plain *p, uint32_t o)
@@ -157,7 +172,7 @@ static void plain_lesson(plain *p, uint32_t l)
         double *seen = p->seen[p->cell[o][0]][p->cell[o][1]][p->cell[o][2]];
         seen[0] = seen[0] * 0.9999 + 1;
         seen[1] = seen[1] * 0.9999 + p->y[o];
-        weight[o] = 0.15 / (0.1 + p->x[o][5]);
+        weight[o] = 0.15 / (0.1 + p->x[o][N - 1]);
     }
     p->n_all = p->n_all * keep_all + EXPERTS;
     for (int i = 0; i < N; i++)
@@ -189,7 +204,7 @@ static void plain_follow(plain *p, uint32_t l)
 static void plain_decay(plain *p, uint32_t o)
 {
     p->age[o]++;
-    for (int r = 0; r < 2; r++)
+    for (int r = 0; r < 3; r++)
         p->f[o][r] *= exp2(-1 / half_life[r]);
 }
 
@@ -199,7 +214,27 @@ static void plain_pass(plain *p, uint32_t l)
     for (uint32_t o = l * EXPERTS; !p->through[l] && o < (l + 1) * EXPERTS; o++)
         if (!p->used[o])
             plain_decay(p, o);
+    if (!p->through[l] && p->tokens[l] > 0)
+        p->since[l] = 1 - (1 - p->since[l]) * exp2(-1 / half_life[2]);
     p->through[l] = true;
+}
+
+static void plain_begin(plain *p)
+{
+    for (uint32_t o = 0; o < OBJECTS; o++)
+        p->f[o][2] = 0;
+    memset(p->since, 0, sizeof p->since);
+    p->doubt = 0;
+}
+
+static void plain_judge(plain *p)
+{
+    if (p->n_told)
+        p->doubt = fmax(0, p->doubt - p->told / p->n_told);
+    p->told = p->n_told = 0;
+    p->topics += p->doubt > 0.15;
+    if (p->doubt > 0.15)
+        plain_begin(p);
 }
 
 /* The next token comes to the layer. */
@@ -207,6 +242,8 @@ static void plain_enter(plain *p, uint32_t l)
 {
     plain_pass(p, 1 - l);
     plain_pass(p, l);
+    if (l == 0)
+        plain_judge(p);
     p->step[l] = (p->step[l] + 1) % 4;
     if (p->step[l] == 0) {
         if (p->written[l])
@@ -214,7 +251,7 @@ static void plain_enter(plain *p, uint32_t l)
         p->written[l] = true;
         for (uint32_t o = l * EXPERTS; o < (l + 1) * EXPERTS; o++) {
             plain_features(p, o, p->x[o]);
-            plain_cell(p, o, p->x[o][2], p->cell[o]);
+            plain_cell(p, o, p->x[o][3], p->cell[o]);
             p->y[o] = 0;
         }
     }
@@ -232,7 +269,10 @@ static void plain_use(plain *p, uint32_t o)
     uint32_t l = o / EXPERTS;
     if (!p->through[l])
         plain_decay(p, o);
-    for (int r = 0; r < 2; r++)
+    double topic = plain_topic(p, o, p->f[o][2]) + 1e-4, overall = plain_overall(p, o) + 1e-4;
+    p->told += (topic - overall) / (topic + overall);
+    p->n_told++;
+    for (int r = 0; r < 3; r++)
         p->f[o][r] += 1 - exp2(-1 / half_life[r]);
     p->uses[o]++;
     p->age[o] = 0;
@@ -257,13 +297,14 @@ static void follow_the_formula(uint32_t seed)
     uint32_t rng = seed, n = 0, sessions = 0;
     plain_init(&p);
     print_message("seed %u\n", seed);
-    for (uint32_t now = 1; now < 600; now++) {
+    for (uint32_t now = 1; now < TOKENS; now++) {
         if (roll(&rng, 100) == 0) {
             c.policy->session(c.state, now);
             sessions++;
             for (uint32_t o = 0; o < OBJECTS; o++)
                 for (int r = 0; r < 2; r++)
                     p.f[o][r] *= 0.3;
+            plain_begin(&p);
         }
         for (uint32_t k = 0; k < 6; k++) {
             uint32_t l = k / 3, o = l * EXPERTS;
@@ -302,7 +343,7 @@ static void follow_the_formula(uint32_t seed)
             }
         }
     }
-    assert_true(sessions > 0);
+    assert_true(sessions > 0 && p.topics > 0);
     double learnt = 0;
     for (int i = 0; i < N; i++)
         learnt += fabs(p.w[0][i] - first_w[i]);
@@ -328,10 +369,10 @@ static void chunks(void **state)
         b.policy->access(b.state, now == 2, 1, 1, now);
     double in_chunk = a.policy->score(a.state, 0, 3), spread = b.policy->score(b.state, 0, 3);
     assert_true(fabs(in_chunk - spread) < 0.05 * spread);
-    /* A use at every token of a sweep is a frequency of 1 in all three. */
+    /* A use at every token of a sweep is a frequency of 1 in all four. */
     a.policy->access(a.state, 2, 4096, 4096, 4096);
     double always = a.policy->score(a.state, 2, 4096);
-    assert_true(fabs(always - (first_w[0] + first_w[1] + first_w[2])) < 0.001);
+    assert_true(fabs(always - (first_w[0] + first_w[1] + first_w[2] + first_w[3])) < 0.001);
     caged_free(&a);
     caged_free(&b);
 }
