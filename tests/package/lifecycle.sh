@@ -87,7 +87,7 @@ in_root sh -eu -c '
     fail "installing or purging without an init system: $work/install.log"
 }
 
-# 2. Under systemd: inside.service runs the scripts, one after the other, and then it is over.
+# 2. Under systemd: inside.service runs the scripts, one after the other whether they fail or not, and then it is over.
 # unit OUTPUT SCRIPT...
 unit() {
     cat << UNIT
@@ -102,13 +102,13 @@ StandardError=inherit
 TimeoutStartSec=60min
 UNIT
     shift
-    printf 'ExecStart=/test/%s\n' "$@"
+    printf 'ExecStart=-/test/%s\n' "$@"
     printf '[Install]\nWantedBy=default.target\n'
 }
 in_container() {
     unit /test/log inside.sh > "$machine/etc/systemd/system/inside.service"
     systemctl --quiet --root="$machine" enable inside.service
-    timeout -k 10 360 systemd-nspawn -q -D "$machine" --register=no --keep-unit --private-network --machine=hotset-package -b \
+    timeout -k 10 1200 systemd-nspawn -q -D "$machine" --register=no --keep-unit --private-network --machine=hotset-package -b \
         < /dev/null > "$work/boot.log" 2>&1 || true
     cp "$machine/test/log" "$work/log" 2> /dev/null || skip "the container did not boot: $work/boot.log"
 }
