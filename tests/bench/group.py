@@ -22,7 +22,8 @@ def disks():
 
 
 class Group:
-    """memory: bytes, page cache included; read: bytes/s of every disk; None: no limit. Both None: no group."""
+    """memory: bytes, page cache included; read: bytes/s of every disk, or {major:minor: bytes/s}; None: no limit. Both
+    None: no group."""
 
     def __init__(self, memory=None, read=None):
         self.memory = self.blkio = None
@@ -35,9 +36,10 @@ class Group:
             self.write(self.memory, "memory.max" if V2 else "memory.limit_in_bytes", memory)
             if V2:
                 self.write(self.memory, "memory.swap.max", 0)
-        for disk in disks() if read is not None else ():
+        rates = {} if read is None else read if isinstance(read, dict) else {disk: read for disk in disks()}
+        for disk, rate in rates.items():
             self.write(self.blkio, "io.max" if V2 else "blkio.throttle.read_bps_device",
-                       f"{disk} rbps={read}" if V2 else f"{disk} {read}")
+                       f"{disk} rbps={rate}" if V2 else f"{disk} {rate}")
 
     @staticmethod
     def make(controller, name):
@@ -82,7 +84,7 @@ def forget_file(path):
 
 
 def call(line, read=None):
-    """The command's standard output, from drives of `read` bytes/s (None: as they are); ends the program if it fails."""
+    """The command's standard output, from drives of `read` bytes/s (as Group has it); ends the program if it fails."""
     group = Group(read=read)
     try:
         p = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=group.enter,
