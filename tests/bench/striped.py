@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import statistics
 import struct
 import subprocess
@@ -155,6 +156,7 @@ def main():
     if os.geteuid():
         print("SKIP: only root makes loop devices and control groups")
         sys.exit(SKIP)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     a.dir = os.path.join(a.dir, f"striped-{os.getpid()}")
     os.makedirs(a.dir)
     drives = []
