@@ -81,9 +81,16 @@ says "$(basename "$shard")"
 says "record 0"
 expect 1 "$HOTSET" pack --check "$MODEL" "$WORK/packed"
 expect 1 "$HOTSET" unpack "$WORK/packed" "$WORK/back2"
-# Every expert of the first layer is used by a long enough prompt: the error names the record, no file is left.
+# Every expert of the first layer is used by a long enough prompt. With its source at hand a pack answers all the same;
+# where packed records are all that is read, the error names the record, and no file is left.
 seq 5 404 > "$WORK/many.ids"
-expect 1 "$HOTSET" eval "$WORK/packed" --ids "$WORK/many.ids" --logits "$WORK/l.npy" --routes "$WORK/r.csv"
+expect 0 "$HOTSET" eval "$MODEL" --ids "$WORK/many.ids" --logits "$WORK/right.npy"
+expect 0 "$HOTSET" eval "$WORK/packed" --ids "$WORK/many.ids" --logits "$WORK/l.npy"
+says "record 0"
+cmp "$WORK/l.npy" "$WORK/right.npy" || fail "what it was packed from gives other logits"
+rm "$WORK/l.npy" "$WORK/right.npy"
+expect 1 "$HOTSET" eval "$WORK/packed" --ids "$WORK/many.ids" --logits "$WORK/l.npy" --routes "$WORK/r.csv" \
+    --set cache.warm_tier=on
 says "record 0"
 [ ! -e "$WORK/l.npy" ] && [ ! -e "$WORK/r.csv" ] || fail "output of a failed eval"
 [ -z "$(ls "$WORK" | grep tmp || true)" ] || fail "temporary files of a failed eval"

@@ -48,7 +48,7 @@ diff -r "$MODEL" "$WORK/back.s" || fail "unpack of split experts is not what was
 damage "$(first_in "$WORK/sc")" 5000
 expect 1 "$HOTSET" verify "$WORK/s"
 says "$(basename "$(first_in "$WORK/sc")"), record 0"
-expect 1 answer "$WORK/s"
+expect 1 answer "$WORK/s" --set cache.warm_tier=on # which reads packed records only
 says "$(basename "$(first_in "$WORK/sc")"), record 0"
 expect 0 "$HOTSET" inspect "$WORK/p"
 expect 0 "$HOTSET" plan "$WORK/p" --config "$WORK/empty.conf"
