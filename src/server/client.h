@@ -35,7 +35,8 @@ int hs_client_call(const hs_client_options *o, const char *method, const char *p
 typedef struct hs_client_stream hs_client_stream;
 
 /* The same for an event stream (POST). When the status is not 200 the server's error sentence becomes the error, with
- * -EINPROGRESS for 503 while the model loads, -EAGAIN for 429 and any other 503, -ENOENT for 404, -EACCES for 401 and 403, -EINVAL for other 4xx, -EIO for 5xx. */
+ * -EINPROGRESS for 503 while the model loads, -EAGAIN for 429 and any other 503, -ENOENT for 404, -EACCES for 401 and
+ * 403, -EINVAL for other 4xx, -EIO for 5xx. */
 int hs_client_open(const hs_client_options *o, const char *path, const char *body, size_t body_len,
                    hs_client_stream **ret_stream, hs_err *err) HS_MUST_CHECK;
 
