@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "engine/engine_int.h"
 
@@ -51,18 +51,11 @@ static int stat_files(const survey *s, uint32_t copy, hs_err *err)
     return 0;
 }
 
-static char *path_of(int fd)
-{
-    char link[32], path[4096];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, path, sizeof path);
-    return n > 0 && (size_t)n < sizeof path ? hs_strndup(path, (size_t)n) : NULL;
-}
-
 /* The copy's drives, behind those that ret has, unless one of them is there already: then it adds nothing. */
 static int add_copy(const survey *s, uint32_t copy, hs_drives *ret, hs_err *err)
 {
     uint32_t biggest[HS_MAX_DRIVES], first = ret->n, n = first;
+    char path[4096];
     double all = 0;
     for (uint32_t i = 0; i < s->n_files; i++) {
         uint32_t k = 0;
@@ -84,7 +77,8 @@ static int add_copy(const survey *s, uint32_t copy, hs_drives *ret, hs_err *err)
     }
     for (uint32_t k = first; k < n; k++) {
         ret->drive[k].share /= all;
-        ret->drive[k].file = path_of(s->fds[copy * s->n_files + biggest[k]]);
+        hs_file_name(s->fds[copy * s->n_files + biggest[k]], path, sizeof path);
+        ret->drive[k].file = hs_strdup(path);
         ret->n = k + 1;
         if (!ret->drive[k].file)
             return hs_err_set(err, -ENOMEM, "out of memory");

@@ -9,16 +9,11 @@ typedef struct span {
     size_t n;
 } span;
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 static span trim(span s)
 {
-    while (s.n && is_blank(*s.p))
+    while (s.n && hs__is_blank(*s.p))
         s.p++, s.n--;
-    while (s.n && is_blank(s.p[s.n - 1]))
+    while (s.n && hs__is_blank(s.p[s.n - 1]))
         s.n--;
     return s;
 }

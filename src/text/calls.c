@@ -105,11 +105,6 @@ void hs_output_shown(const hs_template *t, const hs_tokenizer *k, uint32_t ids[H
     *ret_n = n;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 /* held[skip, …) is mark, or the beginning of it. */
 static bool may_be(const hs_buf *held, size_t skip, const char *mark, bool *whole)
 {
@@ -121,7 +116,7 @@ static bool may_be(const hs_buf *held, size_t skip, const char *mark, bool *whol
 static size_t blanks(const hs_buf *held)
 {
     size_t n = 0;
-    while (n < held->len && is_blank(held->data[n]))
+    while (n < held->len && hs__is_blank(held->data[n]))
         n++;
     return n;
 }
@@ -174,7 +169,7 @@ static void step_section(hs_output *o)
     hs__calls *c = &o->as.calls;
     size_t at = c->body;
     bool begins = false, ends = false;
-    while (at < c->held.len && is_blank(c->held.data[at]))
+    while (at < c->held.len && hs__is_blank(c->held.data[at]))
         at++;
     bool may = may_be(&c->held, at, o->format->begin, &begins);
     may |= may_be(&c->held, at, o->format->section_end, &ends);
@@ -228,7 +223,7 @@ static size_t plain_run(const hs__call_format *f, const char *text, size_t len)
 {
     char first = (f->section_begin ? f->section_begin : f->begin)[0];
     size_t n = 0;
-    while (n < len && text[n] != first && !is_blank(text[n]))
+    while (n < len && text[n] != first && !hs__is_blank(text[n]))
         n++;
     return n;
 }

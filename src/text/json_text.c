@@ -10,7 +10,7 @@
 
 const char *hs__json_blanks(const char *p, const char *end)
 {
-    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+    while (p < end && hs__is_blank(*p))
         p++;
     return p;
 }

@@ -1,10 +1,16 @@
-/* output_int.h - between output.c, calls.c, call_body.c and harmony.c. */
+/* output_int.h - between output.c, reasoning.c, calls.c, call_body.c, json_text.c and harmony.c. */
 #ifndef HS_TEXT_OUTPUT_INT_H
 #define HS_TEXT_OUTPUT_INT_H
 
 #include "base/buf.h"
 #include "text/output.h"
 #include "text/reasoning.h"
+
+/* White space, as JSON has it. */
+static inline bool hs__is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
 
 typedef enum hs__call_body {
     HS__BODY_JSON,    /* {"name": …, "arguments": {…}} */

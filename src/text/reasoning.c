@@ -14,18 +14,15 @@
 
 #include <string.h>
 
-enum { START, REASONING, AFTER, ANSWER };
+#include "text/output_int.h"
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
+enum { START, REASONING, AFTER, ANSWER };
 
 /* Ends with the begin mark and, after it, nothing but white space. */
 static bool ends_open(const hs_reasoning_marks *marks, const char *prompt, size_t len)
 {
     size_t n = strlen(marks->begin);
-    while (len > 0 && is_blank(prompt[len - 1]))
+    while (len > 0 && hs__is_blank(prompt[len - 1]))
         len--;
     return len >= n && !memcmp(prompt + len - n, marks->begin, n);
 }
@@ -53,7 +50,7 @@ static void release(hs_reasoning *r, uint32_t n, hs_buf *out)
 static uint32_t blanks(const hs_reasoning *r)
 {
     uint32_t n = 0;
-    while (n < r->n_held && is_blank(r->held[n]))
+    while (n < r->n_held && hs__is_blank(r->held[n]))
         n++;
     return n;
 }
@@ -109,7 +106,7 @@ static void step_reasoning(hs_reasoning *r, hs_buf *reasoning)
     }
     if (whole) {
         uint32_t n = 0;
-        while (n < r->n_held && is_blank(r->held[n]) && r->held[n] != '\n')
+        while (n < r->n_held && hs__is_blank(r->held[n]) && r->held[n] != '\n')
             n++;
         bool text_before = !r->at_begin && n < r->n_held;
         release(r, text_before ? n : 0, reasoning);
